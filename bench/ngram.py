@@ -1,6 +1,7 @@
 """Speed of prompt lookup (-md ngram) against the verifier alone, greedy, on prompts whose answers repeat
-parts of them, and on some that do not. Settings are interleaved, round after round, one process each; ratios are of
-a round. Prompts come from ../shared/data: MBPP, XSum, Spec-Bench.
+parts of them, and on some that do not. Settings are interleaved, round after round, one process each; ratios
+are of a round. --cpu, for a machine that others use, too: CPU seconds of one thread in place of wall clock,
+less those of a run that writes one token a prompt. Prompts come from ../shared/data: MBPP, XSum, Spec-Bench.
 
     python3 bench/ngram.py --model qwen2.5-coder-1.5b.gguf [--draft qwen2.5-coder-0.5b.gguf]
 """
@@ -8,6 +9,7 @@ import argparse
 import datetime
 import json
 import re
+import resource
 import sys
 from pathlib import Path
 
@@ -55,14 +57,17 @@ TASKS = {"MBPP, edit given code": edits, "XSum, summary with quotes": quotes,
          "Spec-Bench RAG, chat with quotes": chats, "MBPP, write code": writes}
 
 
-def run(o, flags, prompts):
+def run(o, flags, prompts, tokens):
+    """Answers, and CPU seconds of the process."""
     requests = [{"messages": [{"role": "user", "content": p}]} for p in prompts]
-    command = [o.program, "generate", "-m", o.model, *flags, "--jsonl", "--temp", "0", "-n", str(o.tokens),
+    command = [o.program, "generate", "-m", o.model, *flags, "--jsonl", "--temp", "0", "-n", str(tokens),
                "-np", "1", "-t", str(o.threads), "-q"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     out = ask(command, requests)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if len(out) != len(prompts):
         sys.exit(f"{len(out)} answers to {len(prompts)} prompts: {command}")
-    return out
+    return out, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def settings(o):
@@ -76,8 +81,11 @@ def settings(o):
     return found
 
 
-def speed(answers):
+def speed(answers, cpu, cpu_of_prompts):
+    """Tokens a second of decoding; of CPU seconds where those of the prompts are known."""
     t = totals(answers)
+    if cpu_of_prompts:
+        return (t["tokens"] - len(answers)) / (cpu - cpu_of_prompts)
     return 1000.0 * t["tokens"] / t["decode_ms"]
 
 
@@ -96,20 +104,19 @@ def drafts(answers):
 
 
 def measure(o, name, make):
-    prompts, found = make(o.prompts), {s: [] for s in settings(o)}
+    prompts, answers, speeds = make(o.prompts), {}, {s: [] for s in settings(o)}
     for k in range(o.rounds):
+        of_prompts = run(o, [], prompts, 1)[1] if o.cpu else 0.0
         for setting, flags in settings(o).items():
-            found[setting].append(run(o, flags, prompts))
-            print(f"{name}: round {k + 1}, {setting}: {speed(found[setting][-1]):.1f} tokens/s",
-                  file=sys.stderr)
-    alone = found["verifier alone"]
-    texts = [a["text"] for a in alone[0]]
-    rows = []
-    for setting, runs in found.items():
-        ratios = [speed(r) / speed(a) for r, a in zip(runs, alone)]
-        same = sum(a["text"] == t for a, t in zip(runs[0], texts))
-        rows.append([name, setting, f"{median([speed(r) for r in runs]):.1f}", spread(ratios),
-                     *drafts(runs[0]), f"{same} of {len(texts)}"])
+            answers[setting], cpu = run(o, flags, prompts, o.tokens)
+            speeds[setting].append(speed(answers[setting], cpu, of_prompts))
+            print(f"{name}: round {k + 1}, {setting}: {speeds[setting][-1]:.2f} tokens/s", file=sys.stderr)
+    alone, rows = "verifier alone", []
+    for setting, found in speeds.items():
+        ratios = [a / b for a, b in zip(found, speeds[alone])]
+        same = sum(a["text"] == b["text"] for a, b in zip(answers[setting], answers[alone]))
+        rows.append([name, setting, f"{median(found):.1f}", spread(ratios), *drafts(answers[setting]),
+                     f"{same} of {len(prompts)}"])
     return rows
 
 
@@ -122,6 +129,7 @@ def main():
     p.add_argument("--tokens", type=int, default=96)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--cpu", action="store_true", help="CPU seconds, with --threads 1")
     p.add_argument("--gammas", type=int, nargs="+", default=[5])
     p.add_argument("--mins", type=int, nargs="+", default=[2])
     p.add_argument("--tasks", nargs="+", help="words of the tasks to run")
@@ -136,9 +144,10 @@ def main():
     files = f"--model {Path(o.model).name}" + (f" --draft {Path(o.draft).name}" if o.draft else "")
     text = (f"# Prompt lookup (`-md ngram`)\n\n{datetime.date.today()}, {machine()}, {o.threads} threads, "
             f"greedy, {o.prompts} prompts a task, up to {o.tokens} tokens each, {o.rounds} rounds, "
-            "interleaved.\nTokens/s of decoding alone.\n\n"
+            f"interleaved.\nTokens/s of decoding alone{', by CPU seconds' if o.cpu else ''}.\n\n"
             f"    python3 bench/ngram.py {files} --prompts {o.prompts} --tokens {o.tokens} "
-            f"--rounds {o.rounds}\n\n{markdown(head, rows)}\n")
+            f"--rounds {o.rounds} --threads {o.threads}{' --cpu' if o.cpu else ''}\n\n"
+            f"{markdown(head, rows)}\n")
     with open(o.out, "w", encoding="utf-8") as f:
         f.write(text)
     print(text)

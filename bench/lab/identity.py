@@ -29,7 +29,7 @@ def fingerprint(path: Path) -> str:
 
 
 def model(path: Path) -> dict[str, str]:
-    """{name of the file: fingerprint} of a directory's files, or of a single file; of prompt lookup its name."""
+    """{name of the file: fingerprint} of a directory's files, or of a single file; prompt lookup has none."""
     if str(path) == "ngram":
         return {"ngram": "prompt lookup"}
     if path.is_file():

@@ -13,8 +13,8 @@
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
 /* Backend arrays that are the loop's alone, in one place for the plan and the allocation: X(where, type,
- * entries; NULL if 0). S seats, R rows of all, H rows of prompt lookup, K entries of its histories. Those of a
- * call are the deck's, which ticks use in their turn. */
+ * entries; NULL if 0). S seats, R rows of all, H rows of prompt lookup, K entries of its histories. Those of
+ * a call are the deck's, which ticks use in their turn. */
 #define LOOP_ARRAYS(X, l, S, R, H, K)            \
     X((l)->shape.seat, weir_seat, S)             \
     X((l)->shape.draft, int32_t, R)              \

@@ -1,5 +1,5 @@
-/* Words for methods, ends and sources, as command line and answers spell them, and which of them prompt lookup
- * serves. */
+/* Words for methods, ends and sources, as command line and answers spell them, and which of them prompt
+ * lookup serves. */
 #include <stdio.h>
 #include <string.h>
 

@@ -14,8 +14,8 @@
  *   sample  teams (accept/team.cuh), a seat each: statistics and draw of a row, passes over 4 n_vocab bytes
  *           that are in L2 because the head just wrote them: with minima and maxima one for the sums, one for
  *           the race.
- *   lookup  a block of 256 threads a seat: each scans every 256th entry of the history, which is in L2 but for
- *           the first time; a barrier a scan, and one a draft.
+ *   lookup  a block of 256 threads a seat: each scans every 256th entry of the history, which is in L2 but
+ *           for the first time; a barrier a scan, and one a draft.
  *   close   teams, a seat each. The first round trip brings seat, rows, notes and drafts into shared memory
  *           (about 3 KB a block), the decision and the books are made there by one thread, a residual or
  *           bonus is one pass over the rejected rows; the outcome (about 460 bytes a seat) goes to mapped

@@ -12,10 +12,10 @@
  *                                  *at = token, which the next scan reads; no scan follows another without it
  * On a device every thread of a block runs this with equal values. */
 
-/* The match of n + 1 entries, the last one what `m`, the match of the n before, found. Where m is shorter than
- * `longest` nothing else has to be looked at: whatever matches n + 1 entries matched n of them with one token
- * less, so that m and its next entry are still the longest and, of equals, the latest. A suffix of `longest`
- * tokens may have been seen later than that. */
+/* The match of n + 1 entries, the last one what `m`, the match of the n before, found. Where m is shorter
+ * than `longest` nothing else has to be looked at: whatever matches n + 1 entries matched n of them with one
+ * token less, so that m and its next entry are still the longest and, of equals, the latest. A suffix of
+ * `longest` tokens may have been seen later than that. */
 WEIR_STEP_FN weir_match weir__match_next(const weir_scan_env *env, const int32_t *history, int32_t n,
                                          weir_match m, int32_t longest) {
     const bool capped = m.length == longest;

@@ -21,7 +21,7 @@
  *   row_stats              of those rows
  *   loop_close             accept, the closing token, the new lengths, the outcome
  *
- * With prompt lookup (weir_loop.lookup) one op takes the place of all drafter steps, and no drafter is called:
+ * With prompt lookup (weir_loop.lookup) one op takes the place of all drafter steps, and there is no drafter:
  *
  *   loop_lookup            drafts out of the seat's own history, their one-hot rows of q and statistics
  *
@@ -106,12 +106,12 @@ typedef struct weir_loop_flags {
     int32_t over;    /* device: the loop will run no further block */
 } weir_loop_flags;
 
-/* Drafts by prompt lookup (Saxena, "Prompt Lookup Decoding", 2023; also in llama.cpp and vLLM). The history of
- * a slot is its prompt and its output, one id an entry. The draft after a text is the token that followed the
- * longest suffix of the text seen before in it: of 1 … `longest` tokens (more do not count), the latest of
- * equals; none below `shortest`. So a draft depends on the text alone, like a drafter's: q is 1 at it, pi is
- * defined at each position, and the law of an answer does not depend on gamma. Entry -1 is no token, follows
- * nothing and equals nothing: it parts the prompt of an encoder–decoder from the output. */
+/* Drafts by prompt lookup (Saxena, "Prompt Lookup Decoding", 2023; also in llama.cpp and vLLM). The history
+ * of a slot is its prompt and its output, one id an entry. The draft after a text is the token that followed
+ * the longest suffix of the text seen before in it: of 1 … `longest` tokens (more do not count), the latest
+ * of equals; none below `shortest`. So a draft depends on the text alone, like a drafter's: q is 1 at it, pi
+ * is defined at each position, and the law of an answer does not depend on gamma. Entry -1 is no token,
+ * follows nothing and equals nothing: it parts the prompt of an encoder–decoder from the output. */
 typedef struct weir_lookup {
     int32_t *history; /* (slots, ld); NULL: a model drafts */
     int64_t ld;       /* room for weir_seat.before, its limit and gamma + 1 more */
@@ -178,10 +178,10 @@ typedef struct weir_loop_sample {
 } weir_loop_sample;
 
 /* In place of all drafter steps: n_draft and unmatched of every seat, its drafts, their rows of q_logits and
- * q_stats, and the row after the last draft where a bonus may want it. Drafts are appended to the history after
- * the output, for loop_close to write over. Reads the history once, 4 bytes an entry; of a suffix of `longest`
- * tokens only what came after it, and once more for each draft from there on. Writes two floats a row.
- * EINVAL: no lookup, gamma 0. */
+ * q_stats, and the row after the last draft where a bonus may want it. Drafts are appended to the history
+ * after the output, for loop_close to write over. Reads the history once, 4 bytes an entry; of a suffix of
+ * `longest` tokens only what came after it, and once more for each draft from there on. Writes two floats a
+ * row. EINVAL: no lookup, gamma 0. */
 typedef struct weir_loop_lookup {
     const weir_loop *loop;
 } weir_loop_lookup;

@@ -51,8 +51,8 @@ void bucket_use_minmaxes(bucket *b); /* as a backend whose products make them */
  * before; the latest of equals; -1: none of `shortest`. */
 int32_t lookup_oracle(const int32_t *history, int n, int shortest, int longest);
 /* Prompt lookup in place of a drafter, histories of `ld` entries for slots below n_slot. Blocks then take the
- * verifier's row after input token t from row t of a table (n_vocab, n_vocab); rows[0] is the verifier's call.
- * bucket_get_q: rows (gamma + 1, n_seat, n_vocab), statistics (n_seat, gamma + 1). */
+ * verifier's row after input token t from row t of a table (n_vocab, n_vocab); rows[0] is the verifier's
+ * call. bucket_get_q: rows (gamma + 1, n_seat, n_vocab), statistics (n_seat, gamma + 1). */
 void bucket_use_lookup(bucket *b, int n_slot, int64_t ld, int shortest, int longest);
 void bucket_put_history(bucket *b, int slot, const int32_t *ids, int n);
 void bucket_get_history(bucket *b, int slot, int32_t *ids, int n);

@@ -23,7 +23,8 @@ static bucket *bucket_for(weir_backend *be, const mix *m) {
     return b;
 }
 
-/* Few letters, so that suffixes of all lengths are found; seats of every rule, one empty, one at its limit. */
+/* Few letters, so that suffixes of all lengths are found; seats of every rule, one empty, one near its
+ * limit. */
 static void sit(const mix *m, bucket *const b[2]) {
     static int32_t h[LD];
     weir_seat seats[BUCKET_SEATS];
