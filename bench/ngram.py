@@ -146,7 +146,8 @@ def main():
             f"greedy, {o.prompts} prompts a task, up to {o.tokens} tokens each, {o.rounds} rounds, "
             f"interleaved.\nTokens/s of decoding alone{', by CPU seconds' if o.cpu else ''}.\n\n"
             f"    python3 bench/ngram.py {files} --prompts {o.prompts} --tokens {o.tokens} "
-            f"--rounds {o.rounds} --threads {o.threads}{' --cpu' if o.cpu else ''}\n\n"
+            f"--rounds {o.rounds} --threads {o.threads}{' --cpu' if o.cpu else ''}"
+            f"{' --tasks ' + ' '.join(o.tasks) if o.tasks else ''}\n\n"
             f"{markdown(head, rows)}\n")
     with open(o.out, "w", encoding="utf-8") as f:
         f.write(text)
