@@ -29,7 +29,7 @@ from lab.tune import Budget, NothingFaster, profile_of, tune, write_profile
 RULES: dict[str, Any] = {"exact": None,
                          "token-v2": [0.1, 0.2, 0.3, 0.4, 0.5],
                          "token-v3": [0.2, 0.5, 0.8, 0.95]}
-GAMMAS = [1, 3, 5]
+GAMMAS = [1, 3, 5, "auto"]
 PROMPTS = 300
 MAX_LOSS = 1.0          # BLEU
 SEEDS = [1]             # of the choice
