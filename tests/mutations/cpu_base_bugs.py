@@ -153,6 +153,16 @@ DENSE = [
 ]
 
 LOOP = [
+    bug("kernels/loop/seat.h", "math", "blocks learn from discarded drafts", "gamma",
+        "a->n_draft && j <= a->n_accept; j++)", "a->n_draft; j++)"),
+    bug("kernels/loop/seat.h", "off by one", "a refused draft counts as accepted", "costs",
+        "false), j < a->n_accept);", "false), j <= a->n_accept);"),
+    bug("kernels/loop/seat.h", "protocol", "drafts go on after a row that q alone defers", "gamma",
+        "return !weir__gate_by_q(&s->law, &q[step - 1]);", "return true;"),
+    bug("kernels/loop/gamma.h", "off by one", "only the next draft is looked at", "gamma",
+        "for (int32_t k = j + 1; k <= g->most; k++) {", "for (int32_t k = j + 1; k <= g->most && k < j + 2; k++) {"),
+    bug("kernels/loop/gamma.h", "math", "a session settles however its law is", "costs",
+        "if (g->least == 0 && !weir__gamma_pays(c, g, weir__gamma_mean", "if (!weir__gamma_pays(c, g, weir__gamma_mean"),
     bug("kernels/loop/loop_cpu.c", "dead row", "a row that nobody wants has a law", "loop_ops",
         "a->law_of[i] = weir__seat_steps(s, a->step, draft) ? i : -1;", "a->law_of[i] = i;"),
     bug("kernels/loop/loop_cpu.c", "index", "blocks past the ring's end", "loop_ops", "(int64_t)(l->block[0] % l->depth) * l->n_seat;",
