@@ -242,10 +242,9 @@ weir_status weir_lookup_check(weir_method method, weir_rule rule, weir_err *err)
 const char *weir_method_name(weir_method m); /* "speculative", "token-cascade", … */
 int weir_method_parse(const char *name);     /* -1 unknown */
 
-/* Gamma is chosen block by block, from the session's own past and the engine's costs (kernels/loop/gamma.h),
- * up to max_draft and WEIR_GAMMA_AUTO_MAX: TokenCascade's 10 in a row, for which buffers have room anyway. The
- * law stays the rule's. Where drafts do not pay, a session goes on as the verifier alone, unless that has
- * another law. Prompt lookup has no steps to choose between: there it is WEIR_GAMMA_LOOKUP. */
+/* Gamma by itself: chosen block by block from the session's past and the engine's costs, up to max_draft and
+ * WEIR_GAMMA_AUTO_MAX (kernels/loop/gamma.h). The law stays the rule's. Where drafts do not pay, a session
+ * goes on as the verifier alone, unless that has another law. Prompt lookup has WEIR_GAMMA_LOOKUP. */
 enum { WEIR_GAMMA_AUTO = 0, WEIR_GAMMA_AUTO_MAX = 10, WEIR_GAMMA_LOOKUP = 5 };
 
 /* One of the tokens that the verifier holds likeliest at a position. */

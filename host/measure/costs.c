@@ -189,8 +189,8 @@ static void split_device(const plan *p, parts *best) {
     }
 }
 
-/* Between the numbers that were timed costs grow evenly. None costs more than a larger one: where it seems to,
- * its timing is wrong, since what disturbs one only adds to it. */
+/* Between the numbers that were timed costs grow evenly. None costs more than a larger one: where it seems
+ * to, its timing is wrong, since what disturbs one only adds to it. */
 static void table_of(const plan *p, parts *best, weir_gamma_costs *c) {
     double draft = INFINITY;
     for (int i = 1; i < p->n; i++)

@@ -34,7 +34,7 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * segment, each from zero and rounded to f32, and the segments by the tree of kernels/weight/segments.h; at
  * more than one rank y is the rank's share of that tree. rows = true: decode and verify rows; with bf16
  * weights on AVX512BF16 the normalised input is rounded to bf16 (as a tensor core would), products and sums
- * stay f32. rows = false: prefill, f32 inputs on the CPU (AMX: as three bf16 parts, whose sum is the input; an
+ * stay f32. rows = false: prefill, f32 inputs on the CPU (AMX: as three bf16 parts that add up to them; an
  * infinity among a row's inputs makes its outputs NaN); the caller passes rows of one session in chunks of
  * the backend's `chunk` positions, counted from position 0, which lets a backend send chunks to a library
  * GEMM of fixed shape.

@@ -30,17 +30,17 @@
  * dead rows: slot -1, law_of -1. gamma = 0 is the verifier alone: no drafter steps, one verifier row, its
  * token from p.
  *
- * Where a seat chooses (gamma auto), its gamma is the most that it drafts: loop_rows ends its drafts as gamma.h
- * says, and loop_close lets it learn from the rows that were decided. A rule that sees q only decides by
- * itself: drafting ends with the first row that defers, or when the block is full, as in the paper's
+ * Where a seat chooses (gamma auto), its gamma is the most that it drafts: loop_rows ends its drafts as
+ * gamma.h says, and loop_close lets it learn from the rows that were decided. A rule that sees q only decides
+ * by itself: drafting ends with the first row that defers, or when the block is full, as in the paper's
  * TokenCascade (algorithm 2), and until then no coin is needed.
  *
  * Where blocks are not captured, rows that no seat needs can be left out (weir_loop.first is set; the CPU):
  * all seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that
  * drafts; the first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row
  * more than it has drafts; row_stats is not run, but loop_close makes the statistics of the verifier's rows
- * that a decision reaches; and loop_close asks for the drafter's row after the last draft once a bonus from pi
- * needs it. Tokens, sources and statistics are the same. */
+ * that a decision reaches; and loop_close asks for the drafter's row after the last draft once a bonus from
+ * pi needs it. Tokens, sources and statistics are the same. */
 
 enum { WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
 

@@ -107,8 +107,8 @@ WF_FN int32_t weir__seat_most(const weir_seat *s) {
     return room < s->gamma ? room : s->gamma;
 }
 
-/* After `step` drafts. A row that a rule sees as kept from q alone is accepted for certain; one that it defers
- * is worth the verifier's word before anything else is drafted. */
+/* After `step` drafts. A row that a rule sees as kept from q alone is accepted for certain; one that it
+ * defers is worth the verifier's word before anything else is drafted. */
 WF_FN bool weir__seat_drafts_on(const weir_loop *l, weir_seat *s, int32_t step, const weir_row_stats *q) {
     const weir_gamma_plan g = weir__seat_gamma_plan(s);
     const int32_t bucket = weir__gamma_bucket(weir__stats_max_prob(&q[step - 1], false));

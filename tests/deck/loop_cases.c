@@ -6,8 +6,10 @@
 
 #include "tests/deck/block_oracle.h"
 
-/* ---- settings: every kind of rule, gamma 1 to 16 and auto (0), temperatures, truncation, both bonuses, the verifier
- * alone --- */
+/* ---- settings ------------------------------------------------------------------------------------------ */
+
+/* Every kind of rule, gamma 1 to 16 and auto (0), temperatures, truncation, both bonuses, the verifier
+ * alone. */
 
 typedef struct mix {
     weir_rule rule;

@@ -7,6 +7,7 @@
 #include "host/pair/vocabulary.h"
 #include "kernels/accept/accept.h"
 #include "tests/host/pair_fixture.h"
+#include "tests/support/costs.h"
 #include "tests/support/files.h"
 
 #define VERIFIER WEIR_SOURCE_DIR "/models/demo/verifier"
@@ -43,6 +44,7 @@ static void write_config(const char *dir, const char *find, const char *replace)
 
 static weir_status open_with(const char *verifier, const char *drafter, weir_engine **e, weir_err *err) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = verifier;
     o.model_draft = drafter;
     o.n_thread = 1;

@@ -213,8 +213,8 @@ static void texts_follow_pi(bool block_verify) {
 Test(gamma_law, texts_follow_pi_under_standard_verification) { texts_follow_pi(false); }
 Test(gamma_law, texts_follow_pi_under_block_verification) { texts_follow_pi(true); }
 
-/* As many texts as it takes to see what discarded drafts would do to the law if blocks learned from them: with
- * those counted as refused, z is 14 at 300,000 texts. */
+/* As many texts as it takes to see what discarded drafts would do to the law if blocks learned from them:
+ * with those counted as refused, z is 14 at 300,000 texts. */
 Test(gamma_law, discarded_drafts_do_not_bend_it) {
     const weir_law law = rule_law(WEIR_RULE_EXACT, 0.0f);
     texts t = open_texts(&law, &cheap, 2);
