@@ -75,7 +75,11 @@ def record(plan: Plan, out: Path, tail: float, rule: Point) -> int:
         raise LabError("a recording holds one temperature; give one")
     if plan.draft is None:
         raise LabError("a recording needs a drafter")
-    task = open_task(plan.task, plan.data, plan.limit, plan.options)
+    return record_task(plan, open_task(plan.task, plan.data, plan.limit, plan.options), out, tail, rule)
+
+
+def record_task(plan: Plan, task: Task, out: Path, tail: float, rule: Point) -> int:
+    """The same of a task that is open."""
     command = [str(plan.program), "record", "-m", str(plan.model), "-md", str(plan.draft), "--input", "-",
                "-q", "-n", str(task.max_tokens), f"--tail={tail:g}",
                *(["-t", str(plan.threads)] if plan.threads else []),

@@ -95,11 +95,11 @@ def record_of(job: Job, prompt: str, answer: dict[str, Any], run: int) -> dict[s
 class Progress:
     """One line on standard error: done, rate, time left."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self.begun = total, done, done
+    def __init__(self, total: int, done: int, what: str = "answers") -> None:
+        self.total, self.done, self.begun, self.what = total, done, done, what
         self.start = self.shown = time.monotonic()
 
-    def step(self) -> None:
+    def step(self, note: str = "") -> None:
         self.done += 1
         now = time.monotonic()
         if now - self.shown >= PROGRESS_SECONDS[sys.stderr.isatty()] or self.done == self.total:
@@ -107,8 +107,8 @@ class Progress:
             rate = (self.done - self.begun) / max(now - self.start, 1e-9)
             left = (self.total - self.done) / rate
             end = "\r" if sys.stderr.isatty() and self.done < self.total else "\n"
-            print(f"{self.done}/{self.total} answers, {rate:.0f}/s, {clock(left)} left  ", end=end,
-                  file=sys.stderr, flush=True)
+            print(f"{self.done}/{self.total} {self.what}, {rate:.{0 if rate >= 10 else 2}f}/s, {clock(left)} "
+                  f"left{note}  ", end=end, file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:
