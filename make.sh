@@ -34,6 +34,8 @@ usage: ./make.sh COMMAND
   peers [ARGS]     compare with transformers (llama.cpp if that comes first) on the same pair and prompts;
                    table under bench/results/ (a large download into build/python the first time)
   lab COMMAND      the cost-quality lab: sweeps, tables, plots (lab --help); lab test: its own tests
+  lab distill      train a drafter on its verifier's words (a large download, PyTorch, the first time)
+                   lab test distill: the lab's tests with PyTorch
   gpu-bundle       build/gpu-bundle.tar.xz: bench/gpu.sh and everything it needs on a machine with a GPU and
                    little else (needs a CUDA toolkit's nvcc)
   sanitize [--all] [NAME]
@@ -352,13 +354,18 @@ case $command in
         exec "$python" bench/peers/transformers_pair.py "$@"
         ;;
     lab)
-        if ! python=$(python_with $python_dir/lab bench/lab/requirements.txt); then
-            say "lab: skipped: no Python with bench/lab/requirements.txt (without a network, set PYTHON)"
+        case "${1:-} ${2:-}" in # PyTorch is a large download, which other commands do without
+            distill* | 'test distill') list=bench/lab/distill_requirements.txt dir=$python_dir/distill ;;
+            *) list=bench/lab/requirements.txt dir=$python_dir/lab ;;
+        esac
+        if ! python=$(python_with "$dir" "$list"); then
+            say "lab: skipped: no Python with $list (without a network, set PYTHON)"
             exit 77
         fi
         compile release
         if [ "${1:-}" = test ]; then
             shift
+            [ "${1:-}" != distill ] || shift
             WEIR_LAB_PYTHON=$python exec tests/lab/run.sh "$@"
         fi
         PYTHONPATH=bench exec "$python" -m lab "$@"

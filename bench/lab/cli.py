@@ -191,6 +191,76 @@ def tune(args: argparse.Namespace) -> int:
     return 0
 
 
+def distill(args: argparse.Namespace) -> int:
+    import torch
+
+    from lab.distill import run
+    from lab.distill.models import shape_of
+    from lab.distill.training import Recipe
+
+    plan = plan_of(args)
+    if args.parallel is None:
+        plan.parallel = 32  # answers are only written, not timed
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise LabError("--device cuda: PyTorch finds no CUDA device")
+    torch.set_flush_denormal(True)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    recipe = Recipe(args.steps, args.kl, args.batch, args.rate, plan.temperatures[0], plan.seeds[0],
+                    args.bf16)
+    print(run.distil(run.Request(
+        plan, args.out, args.work or args.out.with_name(args.out.name + ".work"), args.held_out, args.judged,
+        shape_of(args.shape), args.keep, recipe, torch.device(args.device), args.fresh)))
+    return 0
+
+
+def share(said: str) -> float:
+    value = float(said)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{said}: expected 0 to 1")
+    return value
+
+
+def positive(said: str) -> int:
+    value = int(said)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{said}: expected at least 1")
+    return value
+
+
+def add_distill(commands: Any) -> None:
+    d = commands.add_parser("distill", help="train a drafter on its verifier's words and laws (PyTorch)",
+                            description="The verifier answers the prompts; the drafter (-md) is trained on "
+                            "both models' laws at each token; weir judges it on held-out prompts. Run it "
+                            "again to continue.")
+    add_plan_options(d)
+    d.add_argument("--out", type=Path, required=True, help="folder of the trained drafter")
+    d.add_argument("--work", type=Path, help="folder of samples, laws, checkpoint (default: OUT.work)")
+    d.add_argument("--held-out", type=Path, metavar="FILE",
+                   help="the task's prompts to judge on (default: the last of --data, which are then not "
+                        "trained on)")
+    d.add_argument("--judged", type=positive, default=300, help="prompts to judge on (default 300)")
+    d.add_argument("--shape", default="", metavar="enc=N,dec=N,d=N,ff=N,heads=N,kv=N",
+                   help="another shape for a T5 drafter, which then starts from what -md computes")
+    d.add_argument("--steps", type=positive, default=4000, help="of training (default 4000)")
+    d.add_argument("--kl", type=share, default=0.25,
+                   help="share of them that minimise the forward KL divergence; the others minimise the "
+                        "total variation distance (default 0.25)")
+    d.add_argument("--batch", type=positive, default=4096,
+                   help="tokens of a step, of prompts and answers (default 4096)")
+    d.add_argument("--rate", type=float, default=1e-3,
+                   help="largest learning rate of Adam (default 1e-3; a drafter of a million parameters "
+                        "learns faster at 4e-3)")
+    d.add_argument("--keep", type=positive, default=64,
+                   help="likeliest tokens of each of the verifier's laws that are kept (default 64)")
+    d.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of PyTorch (default cpu)")
+    d.add_argument("--bf16", action="store_true",
+                   help="the verifier's laws and the head's gradient by products in bf16 (faster on GPUs and "
+                        "on CPUs with AMX)")
+    d.add_argument("--fresh", action="store_true", help="start over: drop what --work holds")
+    d.set_defaults(run=distill)
+
+
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="lab",
                                 description="Quality and cost of a pair of models under deferral rules.")
@@ -239,6 +309,8 @@ def parser() -> argparse.ArgumentParser:
                    help="against the verifier, in points of the task's first metric")
     u.add_argument("--min-speedup", type=float, help="over the verifier")
     u.set_defaults(run=tune)
+
+    add_distill(commands)
     return p
 
 
@@ -251,8 +323,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lab: {e}", file=sys.stderr)
         return 1
     except ImportError as e:
-        print(f"lab: {e}: this Python lacks a package of bench/lab/requirements.txt (./make.sh lab installs "
-              "them)", file=sys.stderr)
+        print(f"lab: {e}: this Python lacks a package of bench/lab/requirements.txt, or "
+              "distill_requirements.txt (./make.sh lab installs them)", file=sys.stderr)
         return 1
     except OSError as e:
         print(f"lab: {e.filename or 'output'}: {e.strerror or e}", file=sys.stderr)
