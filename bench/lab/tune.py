@@ -21,7 +21,7 @@ from lab.analysis import COLUMN, REPLICATES, Analysis, Measured, analyse, interv
 from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.replay import Estimate, record, replay
-from lab.sweep import run_plan
+from lab.sweep import run_plan, with_costs
 from lab.tasks import open_task
 from weir_runs import machine
 
@@ -225,6 +225,7 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
         raise LabError("give --max-quality-loss or --min-speedup")
     if len(plan.temperatures) != 1:
         raise LabError("a profile is for one temperature; give one")
+    plan = with_costs(plan, store, fresh=False)  # the first runs of the store have no gamma auto yet
     plan, referenced = with_references(plan, store, say)
     base, task = base_of(plan), open_task(plan.task, plan.data, plan.limit, plan.options)
     if not task.metrics:
