@@ -22,7 +22,7 @@ from lab.analysis import COLUMN, Measured, analyse, interval, ratio
 from lab.errors import LabError
 from lab.grid import Plan, Point, point_of
 from lab.sweep import run_plan
-from lab.tune import Budget, NothingFaster, profile_of, tune, write_profile
+from lab.tune import Budget, NoSetting, profile_of, tune, write_profile
 
 # The candidates. Rules that lost on this pair at every α are left out (bench/results/demo); the search is
 # weir tune's.
@@ -55,12 +55,12 @@ def name_of(point: Point) -> str:
 
 
 def choose(plan: Plan, folder: Path, tell: Any) -> None:
-    """Profile and words: on one line the setting, on the next why it is not faster, if so."""
+    """Profile and words: on one line the setting, on the next why tune would write no profile, if so."""
     try:
         with quietly():
             profile = tune(plan, Budget(MAX_LOSS, None), folder / "choice.jsonl", tell)
         words = [name_of(setting_of(profile))]
-    except NothingFaster as e:
+    except NoSetting as e:
         profile = profile_of(e.best, {"faster": False})
         words = [name_of(e.best), str(e).removesuffix("; no profile is written")]
     write_profile(profile, folder / "profile.json")

@@ -45,9 +45,9 @@ CANDIDATES: dict[str, list[float] | None] = {
 }
 
 
-class NothingFaster(LabError):
-    """The verifier alone is the best setting. best: the fastest other one within the budget, by prediction
-    if none was worth a run."""
+class NoSetting(LabError):
+    """No setting is worth a profile: each breaks the budget, or the verifier alone is as fast. best: the one
+    that comes closest, by prediction if none was worth a run."""
 
     def __init__(self, words: str, best: Point) -> None:
         super().__init__(f"{words}; no profile is written")
@@ -162,19 +162,19 @@ def worth(m: Measured, verifier: Measured, metric: str, budget: Budget, last: bo
 
 
 def check_budget(m: Measured, verifier: Measured, metric: str, budget: Budget) -> None:
-    """LabError if the best setting breaks a bound, because then every one that ran does; NothingFaster if it
-    keeps them, but the verifier alone, which loses nothing, is as fast and no other speed was asked for."""
+    """NoSetting if the best setting breaks a bound, because then every one that ran does, or if it keeps them
+    but the verifier alone, which loses nothing, is as fast and no other speed was asked for."""
     loss, speedup = loss_of(m, verifier, metric)[0], 1.0 / m.figures["latency"]
     if (budget.loss is None or loss <= budget.loss) and (budget.speedup is None or speedup >= budget.speedup):
         if budget.speedup is None and speedup <= 1.0:
-            raise NothingFaster(f"nothing within the budget is faster than the verifier alone: the best, "
-                                f"{m.point.key}, has a speed-up of {speedup:.2f}", m.point)
+            raise NoSetting(f"nothing within the budget is faster than the verifier alone: the best, "
+                            f"{m.point.key}, has a speed-up of {speedup:.2f}", m.point)
         return
     asked = [words.format(most) for words, most in (("at most {:g} lost", budget.loss),
                                                     ("a speed-up of at least {:g}", budget.speedup))
                                                     if most is not None]
-    raise LabError(f"no setting keeps the budget ({' and '.join(asked)}): the best, {m.point.key}, loses "
-                   f"{loss:.2f} {metric} at a speed-up of {speedup:.2f}; no profile is written")
+    raise NoSetting(f"no setting keeps the budget ({' and '.join(asked)}): the best, {m.point.key}, loses "
+                    f"{loss:.2f} {metric} at a speed-up of {speedup:.2f}", m.point)
 
 
 def confidence(m: Measured, verifier: Measured, metric: str, budget: Budget) -> dict[str, Any]:
@@ -243,9 +243,9 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
     say(f"replay of {recorded} texts: {len(left)} of {len(every)} candidates are worth a run")
     if not left:
         best = min(estimates, key=lambda e: predicted_latency(e, costs))
-        raise NothingFaster("no candidate is predicted to be fast enough; the drafter does not pay on this "
-                            f"machine: the best, {best.point.key}, at a speed-up of "
-                            f"{1 / predicted_latency(best, costs):.2f}", best.point)
+        raise NoSetting("no candidate is predicted to be fast enough; the drafter does not pay on this "
+                        f"machine: the best, {best.point.key}, at a speed-up of "
+                        f"{1 / predicted_latency(best, costs):.2f}", best.point)
     prompts = min(FIRST_PROMPTS, n_prompt)
     while True:
         last = prompts == n_prompt and len(left) <= FINALISTS
