@@ -54,7 +54,7 @@ typedef struct weir_engine_options {
     int lookup_min, lookup_max; /* WEIR_NGRAM: tokens that a suffix must have, and that count at most, 1 …
                                    WEIR_LOOKUP_MOST; 0 = WEIR_LOOKUP_MIN, WEIR_LOOKUP_MAX */
     int max_draft;              /* largest gamma a session may ask for, 1 … WEIR_GAMMA_MAX; 0 = that */
-    const char *costs; /* what gamma auto goes by, as weir_engine_facts.costs says it; NULL = measured when
+    const char *costs;  /* what gamma auto goes by, as weir_engine_facts.costs says it; NULL = measured when
                           the engine opens */
     bool dry_run;       /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config; /* refuse a directory with fields or tensors that weir does not know */

@@ -170,7 +170,7 @@ LOOP = [
     bug("kernels/loop/loop_cpu.c", "off by one", "a finished seat's record stays live", "loop_ops",
         "            ring[i].live = 0;\n", ""),
     bug("kernels/loop/seat.h", "off by one", "a draft behind an end of text counts", "loop_ops",
-        "weir__seat_ends_text(s, draft[step - 1])) s->n_draft = step;", "weir__seat_ends_text(s, draft[step - 1])) s->n_draft = step + 1;"),
+        "        s->n_draft = step;\n", "        s->n_draft = step + 1;\n"),
     bug("kernels/loop/seat.h", "off by one", "the bonus before exact_first's end comes from pi", "loop_ops runner_loop_ops",
         "s->n + s->n_draft >= s->bonus_from;", "s->n + s->n_draft + 1 >= s->bonus_from;"),
     bug("kernels/loop/seat.h", "off by one", "a seat ends one token late", "loop_ops", "if (s->n >= s->limit) s->end", "if (s->n > s->limit) s->end"),

@@ -50,7 +50,7 @@ WIRE = [
     bug("host/wire/fields.c", "bounds", "top_p's lower end is in its range", "wire_settings cli_options",
         ".lo = 0, .lo_open = true, .hi = 1,", ".lo = 0, .lo_open = false, .hi = 1,"),
     bug("host/wire/fields.c", "default", "gamma's preset is not the engine's", "wire_settings cli_options",
-        ".preset = \"5\",", ".preset = \"4\","),
+        ".preset = \"auto\",", ".preset = \"5\","),
     bug("host/wire/fields.c", "args", "an answer does not say its max_tokens", "wire_settings cli_generate",
         ".where = WIRE_GENERATE | WIRE_ANSWER | WIRE_ASK},", ".where = WIRE_GENERATE | WIRE_ASK},"),
     bug("host/wire/fields.c", "args", "a profile's exact_first is no field of it", "cli_profile cli_tune",

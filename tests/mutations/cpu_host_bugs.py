@@ -41,7 +41,7 @@ LOOKUP = [
     bug("host/deck/lookup.c", "missing", "nothing parts the prompt of a T5 from the output", "prompt_lookup", "return (int64_t)s->n_prompt + s->e->pair.facts.encoder_decoder;", "return (int64_t)s->n_prompt;"),
     bug("host/deck/lookup.c", "off by one", "a history written again lacks the output", "prompt_lookup", "to + past, s->timeline + 1, (size_t)s->n * sizeof *to", "to + past, s->timeline + 1, 0"),
     bug("host/deck/seat.c", "reset", "a released session's history is taken to be there", "prompt_lookup", "    s->looked = 0;\n", ""),
-    bug("host/deck/commit.c", "args", "a block without drafts has a bonus", "prompt_lookup", " || r->n_draft == 0) return", ") return"),
+    bug("host/deck/commit.c", "args", "a block without drafts has a bonus", "prompt_lookup", "    if (r->n_draft == 0) return WEIR_SOURCE_VERIFIER;\n", ""),
     bug("host/deck/block_loop.c", "check", "drafter rows are booked where there is none", "prompt_lookup", "    return s->e->pair.has_draft && weir__session_gamma(s) > 0;", "    return weir__session_gamma(s) > 0;"),
 ]
 
@@ -177,7 +177,7 @@ ONCE = [
     bug("host/deck/seat.c", "leak", "a session that is given up keeps its slot", "session progress", "    weir__session_end(s, WEIR_ENDED_CANCELLED);\n    weir__session_release(s);", "    weir__session_end(s, WEIR_ENDED_CANCELLED);"),
     bug("host/measure/score.c", "index", "positions start again in every chunk of rows", "score", "completion[i - 1], (int64_t)i, true);", "completion[i - 1], (int64_t)(i - g->done), true);"),
     bug("kernels/loop/seat.h", "off by one", "drafting goes on after an end of text", "block_loop loop_ops loop blocks",
-        "weir__seat_ends_text(s, draft[step - 1])) s->n_draft = step;", "weir__seat_ends_text(s, draft[step - 1])) s->n_draft += 0;"),
+        "        s->n_draft = step;\n", "        s->n_draft += 0;\n"),
     bug("kernels/loop/loop_cpu.c", "off by one", "the first bonus from exact_first on is from p", "block_loop loop_ops loop blocks",
         "return pi ? law->exact_first : INT32_MAX;", "return pi ? law->exact_first + 1 : INT32_MAX;"),
     bug("host/measure/replay.c", "index", "positions are counted from the first text", "replay", "(int32_t)(r->n_row - r->text[r->n_text - 1])", "(int32_t)(r->n_row - r->text[0])"),

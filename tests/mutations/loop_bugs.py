@@ -2,10 +2,10 @@
 from entry import bug
 
 LOOP = [
-    bug("loop/rows.cu", "off by one", "a seat past the last", "    if (i >= l.n_seat) return;\n    weir_seat *s = &l.seat[i];\n    const int32_t *draft",
-        "    if (i > l.n_seat) return;\n    weir_seat *s = &l.seat[i];\n    const int32_t *draft"),
+    bug("loop/rows.cu", "off by one", "a seat past the last", "if (i < l.n_seat) make_draft_rows(a, l, i);",
+        "if (i <= l.n_seat) make_draft_rows(a, l, i);"),
     bug("loop/rows.cu", "dead row", "a seat's dead rows have a law", "a.law_of[at] = r.slot < 0 ? -1 : i;", "a.law_of[at] = i;"),
-    bug("loop/rows.cu", "dead row", "a seat that takes no step has a law", "weir__seat_steps(s, a.step, draft) ? i : -1", "i"),
+    bug("loop/rows.cu", "dead row", "a seat that takes no step has a law", "a.law_of[i] = steps ? i : -1;", "a.law_of[i] = i;"),
     bug("loop/sample.cu", "barrier", "a draw from statistics that are not there yet",
         "comes before the barriers above */\n        __syncthreads();\n", "comes before the barriers above */\n"),
     bug("loop/sample.cu", "index", "a draft at the position of the first", "&stats, s->n + step, WEIR_PURPOSE_DRAFT", "&stats, s->n, WEIR_PURPOSE_DRAFT"),
@@ -45,7 +45,7 @@ QUEUE = [
     bug("cuda/stream.cu", "wait", "a download does not wait", "    return weir__cuda_drain(cu, \"download\");", "    return WEIR_OK;"),
     bug("cuda/stream.cu", "host", "a busy queue is kept as a failure", "        cudaGetLastError(); /* not an error, but kept like one */\n", "", nth=1),
     bug("cuda/graph.cu", "host", "what follows a loop's recording sets its condition", "    cu->conditional = 0;\n", ""),
-    bug("cuda/graph.cu", "host", "recording goes on behind its end", "    cu->recording = false;\n", ""),
+    bug("cuda/graph.cu", "host", "recording goes on behind its end", "cu->recording = cu->branched = false;", "cu->branched = false;"),
 ]
 
 BUGS = LOOP + QUEUE
