@@ -14,6 +14,7 @@ import numpy as np
 
 from lab import sweep
 from lab.analysis import SUMS, analyse
+from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.identity import fingerprint, model
 from lab.program import Generate
