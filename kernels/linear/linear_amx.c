@@ -120,7 +120,7 @@ WEIR_INLINE void amx_panels(const weir_linear_tile *t, int64_t first, const int 
         i = end;
         for (int m = s->merges[g]; m > 0; m--, at--) add_segment(t, c[at - 1], c[at], P);
     }
-    if (!is_plain(t) || t->n_left - first * WEIR_PANEL < P * WEIR_PANEL) {
+    if (!is_plain(t, first, P)) {
         finish_part(t, first, P, c[0], LDC, t->n_row);
         return;
     }
@@ -168,7 +168,7 @@ static void prepare_split(void *dst, const float *x, const float *norm, float ep
 const weir_linear_bf16 weir_linear_bf16_amx = {
     .prepare = prepare_bf16,
     .tile_rows = WEIR_AMX_ROWS,
-    .tile_any = rounded_rows,
+    .tile = rounded_rows,
     .prepare_split = prepare_split,
     .tile_split = split_rows,
 };

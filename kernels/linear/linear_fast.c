@@ -17,8 +17,8 @@ typedef struct job {
     const weir_linear *a;
     const weir_linear_quant *quant; /* NULL: float weights */
     weir_prepare_fn *prepare;       /* NULL: rows are read where they are */
-    weir_tile_fn *const *tile;      /* [n_row - 1]; NULL: tile_any */
-    weir_tile_fn *tile_any;
+    weir_tile_fn *const *tile;      /* [n_row - 1]; NULL: any_rows */
+    weir_tile_fn *any_rows;
     int tile_rows;
     const unsigned char *prepared; /* rows that are prepared already; NULL: each worker prepares them */
     int64_t row_bytes;             /* of a prepared row */
@@ -116,7 +116,7 @@ static void rows_worker(void *arg, int worker, int n_worker) {
             t.n_row = (int)(r1 - r0);
             t.x = x + r0 * step;
             t.x_stride = stride;
-            (j->tile ? j->tile[r1 - r0 - 1] : j->tile_any)(&t);
+            (j->tile ? j->tile[r1 - r0 - 1] : j->any_rows)(&t);
         }
     }
 }
@@ -151,12 +151,11 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
         j.quant = quant, j.tile = quant->tile[w->dtype], j.tile_rows = quant->tile_rows;
     } else if (both_bf16 && a->rows) {
         j.prepare = bf16->prepare, j.row_bytes = row_stride(w->k_pad * 2);
-        j.tile = bf16->tile_any ? NULL : bf16->tile, j.tile_any = bf16->tile_any;
-        j.tile_rows = bf16->tile_rows;
+        j.any_rows = bf16->tile, j.tile_rows = bf16->tile_rows;
     } else if (both_bf16 && bf16->prepare_split) {
         j.part_bytes = weir__bf16_part_bytes(w->k_pad);
         j.prepare = bf16->prepare_split, j.row_bytes = row_stride(WEIR_BF16_PARTS * j.part_bytes);
-        j.tile_any = bf16->tile_split, j.tile_rows = bf16->tile_rows;
+        j.any_rows = bf16->tile_split, j.tile_rows = bf16->tile_rows;
     } else {
         if (a->norm || w->k != w->k_pad) j.prepare = kernels->prepare;
         j.row_bytes = row_stride(w->k_pad * 4);

@@ -38,16 +38,15 @@ typedef struct weir_linear_kernels {
     weir_tile_fn *tile[3][WEIR_TILE_ROWS]; /* [dtype][n_row - 1] */
 } weir_linear_kernels;
 
-/* bf16 rows times bf16 weights. */
+/* bf16 rows times bf16 weights; tiles of 1 to tile_rows rows. */
 typedef struct weir_linear_bf16 {
     weir_prepare_fn *prepare;
     int tile_rows;
-    weir_tile_fn *tile[WEIR_TILE_ROWS];
-    weir_tile_fn *tile_any; /* for any number of rows; NULL: those of the table */
+    weir_tile_fn *tile;
     /* f32 rows as WEIR_BF16_PARTS bf16 rows that add up to them, weir__bf16_part_bytes apart; NULL: f32 rows
      * are multiplied as f32 */
     weir_prepare_fn *prepare_split;
-    weir_tile_fn *tile_split; /* for any number of rows */
+    weir_tile_fn *tile_split;
 } weir_linear_bf16;
 
 enum { WEIR_BF16_PARTS = 3 };

@@ -211,9 +211,10 @@ WEIR_INLINE void tile_sums(vf (*acc)[16], const weir_linear_tile *t, int64_t fir
     }
 }
 
-/* Only the scale stands between a sum and y. */
-WEIR_INLINE bool is_plain(const weir_linear_tile *t) {
-    return !t->gated && t->epilogue <= WEIR_EPI_MUL && !(t->softcap > 0.0f);
+/* Panels [first, first + P) are whole columns of y, and only the scale stands between a sum and y. */
+WEIR_INLINE bool is_plain(const weir_linear_tile *t, int64_t first, const int P) {
+    return !t->gated && t->epilogue <= WEIR_EPI_MUL && !(t->softcap > 0.0f) &&
+           t->n_left - first * WEIR_PANEL >= P * WEIR_PANEL;
 }
 
 /* Sums of panels [first, first + n), spilled as (rows, ldc), into y. */
@@ -237,7 +238,7 @@ WEIR_INLINE void tile_step(const weir_linear_tile *t, int64_t first, const int R
                            const int kind) {
     vf acc[WEIR_TILE_ROWS][16];
     tile_sums(acc, t, first, R, P, kind);
-    if (is_plain(t) && t->n_left - first * WEIR_PANEL >= P * WEIR_PANEL) {
+    if (is_plain(t, first, P)) {
         const vf scale = vf_set1(t->scale);
         WEIR_UNROLL for (int r = 0; r < R; r++) {
             float *y = t->y + r * t->ldy + first * WEIR_PANEL;
