@@ -136,33 +136,37 @@ inline int64_t rows_at_once(size_t floats, int64_t n_row, int64_t width) {
     return most < 1 || most > n_row ? n_row : most;
 }
 
-/* The checks of a call, and some(be, part of it) for as many rows at once. */
+/* some(be, part of the call) for as many rows at once; next(part) moves it on by that many. */
+template <class Call, class Some, class Next>
+weir_status by_slices(weir_backend *be, const Call *a, int64_t step, Some some, Next next) {
+    Call part = *a;
+    for (int64_t row = 0; row < a->n_row; row += step) {
+        part.n_row = a->n_row - row < step ? a->n_row - row : step;
+        WEIR_TRY(some(be, &part));
+        next(&part);
+    }
+    return WEIR_OK;
+}
+
+/* The checks of a call, and its slices. */
 template <class Some>
 weir_status reduce_rows(weir_backend *be, const weir_reduce *a, size_t floats, Some some) {
     WEIR_TRY(weir__reduce_check(a));
     const int64_t step = rows_at_once(floats, a->n_row, a->n);
-    weir_reduce part = *a;
-    for (int64_t row = 0; row < a->n_row; row += step) {
-        part.n_row = a->n_row - row < step ? a->n_row - row : step;
-        WEIR_TRY(some(be, &part));
-        part.part += step * a->n;
-        part.y += step * a->ldy;
-    }
-    return WEIR_OK;
+    return by_slices(be, a, step, some, [=](weir_reduce *part) {
+        part->part += step * a->n;
+        part->y += step * a->ldy;
+    });
 }
 
 template <class Some>
 weir_status rows_of_owners(weir_backend *be, const weir_collect_rows *a, size_t floats, Some some) {
     if (!a->x || !a->id || !a->first || a->n_row < 0) return WEIR_EINVAL;
     const int64_t step = rows_at_once(floats, a->n_row, a->n);
-    weir_collect_rows part = *a;
-    for (int64_t row = 0; row < a->n_row; row += step) {
-        part.n_row = a->n_row - row < step ? a->n_row - row : step;
-        WEIR_TRY(some(be, &part));
-        part.x += step * a->n;
-        part.id += step;
-    }
-    return WEIR_OK;
+    return by_slices(be, a, step, some, [=](weir_collect_rows *part) {
+        part->x += step * a->n;
+        part->id += step;
+    });
 }
 
 template <class Some>
@@ -173,14 +177,10 @@ weir_status columns_of_owners(weir_backend *be, const weir_collect_columns *a, s
     if (rank == 0 ? !a->y : !a->part && own > 0) return WEIR_EINVAL;
     int64_t pieces;
     const int64_t step = rows_at_once(floats, a->n_row, widest(a, be->comm->n_rank, &pieces));
-    weir_collect_columns part = *a;
-    for (int64_t row = 0; row < a->n_row; row += step) {
-        part.n_row = a->n_row - row < step ? a->n_row - row : step;
-        WEIR_TRY(some(be, &part));
-        if (a->part) part.part += step * own;
-        if (a->y) part.y += step * a->ldy;
-    }
-    return WEIR_OK;
+    return by_slices(be, a, step, some, [=](weir_collect_columns *part) {
+        if (a->part) part->part += step * own;
+        if (a->y) part->y += step * a->ldy;
+    });
 }
 
 } // namespace comm

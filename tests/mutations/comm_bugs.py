@@ -19,7 +19,7 @@ BUGS = [
     bug("comm/pieces.cuh", "bounds", "the last id is nobody's", "if (id >= f.id[r] && f.id[r + 1] > f.id[r]) owner = r;", "if (id > f.id[r] && f.id[r + 1] > f.id[r]) owner = r;"),
     bug("comm/exchange.cu", "layout", "columns begin at 0", "y + i / n * ldy + first.id[r] + i % n", "y + i / n * ldy + i % n"),
     bug("comm/pieces.cuh", "host", "a call larger than a slice", "return most < 1 || most > n_row ? n_row : most;", "return n_row;"),
-    bug("comm/pieces.cuh", "host", "the second part of a call reads the first", "        part.part += step * a->n;\n", ""),
+    bug("comm/pieces.cuh", "host", "the second part of a call reads the first", "        part->part += step * a->n;\n", ""),
     bug("comm/exchange.cu", "wait", "a wait has no deadline", "if (now > until || ptx::ld_acquire_sys(p.stop) != 0) {", "if (ptx::ld_acquire_sys(p.stop) != 0) {"),
     bug("comm/exchange.cu", "wait", "who waits does not hear of the end", "if (now > until || ptx::ld_acquire_sys(p.stop) != 0) {", "if (now > until) {"),
     bug("comm/exchange.cu", "host", "an ended group exchanges", "if (*why == WEIR_OK && be->comm && weir__comm_ended(be->comm)) *why = WEIR_ECOMM;", ""),
