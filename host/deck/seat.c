@@ -261,13 +261,8 @@ int weir__session_gamma(const weir_session *s) {
     return most < auto_most ? most : auto_most;
 }
 
-/* A block without drafts closes with a token from p: where others close with one from pi, that is another
- * law, and so there is no such block. */
-static int32_t least_drafts(const weir_session *s) { return weir__seat_bonus_from(&s->opt.law) < INT32_MAX; }
-
 void weir__session_begin_drafts(weir_session *s) {
-    const weir_gamma_plan plan = {.least = least_drafts(s),
-                                  .most = weir__session_gamma(s),
+    const weir_gamma_plan plan = {.most = weir__session_gamma(s),
                                   .bonus = weir__seat_bonus_from(&s->opt.law) < INT32_MAX};
     if (weir__session_chooses(s)) weir__gamma_begin(&s->e->pair.cost, &plan, &s->past);
 }
@@ -279,7 +274,6 @@ weir_seat weir__seat_of(const weir_session *s) {
                       .base = (int32_t)s->base,
                       .gamma = weir__session_gamma(s),
                       .chooses = weir__session_chooses(s),
-                      .least = least_drafts(s),
                       .limit = (int32_t)s->cap,
                       .n_eos = s->opt.ignore_eos ? 0 : f->n_eos,
                       .n = (int32_t)s->n,

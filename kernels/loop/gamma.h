@@ -40,8 +40,9 @@ typedef struct weir_gamma_past {
 
 /* What a session's options make of a block. */
 typedef struct weir_gamma_plan {
-    int32_t least, most; /* drafts; least 1 where a block without drafts has another law */
-    bool bonus;          /* a block that is accepted whole takes one more step of the drafter */
+    int32_t most; /* drafts */
+    bool bonus;   /* a block that is accepted whole closes with a token from pi: one more step of the drafter.
+                     Without drafts that token would be from p, another law, so that there is no such block */
 } weir_gamma_plan;
 
 /* What is taken for known before the first draft: how many are accepted, and as how many drafts that
@@ -123,7 +124,7 @@ WF_FN float weir__gamma_rate(const weir_gamma_costs *c, const weir_gamma_plan *g
         whole *= mean;
         tokens += whole;
         const float cost = weir__gamma_cost(c, g, j, whole);
-        const bool first = j == 1 && g->least > 0;
+        const bool first = j == 1 && g->bonus;
         if (!first && !(tokens * best_cost > best_tokens * cost)) continue;
         best_tokens = tokens;
         best_cost = cost;
@@ -164,7 +165,7 @@ WF_FN bool weir__gamma_extends(const weir_gamma_costs *c, const weir_gamma_plan 
 WF_FN void weir__gamma_begin(const weir_gamma_costs *c, const weir_gamma_plan *g, weir_gamma_past *h) {
     h->seen = h->accepted = 0.0f;
     for (int32_t b = 0; b < WEIR_GAMMA_BUCKETS; b++) h->seen_at[b] = h->accepted_at[b] = 0.0f;
-    h->settled = g->least == 0 && !weir__gamma_pays(c, g, 1.0f);
+    h->settled = !g->bonus && !weir__gamma_pays(c, g, 1.0f);
 }
 
 /* A draft that was decided on. */
@@ -179,7 +180,7 @@ WF_FN void weir__gamma_learn(weir_gamma_past *h, float confidence, bool accepted
 
 /* After a block. */
 WF_FN void weir__gamma_settle(const weir_gamma_costs *c, const weir_gamma_plan *g, weir_gamma_past *h) {
-    if (g->least == 0 && !weir__gamma_pays(c, g, weir__gamma_mean(h, WEIR_GAMMA_DOUBT))) h->settled = 1;
+    if (!g->bonus && !weir__gamma_pays(c, g, weir__gamma_mean(h, WEIR_GAMMA_DOUBT))) h->settled = 1;
 }
 
 #endif /* WEIR_KERNELS_LOOP_GAMMA_H */

@@ -60,8 +60,6 @@ typedef struct weir_seat {
                                 it */
     int32_t gamma;      /* drafts of a block, 0 … the bucket's */
     int32_t chooses;    /* 1: at most so many, as the loop's costs and the seat's past say */
-    int32_t least;      /* then at least so many, 0 or 1: 1 where a block without drafts, whose token is from
-                           p, has another law than the rule's */
     int32_t lacks;      /* 1: the drafter's cache lacks input n - 1; matters only where rows are left out */
     int32_t limit;      /* output tokens after which it ends */
     int32_t bonus_from; /* output index from which a bonus is drawn from pi; INT32_MAX: never

@@ -93,7 +93,6 @@ WF_FN int32_t *weir__seat_history(const weir_loop *l, const weir_seat *s) {
 
 WF_FN weir_gamma_plan weir__seat_gamma_plan(const weir_seat *s) {
     weir_gamma_plan g;
-    g.least = s->least;
     g.most = s->gamma;
     g.bonus = s->bonus_from < INT32_MAX;
     return g;
@@ -101,9 +100,9 @@ WF_FN weir_gamma_plan weir__seat_gamma_plan(const weir_seat *s) {
 
 /* Of a seat that chooses, before its first draft. What follows the limit would be thrown away. */
 WF_FN int32_t weir__seat_most(const weir_seat *s) {
-    const int32_t room = s->limit - s->n - 1;
+    const int32_t room = s->limit - s->n - 1, least = weir__seat_gamma_plan(s).bonus;
     if (s->past.settled) return 0;
-    if (room < s->least) return s->least;
+    if (room < least) return least;
     return room < s->gamma ? room : s->gamma;
 }
 

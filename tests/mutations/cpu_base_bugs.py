@@ -162,7 +162,7 @@ LOOP = [
     bug("kernels/loop/gamma.h", "off by one", "only the next draft is looked at", "gamma",
         "for (int32_t k = j + 1; k <= g->most; k++) {", "for (int32_t k = j + 1; k <= g->most && k < j + 2; k++) {"),
     bug("kernels/loop/gamma.h", "math", "a session settles however its law is", "costs",
-        "if (g->least == 0 && !weir__gamma_pays(c, g, weir__gamma_mean", "if (!weir__gamma_pays(c, g, weir__gamma_mean"),
+        "if (!g->bonus && !weir__gamma_pays(c, g, weir__gamma_mean", "if (!weir__gamma_pays(c, g, weir__gamma_mean"),
     bug("kernels/loop/loop_cpu.c", "dead row", "a row that nobody wants has a law", "loop_ops",
         "a->law_of[i] = weir__seat_steps(s, a->step, draft) ? i : -1;", "a->law_of[i] = i;"),
     bug("kernels/loop/loop_cpu.c", "index", "blocks past the ring's end", "loop_ops", "(int64_t)(l->block[0] % l->depth) * l->n_seat;",

@@ -1,3 +1,4 @@
+#include "kernels/loop/seat.h"
 #include "tests/kernels/loop/loop_fixture.h"
 
 #include <criterion/criterion.h>
@@ -132,8 +133,7 @@ void seat_choose(weir_seat *s, int gamma, const weir_gamma_costs *costs) {
     s->chooses = 1;
     s->gamma = gamma;
     s->bonus_from = weir__seat_bonus_from(&s->law);
-    s->least = s->bonus_from < INT32_MAX;
-    const weir_gamma_plan plan = {s->least, gamma, s->bonus_from < INT32_MAX};
+    const weir_gamma_plan plan = weir__seat_gamma_plan(s);
     weir__gamma_begin(costs, &plan, &s->past);
 }
 

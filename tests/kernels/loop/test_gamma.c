@@ -13,8 +13,7 @@ static weir_gamma_costs costs(float draft, float row) {
     return c;
 }
 
-static const weir_gamma_plan free_plan = {.least = 0, .most = 8},
-                             pi_plan = {.least = 1, .most = 8, .bonus = true};
+static const weir_gamma_plan free_plan = {.most = 8}, pi_plan = {.most = 8, .bonus = true};
 
 /* ---- the policy ---------------------------------------------------------------------------------------- */
 
@@ -32,7 +31,7 @@ Test(gamma, the_rate_is_that_of_the_best_number_of_drafts) {
         const weir_gamma_plan *g = i % 2 ? &pi_plan : &free_plan;
         const double a = 0.05 + 0.0045 * i;
         double best = 0.0;
-        for (int j = g->least; j <= g->most; j++) best = fmax(best, rate_at(&c, g, a, j));
+        for (int j = g->bonus; j <= g->most; j++) best = fmax(best, rate_at(&c, g, a, j));
         const double got = (double)weir__gamma_rate(&c, g, (float)a);
         cr_expect(fabs(got - best) < 1e-5 * best, "case %d: %g, want %g", i, got, best);
         const bool pays = weir__gamma_pays(&c, &free_plan, (float)a);
@@ -124,7 +123,6 @@ static weir_seat chooser(int i, const weir_gamma_costs *c) {
     s.chooses = 1;
     s.n_eos = 0;
     s.bonus_from = weir__seat_bonus_from(&s.law);
-    s.least = s.bonus_from < INT32_MAX;
     const weir_gamma_plan plan = weir__seat_gamma_plan(&s);
     weir__gamma_begin(c, &plan, &s.past);
     return s;
@@ -191,7 +189,7 @@ Test(gamma, a_rule_of_q_drafts_to_the_first_row_that_defers) {
             seats[i].law.temp = 0.8f;
             seats[i].law.key[0] = seed * 100 + (uint32_t)i;
             seats[i].law.exact_first = 0;
-            seats[i].bonus_from = 0, seats[i].least = 1;
+            seats[i].bonus_from = 0;
         }
         bucket *b = bucket_new(be, SEATS, MOST, true, V, V);
         b->l.cost = &c;
@@ -223,7 +221,7 @@ Test(gamma, nothing_is_drafted_past_the_limit) {
     for (int room = 1; room <= MOST + 3; room++)
         for (int least = 0; least < 2; least++) {
             weir_seat s = chooser(0, &c);
-            s.least = least;
+            s.bonus_from = least ? 0 : INT32_MAX;
             s.n = 7, s.limit = 7 + room;
             const int want = room - 1 < MOST ? room - 1 : MOST;
             cr_expect(weir__seat_most(&s) == (want < least ? least : want), "room %d, least %d", room, least);

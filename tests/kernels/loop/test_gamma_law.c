@@ -111,7 +111,6 @@ static weir_seat seat_of(const weir_law *law, const weir_gamma_costs *cost, uint
                    .bonus_from = weir__seat_bonus_from(law)};
     s.law.key[0] = key;
     s.law.key[1] = 7;
-    s.least = s.bonus_from < INT32_MAX;
     const weir_gamma_plan plan = weir__seat_gamma_plan(&s);
     weir__gamma_begin(cost, &plan, &s.past);
     return s;
