@@ -53,8 +53,8 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
     if (o->ctx_size) WEIR_TRY(check_range("context", o->ctx_size, 1, 1 << 20, err));
     WEIR_TRY(check_range("largest gamma", e->pair.max_draft, 1, WEIR_GAMMA_MAX, err));
     WEIR_TRY(weir__device_check(o->device, err));
-    weir_gamma_costs none;
-    if (o->costs) WEIR_TRY(weir__costs_parse(o->costs, "costs", &none, err));
+    if (o->costs) WEIR_TRY(weir__costs_parse(o->costs, &e->pair.cost, err));
+    e->pair.fixed_gamma = o->fixed_gamma;
     *isa = weir__isa_best();
     if (o->isa) {
         const int asked = weir__isa_parse(o->isa);
@@ -228,8 +228,9 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     if (joined) st = weir__ranks_joined(e, st, &why);
     if (st != WEIR_OK && why.text[0]) (void)weir_fail(err, st, "%s", why.text);
     if (st == WEIR_OK && !opt->dry_run) st = load(e, opt, err);
-    if (st == WEIR_OK && !opt->dry_run && e->pair.has_draft && e->pair.rank == 0)
-        st = weir__costs_open(e, opt->costs, err);
+    const bool leads = !opt->dry_run && e->pair.has_draft && e->pair.rank == 0;
+    if (st == WEIR_OK && leads && (opt->costs || !opt->fixed_gamma))
+        st = weir__costs_open(e, opt->costs != NULL, err);
     if (st != WEIR_OK) {
         weir_engine_close(e);
         return st;

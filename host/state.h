@@ -88,6 +88,7 @@ typedef struct weir_pair {
     weir_tokenizer *tok; /* NULL: ids only */
     int32_t n_vocab;
     int n_parallel, ctx_size, max_draft;
+    bool fixed_gamma;       /* of the options */
     weir_gamma_costs cost;  /* for gamma auto; 0 of a dry run */
     char cost_text[320];    /* as facts.costs */
     double kv_share;        /* pages there are, of those that all sessions at their longest would take */

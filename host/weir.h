@@ -54,8 +54,8 @@ typedef struct weir_engine_options {
     int lookup_min, lookup_max; /* WEIR_NGRAM: tokens that a suffix must have, and that count at most, 1 …
                                    WEIR_LOOKUP_MOST; 0 = WEIR_LOOKUP_MIN, WEIR_LOOKUP_MAX */
     int max_draft;              /* largest gamma a session may ask for, 1 … WEIR_GAMMA_MAX; 0 = that */
-    const char *costs;  /* what gamma auto goes by, as weir_engine_facts.costs says it; NULL = measured when
-                          the engine opens */
+    const char *costs;  /* what gamma auto goes by, as weir_engine_facts.costs; NULL = measured at open */
+    bool fixed_gamma;   /* sessions of WEIR_GAMMA_AUTO are refused, and nothing is measured for them */
     bool dry_run;       /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config; /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;      /* device: the host calls every op itself (debugging: the same tokens, slower) */
@@ -148,7 +148,7 @@ typedef struct weir_engine_facts {
     weir_rank_plan rank_plan[WEIR_MAX_RANKS];
     /* What gamma auto goes by, in tokens of the verifier alone: "D:V1,V2,...", a step of the drafter, then
      * verifying and closing blocks of 1, 2, … drafts, each in steps of 1/32; later ones grow as the last two.
-     * Once it is open, options with this text open it with the same table. NULL: a dry run, no drafter */
+     * Options with this text open an engine with the same table. NULL: a dry run, no drafter, fixed_gamma */
     const char *costs;
     const char *costs_from; /* "measured", "given", or "a guess": there was nothing to be measured */
     double load_seconds;

@@ -103,10 +103,6 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     l->graphs = graphs && e->pair.be->stream->capture && (e->pair.n_rank == 1 || e->pair.be->exchange->loops);
     l->n_seat_max = e->pair.n_parallel;
     weir_status st = open_memory(l);
-    if (st != WEIR_OK) {
-        weir__block_loop_close(l);
-        return st;
-    }
     if (e->pair.be->device) l->shape.first = NULL; /* blocks have a fixed shape there */
     l->shape.depth = WEIR_LOOP_DEPTH;
     l->shape.n_vocab = e->pair.n_vocab;
@@ -117,7 +113,7 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     l->shape.p_logits = e->deck.dev.p_logits;
     l->shape.ld_q = e->pair.side[WEIR_DRAFTER].ld;
     l->shape.ld_p = e->pair.side[WEIR_VERIFIER].ld;
-    st = weir__lookup_open(l);
+    if (st == WEIR_OK) st = weir__lookup_open(l);
     if (st != WEIR_OK) {
         weir__block_loop_close(l);
         return st;

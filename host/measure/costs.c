@@ -33,7 +33,7 @@ static const char *read_number(const char *text, const char *ends, double *x) {
     return end;
 }
 
-weir_status weir__costs_parse(const char *text, const char *what, weir_gamma_costs *out, weir_err *err) {
+weir_status weir__costs_parse(const char *text, weir_gamma_costs *out, weir_err *err) {
     weir_gamma_costs c = {.verify = {1.0f}};
     double x = 0.0;
     int n = 1;
@@ -48,9 +48,9 @@ weir_status weir__costs_parse(const char *text, const char *what, weir_gamma_cos
     if (!ok || n < 2)
         return weir_fail(
             err, WEIR_EINVAL,
-            "%s %.60s: expected D:V1,V2,..., tokens of the verifier that a draft step and blocks "
+            "costs %.60s: expected D:V1,V2,..., tokens of the verifier that a draft step and blocks "
             "of 1, 2, ... drafts cost, up to %d numbers from 1 that do not fall",
-            what, text, WEIR_GAMMA_MAX);
+            text, WEIR_GAMMA_MAX);
     extend(&c, n);
     *out = c;
     return WEIR_OK;
@@ -230,21 +230,19 @@ static weir_status measure(weir_engine *e, weir_gamma_costs *c, bool *measured) 
     return WEIR_OK;
 }
 
-weir_status weir__costs_open(weir_engine *e, const char *text, weir_err *err) {
+weir_status weir__costs_open(weir_engine *e, bool given, weir_err *err) {
     static const char guess[] = "0.25:1.25,1.375";
     weir_engine_facts *f = &e->pair.facts;
     bool measured = false;
-    if (text) {
-        WEIR_TRY(weir__costs_parse(text, "costs", &e->pair.cost, err));
-    } else {
+    if (!given) {
         const weir_status st = measure(e, &e->pair.cost, &measured);
         if (weir__is_lost(st)) return weir__engine_lost(e, st, err);
         if (st != WEIR_OK)
             return weir_fail(err, st, "costs of blocks could not be measured: %s", weir_status_str(st));
-        if (!measured) WEIR_TRY(weir__costs_parse(guess, "costs", &e->pair.cost, err));
+        if (!measured) WEIR_TRY(weir__costs_parse(guess, &e->pair.cost, err));
     }
     weir__costs_format(&e->pair.cost, most_drafts(e), e->pair.cost_text, sizeof e->pair.cost_text);
     f->costs = e->pair.cost_text;
-    f->costs_from = text ? "given" : measured ? "measured" : "a guess";
+    f->costs_from = given ? "given" : measured ? "measured" : "a guess";
     return weir__block_loop_set_costs(e->deck.loop);
 }

@@ -34,8 +34,10 @@ static weir_status check_limits(const weir_engine *e, const weir_session_options
     if (o->max_tokens < 0 || o->max_tokens > e->pair.ctx_size)
         return weir_fail(err, WEIR_EINVAL, "max_tokens %d is outside [0, %d] (the context, -c)",
                          o->max_tokens, e->pair.ctx_size);
-    const bool chosen = o->method == WEIR_METHOD_SPECULATIVE && o->n_draft != WEIR_GAMMA_AUTO;
-    if (chosen && (o->n_draft < 1 || o->n_draft > e->pair.max_draft))
+    const bool blocks = o->method == WEIR_METHOD_SPECULATIVE, chosen = o->n_draft == WEIR_GAMMA_AUTO;
+    if (blocks && chosen && e->pair.fixed_gamma)
+        return weir_fail(err, WEIR_EINVAL, "gamma auto: the engine was opened for fixed gammas");
+    if (blocks && !chosen && (o->n_draft < 1 || o->n_draft > e->pair.max_draft))
         return weir_fail(err, WEIR_EINVAL, "gamma %d is outside [1, %d]", o->n_draft, e->pair.max_draft);
     if (o->n_stop < 0 || o->n_stop > 16)
         return weir_fail(err, WEIR_EINVAL, "%d stop strings; at most 16 are allowed", o->n_stop);

@@ -70,12 +70,16 @@ static json_t *counts_json(const int64_t *count, int most) {
     return list;
 }
 
+int wire_most_drafts(const weir_session_stats *s, int least) {
+    int most = WEIR_GAMMA_MAX;
+    while (most > least && s->draft_hist[most] == 0) most--;
+    return most;
+}
+
 json_t *wire_speculative_json(const weir_session_options *o, const weir_session_stats *s) {
     bool blocks = o->method == WEIR_METHOD_SPECULATIVE;
     const bool chosen = blocks && o->n_draft == WEIR_GAMMA_AUTO;
-    int gamma = blocks ? o->n_draft : 0;
-    for (int i = 0; chosen && i <= WEIR_GAMMA_MAX; i++)
-        if (s->draft_hist[i] > 0) gamma = i;
+    const int gamma = wire_most_drafts(s, blocks ? o->n_draft : 0);
     json_t *histogram = counts_json(s->accept_hist, gamma);
     json_t *m = json_object();
     double accepted = (double)s->accepted, rows = (double)s->rows_examined;

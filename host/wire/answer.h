@@ -22,7 +22,8 @@ json_t *wire_usage_json(const wire_usage *u);
 
 json_t *wire_timings_json(const weir_session_stats *s, int64_t predicted); /* predicted: tokens written */
 json_t *wire_speculative_json(const weir_session_options *o, const weir_session_stats *s);
-bool wire_lossless(const weir_session_options *o); /* the emitted law is the verifier's own */
+int wire_most_drafts(const weir_session_stats *s, int least); /* of a block; at least so many */
+bool wire_lossless(const weir_session_options *o);            /* the emitted law is the verifier's own */
 
 /* Emitted tokens of source accepted. s->accepted is of the accept step: it counts kept ones too, and
  * drafts that a stop or the limit then took back. */

@@ -14,10 +14,10 @@ Test(costs, a_text_reads_as_what_it_was_written_from) {
         weir_gamma_costs c, again;
         weir_err err = {""};
         char out[320];
-        cr_assert(weir__costs_parse(text[i], "costs", &c, &err) == WEIR_OK, "%s: %s", text[i], err.text);
+        cr_assert(weir__costs_parse(text[i], &c, &err) == WEIR_OK, "%s: %s", text[i], err.text);
         for (int n = 1; n <= WEIR_GAMMA_MAX; n++) {
             weir__costs_format(&c, n, out, sizeof out);
-            cr_assert(weir__costs_parse(out, "costs", &again, &err) == WEIR_OK, "%s: %s", out, err.text);
+            cr_assert(weir__costs_parse(out, &again, &err) == WEIR_OK, "%s: %s", out, err.text);
             cr_expect(memcmp(c.verify, again.verify, (size_t)(n + 1) * sizeof *c.verify) == 0 &&
                           c.draft == again.draft,
                       "%s became %s", text[i], out);
@@ -28,7 +28,7 @@ Test(costs, a_text_reads_as_what_it_was_written_from) {
 
 Test(costs, numbers_are_rounded_and_go_on_as_they_ended) {
     weir_gamma_costs c;
-    cr_assert(weir__costs_parse("0.26:1.24,1.51", "costs", &c, NULL) == WEIR_OK);
+    cr_assert(weir__costs_parse("0.26:1.24,1.51", &c, NULL) == WEIR_OK);
     cr_expect(c.draft == 0.25f && c.verify[0] == 1.0f && c.verify[1] == 1.25f && c.verify[2] == 1.5f);
     for (int j = 3; j <= WEIR_GAMMA_MAX; j++)
         cr_expect(c.verify[j] == 1.0f + 0.25f * (float)j, "entry %d", j);
@@ -45,7 +45,7 @@ Test(costs, other_texts_are_refused) {
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
         weir_gamma_costs c;
         weir_err err = {""};
-        cr_expect(weir__costs_parse(text[i], "costs", &c, &err) == WEIR_EINVAL, "\"%s\"", text[i]);
+        cr_expect(weir__costs_parse(text[i], &c, &err) == WEIR_EINVAL, "\"%s\"", text[i]);
         cr_expect(strstr(err.text, "D:V1,V2,...") && !strchr(err.text, '\n'), "%s", err.text);
     }
 }
@@ -62,6 +62,31 @@ static weir_engine *open_pair(const char *costs) {
     weir_err err = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
     return e;
+}
+
+/* Nothing is measured for sessions that all say their gamma, and one that does not is refused. */
+Test(costs, fixed_gammas_need_none) {
+    weir_engine_options o = weir_engine_options_default();
+    o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
+    o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
+    o.device = "cpu";
+    o.fixed_gamma = true;
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    cr_expect_null(f.costs);
+    static const int32_t prompt[] = {5, 1};
+    weir_session_options open = weir_session_options_default(), fixed = open;
+    weir_session *s = NULL;
+    cr_expect(weir_session_create(e, &open, prompt, 2, NULL, NULL, &s, &err) == WEIR_EINVAL && !s);
+    cr_expect(strstr(err.text, "gamma auto"), "%s", err.text);
+    fixed.n_draft = 3;
+    cr_assert(weir_session_create(e, &fixed, prompt, 2, NULL, NULL, &s, &err) == WEIR_OK, "%s", err.text);
+    cr_expect(weir_step(e, &s, 1, 2, &err) == WEIR_OK, "%s", err.text);
+    weir_session_free(s);
+    weir_engine_close(e);
 }
 
 /* What was measured, given to another engine, gives its tokens. No session is left of the measuring. */

@@ -54,13 +54,6 @@ static void line_real(const char *name, double x, const char *unit) {
         fprintf(stderr, "  %-24s %.4g%s\n", name, x, unit);
 }
 
-/* Of a block. */
-static int most_drafts(const cli_totals *t) {
-    int most = WEIR_GAMMA_MAX;
-    while (most > t->gamma && t->sum.draft_hist[most] == 0) most--;
-    return most;
-}
-
 static void line_counts(const char *name, const int64_t *count, int most) {
     fprintf(stderr, "  %-24s", name);
     for (int i = 0; i <= most; i++) fprintf(stderr, " %lld", (long long)count[i]);
@@ -83,7 +76,7 @@ void cli_totals_print(const cli_totals *t) {
     line_real("first token", 1e3 * ratio(s->seconds_first, answers), " ms on average");
     line_real("verifier calls", ratio((double)s->verifier_calls, n), " per token");
     if (s->blocks > 0) {
-        const int most = most_drafts(t);
+        const int most = wire_most_drafts(s, t->gamma);
         fprintf(stderr, "  %-24s %lld at gamma %d%s\n", "blocks", (long long)s->blocks, most,
                 t->chosen ? " or less" : "");
         line_real("mean acceptance length", 1 + ratio((double)s->accepted, (double)s->blocks),

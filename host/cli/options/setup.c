@@ -24,6 +24,14 @@ static _Noreturn void follow(weir_engine *e, int rank) {
     exit(s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "rank %d: %s", rank, err.text));
 }
 
+/* No session will leave gamma open. lines: of input, which may ask for what the flags do not. */
+static bool fixes_gamma(const cli_args *a, bool lines) {
+    if (a->command == CMD_BENCH) return true;
+    if (lines || a->command == CMD_SERVE) return false;
+    if (cli_is_set(a, OPT_METHOD) && a->value[OPT_METHOD].integer != WEIR_METHOD_SPECULATIVE) return true;
+    return cli_int(a, OPT_DRAFT_N_MAX) != WEIR_GAMMA_AUTO;
+}
+
 int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     const char *model = cli_text(a, OPT_MODEL);
     if (!model) {
@@ -57,6 +65,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     const int gamma = cli_int(a, OPT_DRAFT_N_MAX);
     o.max_draft = lines ? 0 : gamma != WEIR_GAMMA_AUTO ? gamma : WEIR_GAMMA_AUTO_MAX;
     o.costs = cli_text(a, OPT_COSTS);
+    o.fixed_gamma = fixes_gamma(a, lines);
     if (a->command == CMD_SERVE) {
         o.kv_bytes = (size_t)cli_int(a, OPT_KV_SIZE_MIB) << 20;
         /* The bound of requests; up to 10 cost nothing, since buffers have room for 12 rows a slot. */
