@@ -14,6 +14,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 WEIR = os.environ.get("WEIR_PROGRAM", str(ROOT / "build" / "weir"))
+# One table of costs for gamma auto in every process, so that answers can be compared (support/costs.h).
+COSTS = re.search(r'TEST_COSTS "([^"]+)"', (ROOT / "tests/support/costs.h").read_text(encoding="utf-8"))[1]
+os.environ.setdefault("WEIR_COSTS", COSTS)
 DEMO = ["-m", str(ROOT / "models/demo/verifier"), "-md", str(ROOT / "models/demo/drafter")]
 
 
