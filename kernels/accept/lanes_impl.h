@@ -5,6 +5,7 @@
  * terms, then one lane sum. Every loop is elementwise, so that the compiler may use any vector width; only
  * lane_sum adds across elements, in the order of stats.h. */
 #include "kernels/accept/lanes.h"
+#include "kernels/accept/point.h"
 #include "kernels/math/philox.h"
 
 #if defined(__AVX2__)
@@ -21,7 +22,6 @@ enum { ACC_FLOATS = 4 };
 enum { LANE64 = ACC_FLOATS / 2 };
 typedef float acc_t __attribute__((vector_size(ACC_FLOATS * sizeof(float))));
 typedef uint64_t lane64 __attribute__((vector_size(LANE64 * sizeof(uint64_t))));
-typedef uint32_t half32 __attribute__((vector_size(LANE64 * sizeof(uint32_t))));
 
 typedef struct chunk {
     _Alignas(64) float x[WEIR_CHUNK + 96];
@@ -294,8 +294,6 @@ static void race_weights(const weir_race *r, int32_t begin, int32_t n, float *w)
 
 /* ---- the race ------------------------------------------------------------------------------------------ */
 
-enum { COUNTERS = WEIR_CHUNK / 4 };
-
 typedef struct words {
     _Alignas(64) uint32_t x[WEIR_CHUNK];
 } words;
@@ -320,16 +318,43 @@ static inline lane64 xor3(lane64 a, lane64 b, uint32_t c) {
 #endif
 }
 
-static inline void store_low(uint32_t *out, lane64 x) {
-    const half32 low = __builtin_convertvector(x, half32);
-    memcpy(out, &low, sizeof low);
+/* out: two 64-bit lanes of a counter after each other. */
+static inline void store_pairs(uint32_t *out, lane64 low, lane64 high) {
+#if defined(__AVX512F__)
+    const __m512i a = (__m512i)low, b = (__m512i)high;
+    const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    const __m512i last = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi64(a, first, b));
+    _mm512_storeu_si512(out + 16, _mm512_permutex2var_epi64(a, last, b));
+#elif defined(__AVX2__)
+    const __m256i even = _mm256_unpacklo_epi64((__m256i)low, (__m256i)high);
+    const __m256i odd = _mm256_unpackhi_epi64((__m256i)low, (__m256i)high);
+    _mm256_storeu_si256((__m256i_u *)out, _mm256_permute2x128_si256(even, odd, 0x20));
+    _mm256_storeu_si256((__m256i_u *)(out + 8), _mm256_permute2x128_si256(even, odd, 0x31));
+#else
+    for (int i = 0; i < LANE64; i++) {
+        memcpy(out + 4 * i, (const uint64_t *)&low + i, sizeof(uint64_t));
+        memcpy(out + 4 * i + 2, (const uint64_t *)&high + i, sizeof(uint64_t));
+    }
+#endif
 }
 
-/* Random words of 256 counters from `block` on, word k of counter j in x[256 k + j]; equal to wf_philox. */
+/* Low halves of a, then of b, in one lane. */
+static inline lane64 join_low(lane64 a, lane64 b) {
+#if defined(__AVX512F__)
+    return (lane64)_mm512_mask_blend_epi32(0xaaaa, (__m512i)a, (__m512i)(b << 32));
+#elif defined(__AVX2__)
+    return (lane64)_mm256_blend_epi32((__m256i)a, (__m256i)(b << 32), 0xaa);
+#else
+    return (a & 0xffffffffu) | b << 32;
+#endif
+}
+
+/* The random words of the chunk's ids; equal to wf_philox. */
 static void random_words(const weir_race *r, uint32_t block, words *out) {
     lane64 step;
     for (uint32_t i = 0; i < LANE64; i++) step[i] = i;
-    for (uint32_t j = 0; j < COUNTERS; j += LANE64) {
+    for (uint32_t j = 0; j < WEIR_CHUNK / 4; j += LANE64) {
         lane64 c0 = step + (uint64_t)block + j;
         lane64 c1 = c0 - c0 + (uint32_t)r->position, c2 = c0 - c0 + (uint32_t)r->purpose;
         lane64 c3 = c0 - c0 + (uint32_t)r->block_row;
@@ -343,51 +368,44 @@ static void random_words(const weir_race *r, uint32_t block, words *out) {
             k0 += WF_PHILOX_W0;
             k1 += WF_PHILOX_W1;
         }
-        store_low(out->x + j, c0);
-        store_low(out->x + j + COUNTERS, c1);
-        store_low(out->x + j + 2 * COUNTERS, c2);
-        store_low(out->x + j + 3 * COUNTERS, c3);
+        store_pairs(out->x + 4 * j, join_low(c0, c1), join_low(c2, c3));
     }
 }
 
-/* Exponentials in the order of the ids. */
-static void exponentials(const words *u, chunk *out) {
-    chunk e;
-    for (int32_t i = 0; i < WEIR_CHUNK; i++) e.x[i] = wf_exponential(u->x[i]);
-    for (int32_t j = 0; j < COUNTERS; j++)
-        for (int32_t k = 0; k < 4; k++) out->x[4 * j + k] = e.x[k * COUNTERS + j];
+/* Whether any of SIFTED ids may arrive no later than the best so far. An exponential is at least u, and u at
+ * least z 2^-24 with z = x >> 8, exact in a float; so E / w <= best needs z <= w best 2^24, and a 2^-19 more
+ * covers every rounding (that of the exponential is below 2^-21). An infinite bound finds all weights that
+ * are not zero. */
+enum { SIFTED = 64 };
+
+static inline float sift_bound(const weir_best *best) {
+    return best->bits < WEIR_KEY_INF ? wf_from_bits(best->bits) * 0x1.00002p24f : INFINITY;
 }
 
-/* Bits of E / w: non-negative floats order as their bits. A weight of zero gives +inf and never wins; a tiny
- * one that overflows counts as the largest finite float, so that it can. */
-static void race_bits(const float *restrict e, const float *restrict w, int32_t n, int32_t *restrict bits) {
-    for (int32_t i = 0; i < n; i++) {
-        const int32_t t = wf_bits(e[i] / w[i]);
-        bits[i] = t - ((t == WEIR_KEY_INF) & (w[i] > 0.0f));
-    }
+static inline bool sift(const uint32_t *restrict x, const float *restrict w, float bound) {
+    int32_t hit = 0;
+    for (int i = 0; i < SIFTED; i++) hit |= (float)(int32_t)(x[i] >> 8) <= w[i] * bound;
+    return hit != 0;
 }
 
+/* Nearly every id loses by its bound, so that few logarithms and no other divisions are needed. */
 static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best) {
-    chunk w, e;
+    chunk w;
     words u;
-    _Alignas(64) int32_t bits[WEIR_CHUNK];
     for (int32_t c = chunk0; c < chunk1; c++) {
-        const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
+        const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c);
         race_weights(r, begin, n, w.x);
-        pad(w.x, n);
+        for (int32_t i = n; i % SIFTED != 0; i++) w.x[i] = 0.0f;
         random_words(r, (uint32_t)begin / 4u, &u);
-        exponentials(&u, &e);
-        race_bits(e.x, w.x, n_pad, bits);
-        int32_t low = WEIR_KEY_INF;
-        for (int32_t i = 0; i < n_pad; i++) low = bits[i] < low ? bits[i] : low;
-        if (low >= WEIR_KEY_INF || low >= best->bits) continue;
-        int32_t at = WEIR_CHUNK;
-        for (int32_t i = 0; i < n_pad; i++) {
-            const int32_t id = bits[i] == low ? i : WEIR_CHUNK;
-            at = id < at ? id : at;
+        for (int32_t i = 0; i < n; i += SIFTED) {
+            if (!sift(u.x + i, w.x + i, sift_bound(best))) continue;
+            for (int32_t k = i; k < i + SIFTED; k++) {
+                if (!((float)(int32_t)(u.x[k] >> 8) <= w.x[k] * sift_bound(best)) || !(w.x[k] > 0.0f))
+                    continue;
+                const int32_t bits = weir__arrival(wf_exponential(u.x[k]), w.x[k]);
+                if (bits < best->bits) *best = (weir_best){bits, begin + k};
+            }
         }
-        best->bits = low;
-        best->token = begin + at;
     }
 }
 

@@ -75,20 +75,29 @@ WF_FN int32_t weir__arrival(float e, float w) {
     return t - (int32_t)((t == WEIR_KEY_INF) & (w > 0.0f));
 }
 
+/* Weight of token v; with _Q and _P that row of the pair is enough. */
+WEIR_STEP_FN float weir__race_weight(const weir_race *r, int32_t v) {
+    if (r->kind == WEIR_WEIGHT_Q) return weir__prob(&r->pair->q, v, false);
+    if (r->kind == WEIR_WEIGHT_P) return weir__prob(&r->pair->p, v, false);
+    if (r->kind == WEIR_WEIGHT_RES && v == r->pair->skip) return 0.0f;
+    const weir_point t = weir__point(r->pair, v);
+    return weir__weight(r->kind, r->pair, t.q, t.p, t.keep ? r->pair->floor : -INFINITY);
+}
+
+/* Arrival of token v of weight w. */
+WEIR_STEP_FN int32_t weir__race_arrival(const weir_race *r, int32_t v, float w) {
+    uint32_t c[4] = {(uint32_t)v / 4u, (uint32_t)r->position, (uint32_t)r->purpose, (uint32_t)r->block_row};
+    wf_philox(c, r->key);
+    return weir__arrival(wf_exponential(c[v % 4]), w);
+}
+
 WEIR_STEP_FN int32_t weir__race_point(const weir_race *r) {
     int32_t id[2], best_bits = WEIR_KEY_INF, best = -1;
     const int n = weir__support(r->pair, id);
     for (int i = 0; i < n; i++) {
-        const weir_point t = weir__point(r->pair, id[i]);
-        const float m = t.keep ? r->pair->floor : -INFINITY;
-        const float w = id[i] == r->pair->skip && r->kind == WEIR_WEIGHT_RES
-                            ? 0.0f
-                            : weir__weight(r->kind, r->pair, t.q, t.p, m);
+        const float w = weir__race_weight(r, id[i]);
         if (!(w > 0.0f)) continue;
-        uint32_t c[4] = {(uint32_t)id[i] / 4u, (uint32_t)r->position, (uint32_t)r->purpose,
-                         (uint32_t)r->block_row};
-        wf_philox(c, r->key);
-        const int32_t bits = weir__arrival(wf_exponential(c[id[i] % 4]), w);
+        const int32_t bits = weir__race_arrival(r, id[i], w);
         if (bits < best_bits) {
             best_bits = bits;
             best = id[i];

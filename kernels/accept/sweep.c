@@ -22,6 +22,7 @@ typedef struct pass {
     int32_t n_vocab, n_chunk, group; /* chunks per group, a power of two */
     float sum[MAX_GROUPS][WEIR_MAX_SUMS];
     weir_best best[MAX_GROUPS];
+    int32_t bar; /* race: an id that arrives here or later need not be looked at */
     int32_t lo[MAX_GROUPS], hi[MAX_GROUPS];
     void (*run)(struct pass *p, int32_t g, int32_t chunk0, int32_t chunk1);
     int32_t split; /* ids from which on the pool takes part */
@@ -34,7 +35,7 @@ static void run_pair(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     p->lanes->pair(p->pair, p->given, p->kind, p->n_vocab, chunk0, chunk1, p->sum[g]);
 }
 static void run_race(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
-    p->best[g] = (weir_best){INT32_MAX, -1};
+    p->best[g] = (weir_best){p->bar, -1};
     p->lanes->race(p->race, p->n_vocab, chunk0, chunk1, &p->best[g]);
 }
 static void run_minmax(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
@@ -123,10 +124,18 @@ void weir__qp_sums(const weir_env *env, const weir_qp *r, weir_sum_kind kind, in
     merge_sums(&p, sweep(env, &p), 2, out);
 }
 
+/* One more than the arrival of an id that is likely to win, so that nearly all others fail at once. */
+static int32_t race_bar(const weir_race *r) {
+    const int32_t id = r->kind == WEIR_WEIGHT_Q ? r->pair->q.argmax : r->pair->p.argmax;
+    const float w = weir__race_weight(r, id);
+    return w > 0.0f ? weir__race_arrival(r, id, w) + 1 : INT32_MAX;
+}
+
 int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point) {
     if (point) return weir__race_point(r);
     pass p;
     p.race = r;
+    p.bar = race_bar(r);
     p.n_vocab = n_vocab;
     p.run = run_race;
     p.split = SPLIT_SUMS;
