@@ -149,7 +149,9 @@ static void add_prefixes(weir_engine *e, weir_bytes *scratch) {
 }
 
 static void add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch) {
-    size_t floats = e->pair.be->device ? (size_t)weir__accept_cuda_scratch_floats(e->pair.n_vocab) : 0;
+    const int32_t n = e->pair.n_vocab;
+    size_t floats = (size_t)(e->pair.be->device ? weir__accept_cuda_scratch_floats(n)
+                                                : weir__accept_cpu_scratch_floats(n));
     for (int i = 0; i <= (int)e->pair.has_draft; i++) {
         weir_pair_side *m = &e->pair.side[i];
         const weir_kv_shape self = weir__plan_self(e, &m->facts);

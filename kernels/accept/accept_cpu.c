@@ -1,34 +1,78 @@
+#include <stdatomic.h>
+
 #include "kernels/accept/cpu.h"
 #include "kernels/accept/sweep.h"
 #include "kernels/accept/examine_impl.h"
 
 /* ---- accept -------------------------------------------------------------------------------------------- */
 
+/* The rows of one block while they are examined: row n_draft, which closes a block that is accepted, has its
+ * statistics made only. Each thread takes the next row that nobody has taken, so rows may be examined after
+ * one that is refused, but none that is begun once it is known to be. */
+typedef struct examination {
+    const weir_env *env;
+    const weir_accept_args *a;
+    weir_accept_session *s;
+    bool all; /* block verification: the decision needs every row */
+    atomic_int next, last;
+    weir_row_note note[WEIR_GAMMA_MAX];
+} examination;
+
 static void make_stats(const weir_env *env, const weir_accept_args *a, weir_accept_session *s, int32_t j) {
     if (a->make_stats) s->p_stats[j] = weir__row_stats_in(env, s->p_logits + j * a->ld_p, a->n_vocab, s->law);
 }
 
-/* Rows are examined one after another, up to the first rejection. */
-static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_accept_session *s,
-                          weir_decision *d) {
-    weir_row_note note;
-    weir_accept_row *row;
-    do {
-        row = &s->row[d->n_examined];
-        make_stats(env, a, s, d->n_examined);
-        weir__examine(env, a, s, d->n_examined, row, &note);
-    } while (weir__decide_row(s, row, &note, d));
-    if (d->rejected) s->verdict = note.verdict;
+static bool ends_block(const examination *x, int32_t j) {
+    weir_decision d = {.n_examined = j};
+    (void)weir__decide_row(x->s, &x->s->row[j], &x->note[j], &d);
+    return d.rejected || d.status != WEIR_OK;
 }
 
-static void verify_block(const weir_env *env, const weir_accept_args *a, weir_accept_session *s,
-                         weir_decision *d) {
-    weir_row_note note[WEIR_GAMMA_MAX];
-    for (int32_t j = 0; j < s->n_draft; j++) {
-        make_stats(env, a, s, j);
-        weir__examine(env, a, s, j, &s->row[j], &note[j]);
+/* No row after j is needed. */
+static void end_after(examination *x, int32_t j) {
+    int last = atomic_load(&x->last);
+    while (j < last && !atomic_compare_exchange_weak(&x->last, &last, j)) continue;
+}
+
+static void examine_rows(examination *x, const weir_env *env) {
+    for (int32_t j; (j = atomic_fetch_add(&x->next, 1)) <= atomic_load(&x->last);) {
+        weir_env row_env = *env;
+        weir_kept kept;
+        if (weir__keep_rows(env, x->a->n_vocab, &kept)) row_env.kept = &kept;
+        make_stats(&row_env, x->a, x->s, j);
+        if (j == x->s->n_draft) return;
+        weir__examine(&row_env, x->a, x->s, j, &x->s->row[j], &x->note[j]);
+        if (!x->all && ends_block(x, j)) end_after(x, j);
     }
-    weir__decide_block(env, a, s, note, d);
+}
+
+static void examine_worker(void *arg, int index, int n_worker) {
+    examination *x = arg;
+    (void)n_worker;
+    const weir_env alone = weir__env_alone(x->env, index);
+    examine_rows(x, &alone);
+}
+
+static void examine_block(examination *x) {
+    const int32_t n = x->s->n_draft;
+    x->all = x->s->law->block_verify;
+    atomic_init(&x->next, 0);
+    atomic_init(&x->last, x->all || !x->a->make_stats ? n - 1 : n);
+    if (x->env->pool && x->last > 0 && weir__shares_rows(x->a->n_vocab))
+        weir__pool_run(x->env->pool, examine_worker, x);
+    else
+        examine_rows(x, x->env);
+}
+
+static void decide(const weir_env *env, const weir_accept_args *a, weir_accept_session *s, weir_decision *d) {
+    examination x = {.env = env, .a = a, .s = s};
+    examine_block(&x);
+    if (x.all) {
+        weir__decide_block(env, a, s, x.note, d);
+        return;
+    }
+    while (weir__decide_row(s, &s->row[d->n_examined], &x.note[d->n_examined], d)) continue;
+    if (d->rejected) s->verdict = x.note[d->n_accept].verdict;
 }
 
 static void accept_piece(void *ctx, const weir_env *env, int64_t i) {
@@ -37,16 +81,14 @@ static void accept_piece(void *ctx, const weir_env *env, int64_t i) {
     bool over;
     weir_decision d = weir__undecided(s, &over);
     s->verdict.known = false;
-    if (!over && s->law->block_verify)
-        verify_block(env, a, s, &d);
-    else if (!over)
-        verify_tokens(env, a, s, &d);
+    if (!over) decide(env, a, s, &d);
     s->status = d.status;
     s->n_examined = d.n_examined;
     s->n_accept = d.n_accept;
     s->block_p = d.block_p;
     if (d.status != WEIR_OK) return;
-    if (d.n_accept == s->n_draft && s->p_logits && s->p_stats) make_stats(env, a, s, d.n_accept);
+    if ((over || s->law->block_verify) && d.n_accept == s->n_draft && s->p_logits && s->p_stats)
+        make_stats(env, a, s, d.n_accept);
     for (int32_t j = 0; j < d.n_accept; j++) s->row[j].accepted = true;
 }
 
@@ -58,7 +100,9 @@ static weir_status run_accept(const weir_env *env, weir_accept_args *a) {
 
 weir_status weir__accept_cpu(weir_backend *be, weir_accept_args *a) {
     if (!be) return WEIR_EINVAL;
-    const weir_env env = weir__env_of(be->isa, be->pool);
+    weir_env env = weir__env_of(be->isa, be->pool);
+    env.scratch = be->scratch;
+    env.n_scratch = be->scratch_floats;
     return run_accept(&env, a);
 }
 

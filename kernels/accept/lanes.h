@@ -28,8 +28,10 @@ typedef struct weir_lanes {
     void (*minmax)(const float *logits, int32_t n, int32_t *lo, int32_t *hi);
     /* First id with logits[id] == value; n if none. */
     int32_t (*find)(const float *logits, int32_t n, float value);
-    /* Sums of one row: e, d e, w, (d / T) w (the last two only unless plain). */
-    void (*row)(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, float *out);
+    /* Sums of one row: e, d e, w, (d / T) w (the last two only unless plain). keep_e, keep_w: (n_vocab) where
+     * e and w stay, or NULL; a plain row has only w, which is e. */
+    void (*row)(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, float *keep_e,
+                float *keep_w, float *out);
     /* Two sums over a pair of rows. given: NULL, or the rows' probabilities, which saves the exponentials. */
     void (*pair)(const weir_qp *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab,
                  int32_t chunk0, int32_t chunk1, float *out);
@@ -39,6 +41,7 @@ typedef struct weir_lanes {
     /* Probabilities of ids [begin, begin + n), n <= WEIR_CHUNK; out has room for n rounded up to
      * WEIR_LANES. */
     void (*probs)(const weir_row_view *r, bool raw, int32_t begin, int32_t n, float *out);
+    void (*scale)(float *x, int32_t n, float by);
 } weir_lanes;
 
 extern const weir_lanes weir__lanes_portable, weir__lanes_avx2, weir__lanes_avx512;

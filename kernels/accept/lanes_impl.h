@@ -39,6 +39,13 @@ static inline void pad(float *x, int32_t n) {
     for (int32_t i = n; i < round_up(n); i++) x[i] = 0.0f;
 }
 
+/* Lanes 16, 8, 4, 2, 1 apart. */
+static inline float fold(float *lane) {
+    for (int half = WEIR_LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
 /* Sum of n (padded) terms: each lane its ids in rising order, then lanes 16, 8, 4, 2, 1 apart. */
 static float lane_sum(const float *restrict t, int32_t n) {
     acc_t acc[WEIR_LANES / ACC_FLOATS];
@@ -51,9 +58,15 @@ static float lane_sum(const float *restrict t, int32_t n) {
         }
     float lane[WEIR_LANES];
     memcpy(lane, acc, sizeof lane);
-    for (int half = WEIR_LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-    return lane[0];
+    return fold(lane);
+}
+
+/* x, or a copy with zeros after it where n terms end within the lanes. */
+static inline const float *padded(const float *x, int32_t n, chunk *room) {
+    if (n % WEIR_LANES == 0) return x;
+    memcpy(room->x, x, (size_t)n * sizeof *x);
+    pad(room->x, n);
+    return room->x;
 }
 
 static void minmax(const float *logits, int32_t n, int32_t *lo, int32_t *hi) {
@@ -110,119 +123,124 @@ static void probs(const weir_row_view *r, bool raw, int32_t begin, int32_t n, fl
 
 /* ---- sums of one row ----------------------------------------------------------------------------------- */
 
-/* t[i] = d w; d is kept finite, so that a weight of zero gives zero. */
-static void dots(const float *restrict l, float max, float inv_temp, const float *restrict w, int32_t n,
-                 float *restrict t) {
-    for (int32_t i = 0; i < n; i++) {
-        const float d = (l[i] - max) * inv_temp;
-        t[i] = (d > -128.0f ? d : -128.0f) * w[i];
-    }
-    pad(t, n);
+/* sum of w and of d w over a multiple of the lanes; d is kept finite, so that a weight of zero gives zero. */
+static void weigh(const float *restrict l, float max, float inv_temp, const float *restrict w, int32_t n,
+                  float *out) {
+    float sum[WEIR_LANES] = {0}, dot[WEIR_LANES] = {0};
+    for (int32_t i = 0; i < n; i += WEIR_LANES)
+        for (int k = 0; k < WEIR_LANES; k++) {
+            const float d = (l[i + k] - max) * inv_temp;
+            sum[k] += w[i + k];
+            dot[k] += (d > -128.0f ? d : -128.0f) * w[i + k];
+        }
+    out[0] = fold(sum);
+    out[1] = fold(dot);
 }
 
-static void row_sums(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, float *out) {
-    chunk w, t;
+static void row_sums(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, float *keep_e,
+                     float *keep_w, float *out) {
+    chunk room, l_room, w_room;
     weir_tree tree;
     tree.n = 0;
     const int n_sum = r->plain ? 2 : 4;
+    float *const first = r->plain ? keep_w : keep_e;
     for (int32_t c = chunk0; c < chunk1; c++) {
         const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
-        const float *l = r->logits + begin;
-        float sum[WEIR_MAX_SUMS];
-        weights_all(l, r->max, 1.0f, 1.0f, n, w.x);
-        pad(w.x, n);
-        dots(l, r->max, 1.0f, w.x, n, t.x);
-        sum[0] = lane_sum(w.x, n_pad);
-        sum[1] = lane_sum(t.x, n_pad);
+        const float *l = r->logits + begin, *l_pad = padded(l, n, &l_room);
+        float sum[WEIR_MAX_SUMS], *w = first ? first + begin : room.x;
+        weights_all(l, r->max, 1.0f, 1.0f, n, w);
+        weigh(l_pad, r->max, 1.0f, padded(w, n, &w_room), n_pad, sum);
         if (!r->plain) {
+            w = keep_w ? keep_w + begin : room.x;
             if (r->cut)
-                weights_cut(r, 1.0f, begin, n, w.x);
+                weights_cut(r, 1.0f, begin, n, w);
             else
-                weights_all(l, r->max, r->inv_temp, 1.0f, n, w.x);
-            pad(w.x, n);
-            dots(l, r->max, r->inv_temp, w.x, n, t.x);
-            sum[2] = lane_sum(w.x, n_pad);
-            sum[3] = lane_sum(t.x, n_pad);
+                weights_all(l, r->max, r->inv_temp, 1.0f, n, w);
+            weigh(l_pad, r->max, r->inv_temp, padded(w, n, &w_room), n_pad, sum + 2);
         }
         weir__tree_push(&tree, sum, n_sum);
     }
     weir__tree_total(&tree, out, n_sum);
 }
 
+static void scale(float *x, int32_t n, float by) {
+    for (int32_t i = 0; i < n; i++) x[i] *= by;
+}
+
 /* ---- sums and weights of a pair of rows ---------------------------------------------------------------- */
 
 typedef struct pair_chunk {
-    chunk q, p, raw;
-    const float *member;
+    chunk room[3];
+    const float *q, *p, *member; /* with zeros up to the next multiple of the lanes */
 } pair_chunk;
 
 static void load_pair(const weir_qp *r, int32_t begin, int32_t n, pair_chunk *b) {
-    probs(&r->q, false, begin, n, b->q.x);
-    probs(&r->p, false, begin, n, b->p.x);
-    const weir_row_view *m = r->member_p ? &r->p : &r->q;
-    b->member = r->member_p ? b->p.x : b->q.x;
-    if (r->floor < INFINITY && r->member_raw && !m->plain) {
-        probs(m, true, begin, n, b->raw.x);
-        b->member = b->raw.x;
-    }
+    probs(&r->q, false, begin, n, b->room[0].x);
+    probs(&r->p, false, begin, n, b->room[1].x);
+    b->q = b->room[0].x;
+    b->p = b->room[1].x;
+    b->member = r->member_p ? b->p : b->q;
+    if (!weir__needs_raw(r)) return;
+    probs(r->member_p ? &r->p : &r->q, true, begin, n, b->room[2].x);
+    b->member = b->room[2].x;
 }
 
 static void load_given(const weir_qp *r, const weir_given *g, int32_t begin, int32_t n, pair_chunk *b) {
-    const size_t bytes = (size_t)n * sizeof(float);
-    const bool raw = r->floor < INFINITY && r->member_raw;
-    memcpy(b->q.x, g->processed[0] + begin, bytes);
-    memcpy(b->p.x, g->processed[1] + begin, bytes);
-    b->member = r->member_p ? b->p.x : b->q.x;
-    if (raw) {
-        memcpy(b->raw.x, g->raw[r->member_p] + begin, bytes);
-        b->member = b->raw.x;
-        pad(b->raw.x, n);
-    }
-    pad(b->q.x, n);
-    pad(b->p.x, n);
+    b->q = padded(g->processed[0] + begin, n, &b->room[0]);
+    b->p = padded(g->processed[1] + begin, n, &b->room[1]);
+    b->member = r->member_p ? b->p : b->q;
+    if (weir__needs_raw(r)) b->member = padded(g->raw[r->member_p] + begin, n, &b->room[2]);
 }
 
-/* One loop per kind (and one for cactus): `kind` and `cactus` are constants after inlining. */
-static inline __attribute__((always_inline)) void terms_of(weir_sum_kind kind, bool cactus, const weir_qp *r,
-                                                           const pair_chunk *b, int32_t n, float *restrict t0,
-                                                           float *restrict t1) {
+/* One loop per kind (and one for cactus): `kind` and `cactus` are constants after inlining. skip: an id whose
+ * second term is zero, from the first on; cactus only. */
+static inline __attribute__((always_inline)) void sums_of(weir_sum_kind kind, bool cactus, const weir_qp *r,
+                                                          const pair_chunk *b, int32_t n, int32_t skip,
+                                                          float *out) {
     weir_qp local = *r; /* a copy, so that the compiler knows that no store changes it */
     local.cactus = cactus;
-    const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
-    for (int32_t i = 0; i < n; i++) weir__terms(kind, &local, q[i], p[i], m[i], &t0[i], &t1[i]);
+    const float *restrict q = b->q, *restrict p = b->p, *restrict m = b->member;
+    float sum0[WEIR_LANES] = {0}, sum1[WEIR_LANES] = {0};
+    for (int32_t i = 0; i < n; i += WEIR_LANES)
+        for (int k = 0; k < WEIR_LANES; k++) {
+            float t0, t1;
+            weir__terms(kind, &local, q[i + k], p[i + k], m[i + k], &t0, &t1);
+            sum0[k] += t0;
+            sum1[k] += cactus && i + k == skip ? 0.0f : t1;
+        }
+    out[0] = fold(sum0);
+    out[1] = fold(sum1);
 }
 
-static int terms(weir_sum_kind kind, const weir_qp *r, const pair_chunk *b, int32_t n, float *t0, float *t1) {
+static void chunk_sums(weir_sum_kind kind, const weir_qp *r, const pair_chunk *b, int32_t n, int32_t skip,
+                       float *out) {
     switch (kind) {
     case WEIR_SUM_MASS:
         if (r->cactus)
-            terms_of(WEIR_SUM_MASS, true, r, b, n, t0, t1);
+            sums_of(WEIR_SUM_MASS, true, r, b, n, skip, out);
         else
-            terms_of(WEIR_SUM_MASS, false, r, b, n, t0, t1);
-        return 2;
-    case WEIR_SUM_ETA: terms_of(WEIR_SUM_ETA, false, r, b, n, t0, t1); return 2;
-    case WEIR_SUM_JS: terms_of(WEIR_SUM_JS, false, r, b, n, t0, t1); return 1;
-    case WEIR_SUM_TILT: terms_of(WEIR_SUM_TILT, false, r, b, n, t0, t1); return 2;
-    case WEIR_SUM_BLOCK: terms_of(WEIR_SUM_BLOCK, false, r, b, n, t0, t1); return 1;
+            sums_of(WEIR_SUM_MASS, false, r, b, n, skip, out);
+        return;
+    case WEIR_SUM_ETA: sums_of(WEIR_SUM_ETA, false, r, b, n, skip, out); return;
+    case WEIR_SUM_JS: sums_of(WEIR_SUM_JS, false, r, b, n, skip, out); return;
+    case WEIR_SUM_TILT: sums_of(WEIR_SUM_TILT, false, r, b, n, skip, out); return;
+    case WEIR_SUM_BLOCK: sums_of(WEIR_SUM_BLOCK, false, r, b, n, skip, out); return;
     }
-    return 0;
 }
 
 static void pair_sums(const weir_qp *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab,
                       int32_t chunk0, int32_t chunk1, float *out) {
     pair_chunk b;
-    chunk t0, t1;
     weir_tree tree;
     tree.n = 0;
     for (int32_t c = chunk0; c < chunk1; c++) {
-        const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
+        const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c);
+        float sum[2] = {0.0f, 0.0f};
         if (given)
             load_given(r, given, begin, n, &b);
         else
             load_pair(r, begin, n, &b);
-        const int n_term = terms(kind, r, &b, n_pad, t0.x, t1.x);
-        if (r->skip >= begin && r->skip < begin + n) t1.x[r->skip - begin] = 0.0f;
-        const float sum[2] = {lane_sum(t0.x, n_pad), n_term > 1 ? lane_sum(t1.x, n_pad) : 0.0f};
+        chunk_sums(kind, r, &b, round_up(n), r->skip - begin, sum);
         weir__tree_push(&tree, sum, 2);
     }
     weir__tree_total(&tree, out, 2);
@@ -232,7 +250,7 @@ static inline __attribute__((always_inline)) void below_of(bool cactus, const we
                                                            int32_t n, float *restrict t) {
     weir_qp local = *r;
     local.cactus = cactus;
-    const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
+    const float *restrict q = b->q, *restrict p = b->p, *restrict m = b->member;
     for (int32_t i = 0; i < n; i++) {
         const bool keep = m[i] >= local.floor;
         const float num_q = keep ? local.coef[1].num_q : local.coef[0].num_q;
@@ -266,7 +284,7 @@ static inline __attribute__((always_inline)) void weights_of(weir_weight_kind ki
                                                              float *restrict w) {
     weir_qp local = *r;
     local.cactus = false; /* cactus draws only from its residual, which is linear */
-    const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
+    const float *restrict q = b->q, *restrict p = b->p, *restrict m = b->member;
     for (int32_t i = 0; i < n; i++) w[i] = weir__weight(kind, &local, q[i], p[i], m[i]);
 }
 
@@ -415,4 +433,5 @@ const weir_lanes WEIR_LANES_TABLE = {.minmax = minmax,
                                      .pair = pair_sums,
                                      .below = below,
                                      .race = race,
-                                     .probs = probs};
+                                     .probs = probs,
+                                     .scale = scale};

@@ -73,6 +73,11 @@ typedef struct weir_race {
     int32_t position, purpose, block_row;
 } weir_race;
 
+/* The member's raw probabilities are asked for, and they are not its processed ones. */
+WF_FN bool weir__needs_raw(const weir_qp *r) {
+    return r->floor < INFINITY && r->member_raw && !(r->member_p ? r->p.plain : r->q.plain);
+}
+
 WF_FN float weir__positive(float x) { return x > 0.0f ? x : 0.0f; }
 
 WF_FN float weir__num(const weir_qp *r, float keep_q, float keep_p, float q, float p) {

@@ -27,6 +27,15 @@ static inline int64_t weir__accept_cuda_scratch_floats(int32_t n_vocab) {
     return WEIR_TEAM_BLOCKS * weir__team_floats(n_vocab);
 }
 
+/* Scratch of the accept path on the CPU, floats for each worker: the probabilities of a row of each model
+ * between the passes over them (sweep.h). Longer rows are split among the workers and keep none. */
+enum { WEIR_KEPT_IDS = 32768, WEIR_KEPT_ROWS = 3 };
+static inline int64_t weir__accept_cpu_scratch_floats(int32_t n_vocab) {
+    return n_vocab < WEIR_KEPT_IDS
+               ? WEIR_KEPT_ROWS * (((int64_t)n_vocab + WEIR_LANES - 1) / WEIR_LANES * WEIR_LANES)
+               : 0;
+}
+
 /* Statistics of one row of logits l over ids [0, n_vocab). -inf is a token of probability zero. Raw softmax:
  * e^(l - max) / sum. Processed: w(v) = e^((l - max) / T) where kept(v), else 0, over psum; kept(v) = l > thr
  * or (l == thr and v <= tie): temperature, top-k (ties kept), renormalise, smallest set with cumulative mass

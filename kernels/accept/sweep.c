@@ -1,10 +1,13 @@
 #include "kernels/accept/sweep.h"
 
+#include <string.h>
+
 enum {
-    MAX_GROUPS = 64,    /* partial results of one split pass, on the stack */
-    SPLIT_SCAN = 32768, /* ids below which a pass of comparisons is shorter than handing half of it over */
-    SPLIT_SUMS = 4096,  /* the same for passes with an exponential in them */
-    SPLIT_WORK = 8192,  /* the same for a list of rows */
+    MAX_GROUPS = 64, /* partial results of one split pass, on the stack */
+    SPLIT_SCAN =
+        WEIR_KEPT_IDS, /* ids below which a pass of comparisons is shorter than handing half of it over */
+    SPLIT_SUMS = 4096, /* the same for passes with an exponential in them */
+    SPLIT_WORK = 8192, /* the same for a list of rows */
 };
 
 static int32_t chunk_count(int32_t n_vocab) { return n_vocab / WEIR_CHUNK + (n_vocab % WEIR_CHUNK != 0); }
@@ -17,6 +20,7 @@ typedef struct pass {
     const weir_qp *pair;
     const weir_given *given;
     const weir_race *race;
+    float *keep_e, *keep_w;
     const float *logits;
     weir_sum_kind kind;
     int32_t n_vocab, n_chunk, group; /* chunks per group, a power of two */
@@ -29,7 +33,7 @@ typedef struct pass {
 } pass;
 
 static void run_row(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
-    p->lanes->row(p->row, p->n_vocab, chunk0, chunk1, p->sum[g]);
+    p->lanes->row(p->row, p->n_vocab, chunk0, chunk1, p->keep_e, p->keep_w, p->sum[g]);
 }
 static void run_pair(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     p->lanes->pair(p->pair, p->given, p->kind, p->n_vocab, chunk0, chunk1, p->sum[g]);
@@ -95,6 +99,9 @@ void weir__minmax(const weir_env *env, const float *logits, int32_t n_vocab, int
 void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]) {
     pass p;
     p.row = r;
+    p.keep_w = env->kept ? env->kept->row[1] : NULL;
+    p.keep_e = env->kept ? env->kept->row[2] : NULL;
+    if (env->kept) env->kept->weights = true;
     p.n_vocab = n_vocab;
     p.run = run_row;
     p.split = SPLIT_SUMS;
@@ -108,6 +115,43 @@ void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab
 
 /* ---- a pair of rows ------------------------------------------------------------------------------------ */
 
+bool weir__keep_rows(const weir_env *env, int32_t n_vocab, weir_kept *out) {
+    const size_t floats = (size_t)weir__accept_cpu_scratch_floats(n_vocab);
+    if (!env->scratch || floats == 0 || env->n_scratch < floats || env->pool) return false;
+    memset(out, 0, sizeof *out);
+    for (int i = 0; i < WEIR_KEPT_ROWS; i++)
+        out->row[i] = env->scratch + (size_t)i * (floats / WEIR_KEPT_ROWS);
+    return true;
+}
+
+static void fill_row(const weir_env *env, const weir_row_view *r, bool raw, int32_t n_vocab, float *out) {
+    for (int32_t begin = 0; begin < n_vocab; begin += WEIR_CHUNK) {
+        const int32_t left = n_vocab - begin;
+        env->lanes->probs(r, raw, begin, left < WEIR_CHUNK ? left : WEIR_CHUNK, out + begin);
+    }
+}
+
+static const weir_given *kept_of(const weir_env *env, const weir_qp *r, int32_t n_vocab) {
+    weir_kept *k = env->kept;
+    if (k->ready) return &k->given;
+    const bool raw_p = weir__needs_raw(r) && r->member_p;
+    fill_row(env, &r->q, false, n_vocab, k->row[0]);
+    if (k->weights)
+        env->lanes->scale(k->row[1], n_vocab, r->p.inv_psum);
+    else
+        fill_row(env, &r->p, false, n_vocab, k->row[1]);
+    if (raw_p && k->weights)
+        env->lanes->scale(k->row[2], n_vocab, r->p.inv_sum);
+    else if (weir__needs_raw(r))
+        fill_row(env, r->member_p ? &r->p : &r->q, true, n_vocab, k->row[2]);
+    for (int i = 0; i < 2; i++) {
+        k->given.processed[i] = k->row[i];
+        k->given.raw[i] = k->row[2]; /* only the member's is asked for */
+    }
+    k->ready = true;
+    return &k->given;
+}
+
 void weir__qp_sums(const weir_env *env, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab, bool point,
                    float out[2]) {
     if (point) {
@@ -116,7 +160,7 @@ void weir__qp_sums(const weir_env *env, const weir_qp *r, weir_sum_kind kind, in
     }
     pass p;
     p.pair = r;
-    p.given = env->given;
+    p.given = env->kept ? kept_of(env, r, n_vocab) : env->given;
     p.kind = kind;
     p.n_vocab = n_vocab;
     p.run = run_pair;
@@ -157,7 +201,7 @@ typedef struct list {
 
 static void list_worker(void *arg, int index, int n_worker) {
     const list *l = arg;
-    const weir_env alone = {l->env->lanes, NULL, NULL};
+    const weir_env alone = weir__env_alone(l->env, index);
     long begin, end;
     weir__pool_split((long)l->n, 1, index, n_worker, &begin, &end);
     for (long i = begin; i < end; i++) l->fn(l->ctx, &alone, i);
