@@ -48,6 +48,7 @@ typedef struct weir_step_buffers {
     weir_top_entry *top;                            /* (R, WEIR_TOP_MAX) those tokens */
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
+    float *q_weights;           /* (R, ld) w of q_logits, made with q_stats; or NULL */
     weir_minmax *minmax;        /* (R, weir__minmax_count(n_vocab)) of one call; NULL without
                                                minmaxes */
     /* host memory, not in `dev` */

@@ -110,6 +110,7 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     l->shape.p_stats = e->deck.dev.p_stats;
     l->shape.emit = e->deck.dev.emit;
     l->shape.q_logits = e->deck.dev.q_logits;
+    l->shape.q_weights = e->deck.dev.q_weights;
     l->shape.p_logits = e->deck.dev.p_logits;
     l->shape.ld_q = e->pair.side[WEIR_DRAFTER].ld;
     l->shape.ld_p = e->pair.side[WEIR_VERIFIER].ld;
@@ -436,7 +437,10 @@ static weir_status copy_rows(const weir_bucket *b) {
                                   (size_t)l->n_vocab * sizeof(float)));
     }
     WEIR_TRY(weir__backend_upload(be, l->draft, token, (size_t)l->gamma * sizeof *token));
-    return weir__backend_upload(be, l->q_stats, stats, ((size_t)l->gamma + 1) * sizeof *stats);
+    WEIR_TRY(weir__backend_upload(be, l->q_stats, stats, ((size_t)l->gamma + 1) * sizeof *stats));
+    if (!l->q_weights)
+        return WEIR_OK; /* else they are made with the same statistics: one seat, rows in order */
+    return weir__rows_examine(b->l->e, WEIR_DRAFTER, l->q_logits, l->gamma, l->q_stats);
 }
 
 weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s) {

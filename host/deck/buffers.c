@@ -23,10 +23,11 @@
     X(top_row, (e)->pair.n_row_max, int32_t)         \
     X(top, (e)->pair.n_row_max *WEIR_TOP_MAX, weir_top_entry)
 
-#define BACKEND_ONLY(X, e)                                                                             \
-    X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                           \
-    X(p_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_VERIFIER].ld, float)                          \
-    X(minmax, (e)->pair.be->minmaxes ? (e)->pair.n_row_max *weir__minmax_count((e)->pair.n_vocab) : 0, \
+#define BACKEND_ONLY(X, e)                                                                                 \
+    X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                               \
+    X(q_weights, weir__keeps_weights(e) ? (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld : 0, float) \
+    X(p_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_VERIFIER].ld, float)                              \
+    X(minmax, (e)->pair.be->minmaxes ? (e)->pair.n_row_max *weir__minmax_count((e)->pair.n_vocab) : 0,     \
       weir_minmax)
 
 #define HOST_ONLY(X, e)                            \
@@ -34,6 +35,11 @@
     X(list, (e)->pair.n_parallel, weir_session *)  \
     X(seat, (e)->pair.n_parallel, weir_seat)       \
     X(who, (e)->pair.n_parallel, weir_session *)
+
+/* Exponentials of the drafter's rows, from their statistics to the accept step. */
+static bool weir__keeps_weights(const weir_engine *e) {
+    return e->pair.has_draft && !e->pair.lookup && !e->pair.be->device && e->pair.n_vocab < WEIR_KEPT_IDS;
+}
 
 weir_bytes weir__buffers_bytes(const weir_engine *e) {
     size_t mirrored = 0, backend = 0, host = 0;

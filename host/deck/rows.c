@@ -50,6 +50,12 @@ weir_status weir__rows_forward(weir_engine *e, int side, weir_batch rows, float 
     return weir__model_forward(e->pair.side[side].model, &e->deck.side[side].kv, &rows);
 }
 
+/* Of rows of the drafter's own buffer; else NULL. */
+static float *weights_of(const weir_engine *e, int side, const float *logits) {
+    const weir_step_buffers *d = &e->deck.dev;
+    return side == WEIR_DRAFTER && d->q_weights ? d->q_weights + (logits - d->q_logits) : NULL;
+}
+
 weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, int n_row,
                                weir_row_stats *out) {
     weir_row_stats_args a = {.logits = logits,
@@ -59,7 +65,8 @@ weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, in
                              .law = e->deck.dev.law,
                              .law_of = e->deck.dev.law_of,
                              .out = out,
-                             .minmax = e->deck.dev.minmax};
+                             .minmax = e->deck.dev.minmax,
+                             .weights = weights_of(e, side, logits)};
     return e->pair.be->op.row_stats(e->pair.be, &a);
 }
 
@@ -87,6 +94,7 @@ weir_status weir__rows_draw(weir_engine *e, const float *logits, int n_row, cons
                         .law = d->law,
                         .law_of = d->law_of,
                         .stats = stats,
+                        .weights = weights_of(e, WEIR_DRAFTER, logits),
                         .position = d->position,
                         .block_row = d->block_row,
                         .purpose = WEIR_PURPOSE_DRAFT,

@@ -53,6 +53,7 @@ typedef struct weir_accept_session {
     const weir_law *law;
     const float *q_logits, *p_logits; /* (n_draft, ld_q), (n_draft + 1, ld_p) */
     const weir_row_stats *q_stats;    /* (n_draft) */
+    const float *q_weights;           /* CPU: (n_draft, ld_q) made with q_stats, or NULL: computed again */
     weir_row_stats *p_stats;          /* (n_draft + 1); written only under make_stats */
     const int32_t *draft;             /* (n_draft) drafted tokens, drawn from q with these stats */
     int32_t n_draft;                  /* 0 … WEIR_GAMMA_MAX */

@@ -39,6 +39,7 @@ static void examine_rows(examination *x, const weir_env *env) {
         weir_env row_env = *env;
         weir_kept kept;
         if (weir__keep_rows(env, x->a->n_vocab, &kept)) row_env.kept = &kept;
+        if (x->s->q_weights) kept.q_weights = x->s->q_weights + j * x->a->ld_q;
         make_stats(&row_env, x->a, x->s, j);
         if (j == x->s->n_draft) return;
         weir__examine(&row_env, x->a, x->s, j, &x->s->row[j], &x->note[j]);

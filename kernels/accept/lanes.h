@@ -37,11 +37,13 @@ typedef struct weir_lanes {
                  int32_t chunk0, int32_t chunk1, float *out);
     /* Mass of q over the tokens that may be rejected (num < q), over the whole vocabulary. */
     float (*below)(const weir_qp *r, const weir_given *given, int32_t n_vocab);
-    void (*race)(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best);
+    /* drawn: (n_vocab) w of the row under WEIR_WEIGHT_Q, or NULL. */
+    void (*race)(const weir_race *r, const float *drawn, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
+                 weir_best *best);
     /* Probabilities of ids [begin, begin + n), n <= WEIR_CHUNK; out has room for n rounded up to
      * WEIR_LANES. */
     void (*probs)(const weir_row_view *r, bool raw, int32_t begin, int32_t n, float *out);
-    void (*scale)(float *x, int32_t n, float by);
+    void (*scale)(const float *x, int32_t n, float by, float *out); /* out may be x */
 } weir_lanes;
 
 extern const weir_lanes weir__lanes_portable, weir__lanes_avx2, weir__lanes_avx512;

@@ -163,8 +163,8 @@ static void row_sums(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, in
     weir__tree_total(&tree, out, n_sum);
 }
 
-static void scale(float *x, int32_t n, float by) {
-    for (int32_t i = 0; i < n; i++) x[i] *= by;
+static void scale(const float *x, int32_t n, float by, float *out) {
+    for (int32_t i = 0; i < n; i++) out[i] = x[i] * by;
 }
 
 /* ---- sums and weights of a pair of rows ---------------------------------------------------------------- */
@@ -407,12 +407,16 @@ static inline bool sift(const uint32_t *restrict x, const float *restrict w, flo
 }
 
 /* Nearly every id loses by its bound, so that few logarithms and no other divisions are needed. */
-static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best) {
+static void race(const weir_race *r, const float *drawn, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
+                 weir_best *best) {
     chunk w;
     words u;
     for (int32_t c = chunk0; c < chunk1; c++) {
         const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c);
-        race_weights(r, begin, n, w.x);
+        if (drawn)
+            scale(drawn + begin, n, r->pair->q.inv_psum, w.x);
+        else
+            race_weights(r, begin, n, w.x);
         for (int32_t i = n; i % SIFTED != 0; i++) w.x[i] = 0.0f;
         random_words(r, (uint32_t)begin / 4u, &u);
         for (int32_t i = 0; i < n; i += SIFTED) {

@@ -65,6 +65,7 @@ typedef struct weir_row_stats_args {
     const int32_t *law_of; /* (n_row) */
     weir_row_stats *out;   /* (n_row) */
     const weir_minmax *minmax;
+    float *weights; /* CPU: (n_row, ld) out, w of the live rows (at T = 0 undefined), or NULL */
 } weir_row_stats_args;
 
 static inline weir_status weir__row_stats_check(const weir_row_stats_args *a) {
@@ -87,6 +88,7 @@ typedef struct weir_draw_args {
     const weir_law *law;
     const int32_t *law_of;       /* (n_row) */
     const weir_row_stats *stats; /* (n_row) */
+    const float *weights;        /* CPU: (n_row, ld) from row_stats, or NULL: computed again */
     const int32_t *position;     /* (n_row) output index of the token that is drawn */
     const int32_t *block_row;    /* (n_row) row in the block under block verification, else 0; NULL = all
                                       0 */

@@ -14,9 +14,11 @@ weir_row_stats weir__row_stats_in(const weir_env *env, const float *logits, int3
 
 static void stats_piece(void *ctx, const weir_env *env, int64_t r) {
     const weir_row_stats_args *a = ctx;
+    weir_env row = *env;
+    if (a->weights) row.weights = a->weights + r * a->ld;
     a->out[r] = a->law_of[r] < 0
                     ? weir__unusable_row()
-                    : weir__row_stats_in(env, a->logits + r * a->ld, a->n_vocab, &a->law[a->law_of[r]]);
+                    : weir__row_stats_in(&row, a->logits + r * a->ld, a->n_vocab, &a->law[a->law_of[r]]);
 }
 
 static weir_status run_row_stats(const weir_env *env, weir_row_stats_args *a) {
@@ -41,7 +43,9 @@ static void draw_piece(void *ctx, const weir_env *env, int64_t r) {
     a->token[r] = -1;
     a->logp[r] = NAN;
     if (a->law_of[r] < 0) return;
-    a->token[r] = weir__draw_row(env, a->logits + r * a->ld, a->n_vocab, &a->law[a->law_of[r]], &a->stats[r],
+    weir_env row = *env;
+    if (a->weights) row.drawn = a->weights + r * a->ld;
+    a->token[r] = weir__draw_row(&row, a->logits + r * a->ld, a->n_vocab, &a->law[a->law_of[r]], &a->stats[r],
                                  a->position[r], a->purpose, a->block_row ? a->block_row[r] : 0, &a->logp[r]);
 }
 

@@ -21,6 +21,7 @@ typedef struct pass {
     const weir_given *given;
     const weir_race *race;
     float *keep_e, *keep_w;
+    const float *drawn;
     const float *logits;
     weir_sum_kind kind;
     int32_t n_vocab, n_chunk, group; /* chunks per group, a power of two */
@@ -40,7 +41,7 @@ static void run_pair(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
 }
 static void run_race(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     p->best[g] = (weir_best){p->bar, -1};
-    p->lanes->race(p->race, p->n_vocab, chunk0, chunk1, &p->best[g]);
+    p->lanes->race(p->race, p->drawn, p->n_vocab, chunk0, chunk1, &p->best[g]);
 }
 static void run_minmax(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     const int32_t begin = chunk0 * WEIR_CHUNK;
@@ -99,7 +100,7 @@ void weir__minmax(const weir_env *env, const float *logits, int32_t n_vocab, int
 void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]) {
     pass p;
     p.row = r;
-    p.keep_w = env->kept ? env->kept->row[1] : NULL;
+    p.keep_w = env->kept ? env->kept->row[1] : env->weights;
     p.keep_e = env->kept ? env->kept->row[2] : NULL;
     if (env->kept) env->kept->weights = true;
     p.n_vocab = n_vocab;
@@ -135,13 +136,16 @@ static const weir_given *kept_of(const weir_env *env, const weir_qp *r, int32_t 
     weir_kept *k = env->kept;
     if (k->ready) return &k->given;
     const bool raw_p = weir__needs_raw(r) && r->member_p;
-    fill_row(env, &r->q, false, n_vocab, k->row[0]);
+    if (k->q_weights)
+        env->lanes->scale(k->q_weights, n_vocab, r->q.inv_psum, k->row[0]);
+    else
+        fill_row(env, &r->q, false, n_vocab, k->row[0]);
     if (k->weights)
-        env->lanes->scale(k->row[1], n_vocab, r->p.inv_psum);
+        env->lanes->scale(k->row[1], n_vocab, r->p.inv_psum, k->row[1]);
     else
         fill_row(env, &r->p, false, n_vocab, k->row[1]);
     if (raw_p && k->weights)
-        env->lanes->scale(k->row[2], n_vocab, r->p.inv_sum);
+        env->lanes->scale(k->row[2], n_vocab, r->p.inv_sum, k->row[2]);
     else if (weir__needs_raw(r))
         fill_row(env, r->member_p ? &r->p : &r->q, true, n_vocab, k->row[2]);
     for (int i = 0; i < 2; i++) {
@@ -179,6 +183,7 @@ int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, boo
     if (point) return weir__race_point(r);
     pass p;
     p.race = r;
+    p.drawn = env->drawn;
     p.bar = race_bar(r);
     p.n_vocab = n_vocab;
     p.run = run_race;

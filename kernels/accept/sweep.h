@@ -8,6 +8,7 @@
  * once. They begin with the statistics of p, or with the first sums, and belong to that pair alone. */
 typedef struct weir_kept {
     float *row[WEIR_KEPT_ROWS]; /* (n_vocab) each: q; p; raw of p or of the member */
+    const float *q_weights;     /* w of q, or NULL */
     bool weights;               /* p, and its raw ones, are not divided by their sums yet */
     bool ready;                 /* given is filled in */
     weir_given given;
@@ -20,6 +21,8 @@ typedef struct weir_env {
     weir_pool *pool;         /* NULL: only the calling thread (also inside a region that is split by rows) */
     const weir_given *given; /* of the pair whose sums are asked for, or NULL */
     weir_kept *kept;         /* of the row or pair that is worked on, or NULL */
+    float *weights;          /* where the w of a row go whose sums are asked for, or NULL */
+    const float *drawn;      /* w of the row that is drawn from, or NULL */
     float *scratch;          /* (workers, n_scratch) of which each thread uses its part, or NULL */
     size_t n_scratch;
 } weir_env;

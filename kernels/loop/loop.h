@@ -126,6 +126,7 @@ typedef struct weir_loop {
     int32_t n_vocab;
     int64_t ld_q, ld_p;
     float *q_logits;             /* (gamma + 1, n_seat, ld_q) step-major */
+    float *q_weights;            /* as q_logits: w of its rows, made with their statistics; CPU, or NULL */
     float *p_logits;             /* (n_seat, gamma + 1, ld_p) */
     weir_row_stats *q_stats;     /* (n_seat, gamma + 1) */
     weir_row_stats *p_stats;     /* (n_seat, gamma + 1) */

@@ -143,7 +143,8 @@ static weir_status row_stats(weir_backend *be, drafter_rows *r) {
                              .n_vocab = r->l->n_vocab,
                              .law = r->law,
                              .law_of = r->law_of,
-                             .out = r->stats};
+                             .out = r->stats,
+                             .weights = weir__seat_q_weights(r->l, r->logits)};
     WEIR_TRY(be->op.row_stats(be, &a));
     for (int32_t k = 0; k < r->n; k++)
         if (r->law_of[k] >= 0) weir__seat_q_stats(r->l, r->who[k])[r->step[k]] = r->stats[k];
@@ -166,6 +167,7 @@ static weir_status draw(weir_backend *be, drafter_rows *r) {
                         .law = r->law,
                         .law_of = r->law_of,
                         .stats = r->stats,
+                        .weights = weir__seat_q_weights(r->l, r->logits),
                         .position = position,
                         .block_row = block_row,
                         .purpose = WEIR_PURPOSE_DRAFT,

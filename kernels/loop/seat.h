@@ -70,6 +70,10 @@ WF_FN weir_seat_row weir__seat_verify_row(const weir_seat *s, int32_t j, const i
 WF_FN float *weir__seat_q_row(const weir_loop *l, int32_t i, int32_t step) {
     return l->q_logits + ((int64_t)step * l->n_seat + i) * l->ld_q;
 }
+/* The weights of a row of q_logits; NULL if none are kept. */
+WF_FN float *weir__seat_q_weights(const weir_loop *l, const float *q_row) {
+    return l->q_weights ? l->q_weights + (q_row - l->q_logits) : NULL;
+}
 /* Of the verifier's. */
 WF_FN int64_t weir__seat_first_row(const weir_loop *l, int32_t i) {
     return l->first ? l->first[i] : (int64_t)i * (l->gamma + 1);
@@ -168,6 +172,7 @@ WF_FN void weir__seat_block(const weir_loop *l, int32_t i, const weir_seat *s, w
     if (l->gamma == 0) return;
     a->q_logits = weir__seat_q_row(l, i, 0);
     a->q_stats = weir__seat_q_stats(l, i);
+    a->q_weights = weir__seat_q_weights(l, a->q_logits);
     a->draft = weir__seat_draft(l, i);
     a->row = l->row + (int64_t)i * l->gamma;
     a->note = l->note ? l->note + (int64_t)i * l->gamma : NULL;
