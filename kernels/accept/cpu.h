@@ -3,9 +3,10 @@
 
 #include "kernels/backend.h"
 
-/* The accept path of the CPU backend; contracts in stats.h, top.h and accept.h. Of the backend only `isa`
- * and `pool` are used (pool NULL: only the calling thread). Every isa and every number of threads gives the
- * same bits. Nothing is allocated. */
+/* The accept path of the CPU backend; contracts in stats.h, top.h and accept.h. Of the backend only `isa`,
+ * `pool` and `scratch` are used: pool NULL: only the calling thread; scratch below
+ * weir__accept_cpu_scratch_floats: exponentials are taken again for each pass. Every isa and every number of
+ * threads gives the same bits. Nothing is allocated. */
 weir_status weir__row_stats_cpu(weir_backend *be, weir_row_stats_args *a);
 weir_status weir__draw_cpu(weir_backend *be, weir_draw_args *a);
 weir_status weir__top_cpu(weir_backend *be, weir_top_args *a);

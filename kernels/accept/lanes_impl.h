@@ -61,12 +61,16 @@ static float lane_sum(const float *restrict t, int32_t n) {
     return fold(lane);
 }
 
-/* x, or a copy with zeros after it where n terms end within the lanes. */
-static inline const float *padded(const float *x, int32_t n, chunk *room) {
+/* x, or a copy followed by `rest` where n entries end within the lanes. */
+static inline const float *padded_by(float rest, const float *x, int32_t n, chunk *room) {
     if (n % WEIR_LANES == 0) return x;
     memcpy(room->x, x, (size_t)n * sizeof *x);
-    pad(room->x, n);
+    for (int32_t i = n; i < round_up(n); i++) room->x[i] = rest;
     return room->x;
+}
+
+static inline const float *padded(const float *x, int32_t n, chunk *room) {
+    return padded_by(0.0f, x, n, room);
 }
 
 static void minmax(const float *logits, int32_t n, int32_t *lo, int32_t *hi) {
@@ -146,7 +150,7 @@ static void row_sums(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, in
     float *const first = r->plain ? keep_w : keep_e;
     for (int32_t c = chunk0; c < chunk1; c++) {
         const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
-        const float *l = r->logits + begin, *l_pad = padded(l, n, &l_room);
+        const float *l = r->logits + begin, *l_pad = padded_by(-INFINITY, l, n, &l_room); /* weight 0 */
         float sum[WEIR_MAX_SUMS], *w = first ? first + begin : room.x;
         weights_all(l, r->max, 1.0f, 1.0f, n, w);
         weigh(l_pad, r->max, 1.0f, padded(w, n, &w_room), n_pad, sum);
@@ -407,8 +411,8 @@ static inline bool sift(const uint32_t *restrict x, const float *restrict w, flo
 }
 
 /* Nearly every id loses by its bound, so that few logarithms and no other divisions are needed. */
-static void race(const weir_race *r, const float *drawn, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
-                 weir_best *best) {
+static void race_drawn(const weir_race *r, const float *drawn, int32_t n_vocab, int32_t chunk0,
+                       int32_t chunk1, weir_best *best) {
     chunk w;
     words u;
     for (int32_t c = chunk0; c < chunk1; c++) {
@@ -431,11 +435,16 @@ static void race(const weir_race *r, const float *drawn, int32_t n_vocab, int32_
     }
 }
 
+static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best) {
+    race_drawn(r, NULL, n_vocab, chunk0, chunk1, best);
+}
+
 const weir_lanes WEIR_LANES_TABLE = {.minmax = minmax,
                                      .find = find,
                                      .row = row_sums,
                                      .pair = pair_sums,
                                      .below = below,
                                      .race = race,
+                                     .race_drawn = race_drawn,
                                      .probs = probs,
                                      .scale = scale};

@@ -515,54 +515,6 @@ Test(accept, makes_the_statistics_that_it_needs) {
     cr_expect(skipped > 30);
 }
 
-/* Rows that are examined at once, and probabilities that stay in the scratch, change no bit; the statistics
- * of the rows that a decision reaches are made all the same. */
-Test(accept, keeps_and_looks_ahead_without_a_change) {
-    enum { N_MAX = 5988, WORKERS = 3 };
-    const size_t most = (size_t)weir__accept_cpu_scratch_floats(N_MAX);
-    float *scratch = malloc(WORKERS * most * sizeof *scratch);
-    weir_pool *pool[WORKERS];
-    for (int t = 0; t < WORKERS; t++) cr_assert(weir__pool_create(&pool[t], t + 1) == WEIR_OK);
-    uint64_t seed = 49;
-    static const int sizes[] = {3, 33, 1500, N_MAX};
-    int cases = 0;
-    for (int rule = 0; rule < WEIR_RULE_COUNT; rule++)
-        for (int rep = 0; rep < 8; rep++) {
-            if (!in_sample(8 * rule + rep, 7)) continue;
-            const int n = sizes[rep % 4];
-            block *b = block_new(rep % 3 ? 5 : 1, n, n);
-            weir_row_stats given[BLOCK_DRAFT + 1];
-            b->law = random_law(&seed, (weir_rule)rule);
-            b->law.block_verify = rep % 4 == 3 && rule != WEIR_RULE_CACTUS;
-            fill(b, &seed, rep % 2);
-            trace want, got;
-            b->be = (weir_backend){.isa = WEIR_ISA_PORTABLE};
-            run(b, &want), memcpy(given, b->p_stats, sizeof given);
-            for (int isa = build_is_tsan() ? (int)weir__isa_best() : 0; isa <= (int)weir__isa_best(); isa++)
-                for (int t = 0; t < WORKERS; t++) {
-                    const size_t floats = (size_t)weir__accept_cpu_scratch_floats(n);
-                    memset(scratch, 0xff, WORKERS * most * sizeof *scratch);
-                    memset(b->p_stats, 0xff, sizeof b->p_stats);
-                    b->be = (weir_backend){
-                        .isa = (weir_isa)isa, .pool = pool[t], .scratch = scratch, .scratch_floats = floats};
-                    weir_accept_args a = {&b->session, 1, b->ld, b->ld, b->n_vocab, true};
-                    cr_assert(weir__accept_cpu(&b->be, &a) == WEIR_OK);
-                    for (int j = 0; j <= b->n_draft; j++)
-                        cr_assert((j >= b->session.n_examined && j != b->session.n_accept) ||
-                                      !memcmp(&b->p_stats[j], &given[j], sizeof *given),
-                                  "rule %d row %d", rule, j);
-                    note_block(b, &got);
-                    cr_assert(!memcmp(&got, &want, sizeof got), "rule %d n %d isa %d threads %d", rule, n,
-                              isa, t + 1);
-                    cases++;
-                }
-            block_free(b);
-        }
-    for (int t = 0; t < WORKERS; t++) weir__pool_free(pool[t]);
-    free(scratch);
-    cr_assert(cases > 100);
-}
-
 /* Many sessions at once give what each gives alone, whatever the order and the threads. */
 Test(accept, does_not_depend_on_the_batch) {
     enum { N = 9 };
