@@ -8,7 +8,7 @@ typedef enum weir_isa {
     WEIR_ISA_AVX512 = 2,     /* AVX-512 F, BW, DQ, VL */
     WEIR_ISA_AVX512BF16 = 3, /* the above, AVX512_BF16 and _VNNI: decode rows multiply in bf16, quantised
                                 weights by bytes */
-    WEIR_ISA_AMX = 4,        /* the above and AMX_BF16: decode rows multiply in tiles */
+    WEIR_ISA_AMX = 4,        /* the above, AMX_BF16 and AMX_INT8: rows multiply in tiles */
 } weir_isa;
 
 weir_isa weir__isa_best(void);            /* what this machine and its OS support */

@@ -11,6 +11,7 @@
  * part before those of the next smaller one; then the inputs that are left over, pair by pair; and the
  * segments' tree. Tiles take inputs and sums below 2^-126 as 0 (Intel, Instruction Set Extensions
  * Programming Reference, TDPBF16PS). */
+#include "kernels/linear/amx_tiles.h"
 #include "kernels/linear/linear_vec.h"
 
 /* Two panels at once: one stream of weights leaves tiles waiting for each other (a chain of tdpbf16ps
@@ -20,30 +21,16 @@ enum {
     AMX_PANELS = 2,
     AMX_PAIRS = 16,
     AMX_ROW_BYTES = 64,
-    AMX_TILE_ROWS = 16,
+    AMX_TILE_ROWS = WEIR_TILE_REGISTER_ROWS,
     LDC = AMX_PANELS * WEIR_PANEL,
 };
 
 /* Tiles: 0 to 3 sums, 2 h + p of row tile h and panel p; 4 and 5 rows; 6 and 7 weights. */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
-_Static_assert(sizeof(tile_config) == 64, "as ldtilecfg reads it");
-
-/* Loading a configuration takes 50 ns, as long as a small product; asking for the one that is loaded takes 5.
- * It is asked for every time, since another library may use the tiles of this thread too. */
-static void configure(int n_row) {
-    _Alignas(64) tile_config now, c = {.palette = 1};
+static void shape_tiles(int n_row) {
+    enum { B = AMX_ROW_BYTES };
     const int first = n_row < AMX_TILE_ROWS ? n_row : AMX_TILE_ROWS, second = n_row - first;
-    const int rows[8] = {first, first, second, second, first, second, AMX_PAIRS, AMX_PAIRS};
-    for (int i = 0; i < 8; i++) {
-        c.row_bytes[i] = rows[i] > 0 ? AMX_ROW_BYTES : 0;
-        c.rows[i] = (uint8_t)rows[i];
-    }
-    _tile_storeconfig(&now);
-    if (memcmp(&now, &c, sizeof c) != 0) _tile_loadconfig(&c);
+    weir__tile_shape((const int[8]){first, first, second, second, first, second, AMX_PAIRS, AMX_PAIRS},
+                     (const int[8]){B, B, B, B, B, B, B, B});
 }
 
 /* c (n_row, LDC) = sums of input pairs [begin, end) of P panels, as many as fill whole tiles; returns the
@@ -135,7 +122,7 @@ WEIR_INLINE void amx_panels(const weir_linear_tile *t, int64_t first, const int 
 WEIR_INLINE void amx_tile(const weir_linear_tile *t, const int N) {
     const bool low = t->n_row <= AMX_TILE_ROWS;
     int64_t p = 0;
-    configure(t->n_row);
+    shape_tiles(t->n_row);
     for (; low && p + 2 <= t->n_panel; p += 2) amx_panels(t, p, 2, 1, N);
     for (; !low && p + 2 <= t->n_panel; p += 2) amx_panels(t, p, 2, 2, N);
     if (p == t->n_panel) return;

@@ -140,8 +140,11 @@ static void run_chunks(job *j) {
     }
 }
 
+/* many: tiles of up to WEIR_QUANT_MANY_ROWS rows for each dtype, where more rows than those of quant's tiles are multiplied;
+ * NULL: none. */
 static weir_status linear_fast(weir_backend *be, const weir_linear *a, const weir_linear_kernels *kernels,
-                               const weir_linear_bf16 *bf16, const weir_linear_quant *quant) {
+                               const weir_linear_bf16 *bf16, const weir_linear_quant *quant,
+                               weir_tile_fn *const *many) {
     WEIR_TRY(weir__linear_check(a));
     if (be->scratch_floats < weir__linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
     const weir_weight *w = a->w;
@@ -149,6 +152,8 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
     job j = {.be = be, .a = a, .panel_bytes = weir__weight_panel_bytes(w)};
     if (!weir_dtype_is_float(w->dtype)) {
         j.quant = quant, j.tile = quant->tile[w->dtype], j.tile_rows = quant->tile_rows;
+        if (many && a->n_row > quant->tile_rows)
+            j.tile = NULL, j.any_rows = many[w->dtype], j.tile_rows = WEIR_QUANT_MANY_ROWS;
     } else if (both_bf16 && a->rows) {
         j.prepare = bf16->prepare, j.row_bytes = row_stride(w->k_pad * 2);
         j.any_rows = bf16->tile, j.tile_rows = bf16->tile_rows;
@@ -166,19 +171,19 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
 }
 
 weir_status weir__linear_avx2(weir_backend *be, weir_linear *a) {
-    return linear_fast(be, a, &weir_linear_kernels_avx2, NULL, &weir_linear_quant_avx2);
+    return linear_fast(be, a, &weir_linear_kernels_avx2, NULL, &weir_linear_quant_avx2, NULL);
 }
 
 weir_status weir__linear_avx512(weir_backend *be, weir_linear *a) {
-    return linear_fast(be, a, &weir_linear_kernels_avx512, NULL, &weir_linear_quant_avx512);
+    return linear_fast(be, a, &weir_linear_kernels_avx512, NULL, &weir_linear_quant_avx512, NULL);
 }
 
 weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512,
-                       &weir_linear_quant_avx512vnni);
+                       &weir_linear_quant_avx512vnni, NULL);
 }
 
 weir_status weir__linear_amx(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_amx,
-                       &weir_linear_quant_avx512vnni);
+                       &weir_linear_quant_avx512vnni, weir_linear_quant_many_amx);
 }

@@ -5,7 +5,10 @@
 #include "kernels/weight/weight_quant.h"
 
 /* Between linear_fast.c and the kernels of quantised weights (linear_quant_vec.h) of one instruction set. */
-enum { WEIR_QUANT_ROWS = 8 }; /* of the largest tile */
+enum {
+    WEIR_QUANT_ROWS = 8,       /* of the largest tile */
+    WEIR_QUANT_MANY_ROWS = 32, /* of the largest of AMX */
+};
 
 /* Blocks of inputs whose largest is below this count as zero: 127 divided by it must be finite. */
 #define WEIR_QUANT_LEAST 0x1p-100f
@@ -32,6 +35,9 @@ typedef struct weir_linear_quant {
      * n_pair is k / 2 */
     weir_tile_fn *tile[WEIR_DTYPE_COUNT][WEIR_QUANT_ROWS];
 } weir_linear_quant;
+
+/* [dtype]: 1 to WEIR_QUANT_MANY_ROWS rows by AMX tiles, prepared in the same way; the same bits. */
+extern weir_tile_fn *const weir_linear_quant_many_amx[WEIR_DTYPE_COUNT];
 
 extern const weir_linear_quant weir_linear_quant_avx2, weir_linear_quant_avx512, weir_linear_quant_avx512vnni;
 

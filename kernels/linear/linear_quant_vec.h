@@ -99,7 +99,7 @@ WEIR_INLINE void row_unit(weir_quant_unit *u, const vf *x) {
     u->minus_half[0] = -sum[0], u->minus_half[1] = -sum[1];
 }
 
-static void prepare_units(void *dst, int64_t stride, const float *x, const float *norm, float eps,
+static inline void prepare_units(void *dst, int64_t stride, const float *x, const float *norm, float eps,
                           int64_t k) {
     unsigned char *out = dst;
     const vf factor = vf_set1(norm ? norm_factor(x, eps, k) : 1.0f);
