@@ -73,7 +73,7 @@ typedef struct weir_pair_side {
  * does, looped, on rank 0, and all its calls of models on the members, under a key below WEIR_LOOP_KEYS.
  * goes_on: backend memory, a word that the body sets to 0 when no other block follows. loop: the members run
  * theirs; then rank 0 launches its own. */
-enum { WEIR_LOOP_KEYS = 1024 };
+enum { WEIR_LOOP_KEYS = 9216 };
 typedef struct weir_loop_lead {
     weir_status (*record)(weir_engine *e, int key, weir_status (*body)(void *ctx), void *ctx,
                           int32_t *goes_on, weir_graph **out);

@@ -160,13 +160,12 @@ static void choose_seats(weir_block_loop *l, weir_session *const *s, int n) {
 
 /* A bucket for the sessions: of a fixed shape where blocks are captured, else as many seats as there are. */
 static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n, weir_bucket *b) {
-    *b = (weir_bucket){.l = l, .loop = l->shape, .size = 0};
+    *b = (weir_bucket){.l = l, .loop = l->shape, .size = weir__bucket_size(n)};
     const bool fixed = !l->shape.first;
     weir_session **who = l->e->deck.buf.who;
     weir_seat *seat = l->e->deck.buf.seat;
-    while (1 << b->size < n) b->size++;
-    const int32_t shape = 1 << b->size < l->n_seat_max ? 1 << b->size : l->n_seat_max;
-    b->loop.n_seat = fixed ? shape : n;
+    const int32_t seats = weir__bucket_seats(b->size);
+    b->loop.n_seat = !fixed ? n : seats < l->n_seat_max ? seats : l->n_seat_max;
     choose_seats(l, s, n);
     b->loop.gamma = weir__session_gamma(who[0]);
     for (int i = 0; i < b->loop.n_seat; i++) {

@@ -8,12 +8,12 @@
  *
  * Sessions sit on the seats of a bucket: a number of seats, a gamma, and whether blocks have the drafter step
  * after the last draft. A device captures a bucket's block once and replays it as a loop, many blocks a
- * launch; its buckets have a power of two of seats, or n_parallel. The host meanwhile takes the blocks'
- * outcomes out of a mapped ring, appends tokens and calls back. The device ends a session at end of text and
- * at its limit; stop strings, callbacks and cancels end it on the host, which then stops the loop after the
- * current block and drops what the device decided for that session since. Without capturing (the CPU, graphs
- * = false) the host calls block after block. With a session that asks for likeliest tokens a launch has one
- * block, from whose logits the host has them selected before the next one.
+ * launch; its buckets have the seats that block_program.h says, or n_parallel. The host meanwhile takes the
+ * blocks' outcomes out of a mapped ring, appends tokens and calls back. The device ends a session at end of
+ * text and at its limit; stop strings, callbacks and cancels end it on the host, which then stops the loop
+ * after the current block and drops what the device decided for that session since. Without capturing (the
+ * CPU, graphs = false) the host calls block after block. With a session that asks for likeliest tokens a
+ * launch has one block, from whose logits the host has them selected before the next one.
  *
  * The CPU takes seats anew for each block, with no seat to spare, and leaves out rows that no seat needs.
  * Statistics are the same everywhere: rows that the block needed, not those that a bucket's shape runs. Only

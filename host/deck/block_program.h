@@ -6,13 +6,21 @@
 
 /* One block of a bucket as ops, in the order that a device captures: what block_loop.c launches. */
 
-enum { WEIR_LOOP_SIZES = 11 }; /* 1, 2, 4, … 1,024 seats */
+/* Seats of the buckets that blocks are captured for: 1, 2, 4, 8, 16, then 8 more each. Rows of seats that stay
+ * empty are multiplied too: above 16 seats, where a pass takes longer with every tile of rows, few are. */
+enum { WEIR_LOOP_SIZES = 5 + (1024 - 16) / 8 };
+static inline int32_t weir__bucket_seats(int size) { return size < 5 ? 1 << size : 8 * (size - 2); }
+static inline int weir__bucket_size(int n) {
+    int size = 0;
+    while (weir__bucket_seats(size) < n) size++;
+    return size;
+}
 
 /* Seats of a launch: their number, gamma, bonus, and where the arrays lie. */
 typedef struct weir_bucket {
     weir_block_loop *l;
     weir_loop loop;
-    int size;     /* log2 of the seats, rounded up */
+    int size;     /* weir__bucket_size of the sessions */
     bool chooses; /* some seat does: steps that nobody takes are left out of captured blocks */
 } weir_bucket;
 

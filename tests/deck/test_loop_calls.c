@@ -4,18 +4,19 @@
 #include <string.h>
 
 #include "host/deck/block_loop.h"
+#include "host/deck/block_program.h"
 #include "tests/deck/lookup_cases.h"
 #include "tests/deck/loop_cases.h"
 #include "tests/runner/control.h"
 #include "tests/support/costs.h"
 
-static weir_engine *open_context(bool no_graph, int ctx_size) {
+static weir_engine *open_seats(bool no_graph, int ctx_size, int n_parallel) {
     weir_engine_options o = weir_engine_options_default();
     o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/tests/golden/t5/gelu_f32";
     o.model_draft = WEIR_SOURCE_DIR "/tests/golden/t5/silu_f32";
     o.device = "cuda:0";
-    o.n_parallel = 2;
+    o.n_parallel = n_parallel;
     o.n_thread = 1;
     o.ctx_size = ctx_size;
     o.no_graph = no_graph;
@@ -25,6 +26,7 @@ static weir_engine *open_context(bool no_graph, int ctx_size) {
     return e;
 }
 
+static weir_engine *open_context(bool no_graph, int ctx_size) { return open_seats(no_graph, ctx_size, 2); }
 static weir_engine *open_small(bool no_graph) { return open_context(no_graph, 64); }
 
 static const loop_bed bed = {.n_setting = LOOP_SETTINGS, .max_tokens = 24, .warmth = 1.6f};
@@ -101,6 +103,35 @@ Test(loop_calls, without_a_graph_one_wait_a_block) {
     cr_assert_eq(waits(), s[1]->stats.blocks - before);
     cr_assert(runner_api_count("cudaLaunchKernelExC") > 0);
     for (int i = 0; i < 2; i++) weir_session_free(s[i]);
+    weir_engine_close(e);
+}
+
+/* 17 and 19 sessions are of the bucket of 24 seats, 25 take n_parallel's: the same tokens as alone. */
+Test(loop_calls, many_sessions_share_buckets_of_few_spare_seats) {
+    enum { N = 25 };
+    weir_engine *e = open_seats(false, 32, N);
+    weir_session *s[N], *alone = NULL;
+    weir_err err = {""};
+    weir_session_options o = loop_setting(&bed, 1);
+    o.ignore_eos = true, o.max_tokens = 12;
+    for (int i = 0; i < N; i++) s[i] = loop_start_ids(e, &o, i % 3, NULL, NULL);
+    runner_api_reset();
+    const int n[] = {17, 19, N, 19};
+    const long graphs[] = {1, 1, 2, 2};
+    for (int i = 0; i < 4; i++) {
+        cr_assert(weir_step(e, s + N - n[i], n[i], 1, &err) == WEIR_OK, "%s", err.text);
+        cr_assert_eq(runner_api_count("cudaGraphInstantiate"), graphs[i], "%d sessions", n[i]);
+    }
+    const int seats = weir__bucket_seats(weir__bucket_size(n[0]));
+    cr_assert_eq(seats, 24);
+    for (int i = N - n[0]; i < N; i++) cr_assert_eq(s[i]->stats.blocks, 4, "session %d", i);
+    for (int i = 0; i < N - 1; i++) weir_session_free(s[i]);
+    alone = loop_start_ids(e, &o, (N - 1) % 3, NULL, NULL);
+    cr_assert(weir_step(e, &alone, 1, 4, &err) == WEIR_OK, "%s", err.text);
+    const int64_t same = alone->n < s[N - 1]->n ? alone->n : s[N - 1]->n;
+    cr_assert_gt(same, 4);
+    cr_assert_eq(memcmp(alone->timeline, s[N - 1]->timeline, (size_t)same * sizeof *alone->timeline), 0);
+    weir_session_free(alone), weir_session_free(s[N - 1]);
     weir_engine_close(e);
 }
 
