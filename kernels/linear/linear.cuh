@@ -65,20 +65,22 @@ PTX_FN float activate(weir_epilogue e, float d) {
     switch (e) {
     case WEIR_EPI_RELU: return d < 0.0f ? 0.0f : d; /* NaN passes through */
     case WEIR_EPI_GELU_TANH:                        /* d sigmoid(2 u): avoids the cancellation in 1 + tanh */
-        return d / (1.0f + expf(-1.5957691216057308f * (d + 0.044715f * d * d * d)));
+        return d / (1.0f + expf(-1.5957691216057308f * fmaf(0.044715f * d * d, d, d)));
     case WEIR_EPI_GELU_ERF: return 0.5f * d * (1.0f + erff(d * 0.70710678118654752f));
     case WEIR_EPI_SILU: return d / (1.0f + expf(-d));
     default: return d;
     }
 }
 
-/* From the products of gate (or the only matrix) and up to y; the value stored. */
+/* From the products of gate (or the only matrix) and up to y; the value stored. Which kernel computes a row
+ * depends on how many rows there are, so no compiler may contract a product and a sum in one and not in
+ * another. */
 PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) {
     float *y = a.y + row * a.ldy + n;
-    float d = activate(a.epilogue, a.scale * gate);
+    float d = activate(a.epilogue, __fmul_rn(a.scale, gate));
     if (a.softcap > 0.0f) d = a.softcap * tanhf(d / a.softcap);
     if (a.gated) d *= up;
-    if (a.epilogue == WEIR_EPI_ADD) d += *y;
+    if (a.epilogue == WEIR_EPI_ADD) d = __fadd_rn(d, *y);
     if (a.epilogue == WEIR_EPI_MUL) d *= *y;
     *y = d;
     return d;
