@@ -20,6 +20,7 @@ set(WEIR_CUDA_SOURCES
   linear/linear_prefill.cu
   linear/linear_quant.cu
   linear/linear_rows.cu
+  linear/linear_wide.cu
   loop/close.cu
   loop/lookup.cu
   loop/rows.cu

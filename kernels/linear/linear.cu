@@ -22,7 +22,6 @@ namespace {
 
 using namespace linear;
 
-constexpr int TILE_BYTES = 512;
 constexpr int LINE = 20;    /* floats of a row of sums: lanes store to different banks */
 constexpr int RESIDENT = 2; /* blocks per SM: leaves each thread 128 registers */
 
@@ -45,16 +44,6 @@ struct place {
     int offset, count; /* the warp's: the first, from the slice's, and how many */
 };
 
-/* Tiles of slice z, of whichever segment. */
-PTX_FN void place_slice(const cut &c, place *p) {
-    int z = p->z, i = 0;
-    while (z >= c.p.part[i].slices) z -= c.p.part[i++].slices;
-    const weir_linear_part &s = c.p.part[i];
-    const int64_t begin = z * s.slice, left = s.tiles - begin;
-    p->first = s.begin + begin;
-    p->length = static_cast<int>(left < s.slice ? left : s.slice);
-}
-
 template <int P, int S> PTX_FN place place_of(const cut &c) {
     const int warp = threadIdx.x / 32, b = blockIdx.x, of_unit = c.n_tile * c.p.split;
     place p;
@@ -71,7 +60,8 @@ template <int P, int S> PTX_FN place place_of(const cut &c) {
         p.offset = some ? static_cast<int>(c.p.part[segment].begin) : 0;
         p.count = some ? static_cast<int>(c.p.part[segment].tiles) : 0;
     } else {
-        place_slice(c, &p);
+        const slice_tiles s = slice_at(c.p, p.z);
+        p.first = s.first, p.length = s.count;
         p.offset = warp / P;
         p.count = p.length > p.offset ? (p.length - p.offset + S - 1) / S : 0;
     }
@@ -178,22 +168,7 @@ template <int P, int RT> struct slice_sums {
     int64_t step;
     const weir_linear_tiling *p;
 
-    PTX_FN float of_segment(const float *from, int slices) const {
-        float sum = *from;
-        for (int z = 1; z < slices; z++) sum += from[z * step];
-        return sum;
-    }
-    PTX_FN float total(int i) const {
-        const float *from = record + i;
-        kept_sums kept = {};
-        float sum = of_segment(from, p->part[0].slices);
-        for (int s = 1; s < p->n_part; s++) {
-            from += p->part[s - 1].slices * step;
-            kept.keep(sum);
-            sum = kept.merge(of_segment(from, p->part[s].slices), p->part[s].merges);
-        }
-        return sum;
-    }
+    PTX_FN float total(int i) const { return sum_slices(record + i, step, *p); }
     PTX_FN float at(int row, int column) const { return total(row * P * WEIR_TILE + column); }
     PTX_FN float squares(int row) const { return total(RT * P * WEIR_TILE + row); }
 };
@@ -207,34 +182,6 @@ PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t r
     const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
     const float up = P == 2 ? factor * sums.at(row, P / 2 * WEIR_TILE + i) : 0.0f;
     finish(a, factor * sums.at(row, i), up, row0 + row, n);
-}
-
-/* y and minmaxes of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span. */
-template <class Sums>
-PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
-    const int lane = threadIdx.x % 32;
-    for (int row = threadIdx.x / 32; row < rows; row += WARPS) {
-        const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
-        if (a.gated) { /* panels gate, up, gate, up */
-            const int column = lane / WEIR_TILE * 2 * WEIR_TILE + lane % WEIR_TILE;
-            const int64_t n = unit * 32 + lane;
-            if (n < a.n)
-                finish(a, factor * sums.at(row, column), factor * sums.at(row, column + WEIR_TILE),
-                       row0 + row, n);
-            continue;
-        }
-        weir_minmax e = minmax_of(0.0f, false, 0);
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            const int64_t n = unit * WEIR_EXTENT_SPAN + 32 * h + lane;
-            if (n >= a.n) continue;
-            const float d = finish(a, factor * sums.at(row, 32 * h + lane), 0.0f, row0 + row, n);
-            e = merge(e, minmax_of(d, n < a.minmax_n, static_cast<int32_t>(n)));
-        }
-        if (!a.minmax || unit * WEIR_EXTENT_SPAN >= a.minmax_n) continue;
-        e = warp_merge(e);
-        if (lane == 0) a.minmax[(row0 + row) * span_count(a) + unit] = e;
-    }
 }
 
 template <int P, class Sums>
@@ -460,7 +407,10 @@ extern "C" weir_status weir__linear_cuda(weir_backend *be, weir_linear *a) {
     WEIR_TRY(weir__linear_check(a));
     if (a->n_row == 0) return WEIR_OK;
     weir_cuda *cu = weir__cuda_of(be);
-    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return fragment_rows(cu, a);
+    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) {
+        const weir_status wide = linear::wide_rows(cu, a);
+        return wide == WEIR_ENOTSUP ? fragment_rows(cu, a) : wide;
+    }
     if (a->w->layout != WEIR_LAYOUT_ROWS) return WEIR_EINVAL;
     if (!weir_dtype_is_float(a->w->dtype)) return linear::quant_rows(cu, a);
     if (a->rows) return linear::plain_rows(cu, a);

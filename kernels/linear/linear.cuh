@@ -17,6 +17,7 @@ namespace linear {
 
 enum { WARPS = WEIR_LINEAR_WARPS, THREADS = 32 * WARPS };
 constexpr unsigned ALL = 0xffffffffu;
+constexpr int TILE_BYTES = 512; /* of a FRAGMENT weight */
 
 struct job {
     const float *x, *norm;
@@ -126,6 +127,34 @@ PTX_FN weir_minmax warp_merge(weir_minmax e) {
     return e;
 }
 
+/* y and minmaxes of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span. */
+template <class Sums>
+PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+    const int lane = threadIdx.x % 32;
+    for (int row = threadIdx.x / 32; row < rows; row += WARPS) {
+        const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
+        if (a.gated) { /* panels gate, up, gate, up */
+            const int column = lane / WEIR_TILE * 2 * WEIR_TILE + lane % WEIR_TILE;
+            const int64_t n = unit * 32 + lane;
+            if (n < a.n)
+                finish(a, factor * sums.at(row, column), factor * sums.at(row, column + WEIR_TILE),
+                       row0 + row, n);
+            continue;
+        }
+        weir_minmax e = minmax_of(0.0f, false, 0);
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const int64_t n = unit * WEIR_EXTENT_SPAN + 32 * h + lane;
+            if (n >= a.n) continue;
+            const float d = finish(a, factor * sums.at(row, 32 * h + lane), 0.0f, row0 + row, n);
+            e = merge(e, minmax_of(d, n < a.minmax_n, static_cast<int32_t>(n)));
+        }
+        if (!a.minmax || unit * WEIR_EXTENT_SPAN >= a.minmax_n) continue;
+        e = warp_merge(e);
+        if (lane == 0) a.minmax[(row0 + row) * span_count(a) + unit] = e;
+    }
+}
+
 /* ---- rows into shared memory ---- */
 
 PTX_FN void put4(uint16_t *dst, const float4 &v) {
@@ -229,6 +258,36 @@ struct kept_sums {
     PTX_FN void keep(float sum) { third = second, second = newest, newest = sum; }
 };
 
+/* The sum of a product's slices, which lie `step` floats apart: a segment's in rising order, then the segments
+ * as a tree. */
+PTX_FN float sum_slices(const float *from, int64_t step, const weir_linear_tiling &p) {
+    kept_sums kept = {};
+    float all = 0.0f;
+    for (int s = 0; s < p.n_part; s++) {
+        float sum = *from;
+        for (int z = 1; z < p.part[s].slices; z++) sum += from[z * step];
+        from += p.part[s].slices * step;
+        if (s > 0) kept.keep(all);
+        all = kept.merge(sum, p.part[s].merges);
+    }
+    return all;
+}
+
+/* Tiles of a slice. */
+struct slice_tiles {
+    int64_t first;
+    int count;
+};
+
+/* Slice z, of whichever segment. */
+PTX_FN slice_tiles slice_at(const weir_linear_tiling &p, int z) {
+    int i = 0;
+    while (z >= p.part[i].slices) z -= p.part[i++].slices;
+    const weir_linear_part &s = p.part[i];
+    const int64_t begin = z * s.slice, left = s.tiles - begin;
+    return {s.begin + begin, static_cast<int>(left < s.slice ? left : s.slice)};
+}
+
 /* N sums (a power of two up to 32) over a warp's lanes, each in the order of k_warp_sum, in N - 1 exchanges
  * and the rest of a tree: in every step a lane keeps half of its values. Lane l gets sum l / (32 / N). */
 template <int N, int D> PTX_FN float warp_sums_from(float (&v)[N]) {
@@ -256,7 +315,14 @@ weir_status quant_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant.cu:
                                                                   prompts too */
 weir_status prefill(weir_cuda *cu, const weir_linear *a);    /* linear_prefill.cu: ROWS weights through the
                                                                   library */
-weir_status minmaxes(weir_cuda *cu, const weir_linear *a);   /* linear_rows.cu: of outputs already in y */
+/* linear_wide.cu: FRAGMENT weights, many rows. ENOTSUP: they are too few, or scratch is too small for them. */
+weir_status wide_rows(weir_cuda *cu, const weir_linear *a);
+/* linear_prefill.cu: rows of bf16 for a product of its own: n_row rows x norm at xs (rows, ld), zeros from k
+ * up to ld, and in rows up to `rows`; squares[row]: its sum of squares, of `slice` inputs each in rising
+ * order, if there is a norm. */
+weir_status prepare_bf16(weir_cuda *cu, const weir_linear *a, const job &j, int64_t rows, uint16_t *xs,
+                         int64_t ld, int64_t slice, float *squares);
+weir_status minmaxes(weir_cuda *cu, const weir_linear *a); /* linear_rows.cu: of outputs already in y */
 
 inline weir_status launched(weir_cuda *cu, const char *kernel, const weir_linear *a) {
     return weir__cuda_launched(&cu->base, "linear", "%s, n_row %lld n %lld k %lld %s%s", kernel,

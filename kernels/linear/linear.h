@@ -94,12 +94,24 @@ static inline size_t weir__linear_scratch_floats(int64_t k) {
     return (size_t)WEIR_LINEAR_CHUNK * ((size_t)(k / 2 * 3) + 96);
 }
 
+/* The same on a device where rows are many (linear_wide.cu): their inputs as bf16, their squares, and, where
+ * outputs are so few that several blocks share each, a record of every segment. */
+enum { WEIR_WIDE_ROWS = 128, WEIR_WIDE_RECORDS = 16384 };
+
+static inline size_t weir__linear_wide_floats(int64_t n, int64_t k, int64_t n_row) {
+    const int64_t records = n <= WEIR_WIDE_RECORDS ? WEIR_SEGMENTS * (n + 2 * WEIR_TILE) : 0;
+    return (size_t)n_row * (size_t)((k + WEIR_TILE) / 2 + 1 + records) + 2 * 64;
+}
+
 /* Floats of scratch on a device for products of n outputs (both matrices of a gated pair counted), k inputs
  * and any n_row. chunk: the backend's if the weight multiplies prompts (rows = false), else 0 (a head). */
 static inline size_t weir__linear_cuda_scratch_floats(int64_t n, int64_t k, int64_t chunk) {
-    const size_t most = weir__linear_most_partial_floats(n, k);
+    const size_t partial = weir__linear_most_partial_floats(n, k);
+    const int64_t n_row = chunk > 0 ? chunk : (int64_t)WEIR_WIDE_ROWS;
+    const size_t wide = weir__linear_wide_floats(n, k, n_row);
     /* parts aligned to 256 bytes */
     const size_t prompt = chunk > 0 ? (size_t)chunk * (size_t)(n + 4 + k + 1) + 3 * 64 : 0;
+    const size_t most = partial > wide ? partial : wide;
     return prompt > most ? prompt : most;
 }
 

@@ -10,37 +10,55 @@
 namespace linear {
 namespace {
 
+/* prepare_bf16 of linear.cuh, or for T. */
 template <class T>
-__global__ void __launch_bounds__(THREADS) prepare_kernel(const job a, T *xs, float *factor) {
+__global__ void __launch_bounds__(THREADS)
+    prepare_kernel(const job a, T *xs, int64_t ld, int64_t slice, float *squares) {
     K_SHARED(part, float[1][WARPS]);
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t row = blockIdx.x;
-    const int width = static_cast<int>(a.k);
-    T *out = xs + row * a.k;
+    T *out = xs + row * ld;
     if (row >= a.n_row) {
-        for (int i = 4 * threadIdx.x; i < width; i += 4 * THREADS)
+        for (int64_t i = 4 * threadIdx.x; i < ld; i += 4 * THREADS)
             put4(out + i, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
         return;
     }
-    take_rows<T, 1, 4>(a, row, 1, 0, width, a.k, out, 0, a.norm ? part : nullptr);
-    __syncthreads();
-    if (threadIdx.x == 0) factor[row] = a.norm ? row_factor(a, sum_parts(part[0])) : 1.0f;
+    float sum = 0.0f;
+    for (int64_t first = 0; first < a.k; first += slice) {
+        const int width = static_cast<int>(ld - first < slice ? ld - first : slice);
+        const int64_t end = first + slice < a.k ? first + slice : a.k;
+        take_rows<T, 1, 4>(a, row, 1, first, width, end, out + first, 0, a.norm ? part : nullptr);
+        if (!a.norm) continue;
+        __syncthreads();
+        sum = first > 0 ? sum + sum_parts(part[0]) : sum_parts(part[0]);
+        __syncthreads(); /* the slice's parts have been read */
+    }
+    if (threadIdx.x == 0) squares[row] = sum;
 }
 
 __global__ void __launch_bounds__(THREADS)
-    finish_kernel(const job a, const float *sums, int64_t ld, const float *factor) {
+    finish_kernel(const job a, const float *sums, int64_t ld, const float *squares) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t n = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x, row = blockIdx.y;
     if (n >= a.n) return;
     const float *s = sums + row * ld + n;
-    finish(a, factor[row] * s[0], a.gated ? factor[row] * s[a.n] : 0.0f, row, n);
+    const float factor = row_factor(a, squares[row]);
+    finish(a, factor * s[0], a.gated ? factor * s[a.n] : 0.0f, row, n);
+}
+
+template <class T>
+weir_status prepare(weir_cuda *cu, const weir_linear *a, const job &j, int64_t rows, T *xs, int64_t ld,
+                    int64_t slice, float *squares) {
+    K_LAUNCH_PDL(prepare_kernel<T>, dim3(static_cast<unsigned>(rows)), dim3(THREADS), 0, cu->stream)
+    (j, xs, ld, slice, squares);
+    return launched(cu, "inputs", a);
 }
 
 /* The parts of scratch; each is aligned to 256 bytes. */
 struct parts {
-    float *factor, *sums;
+    float *squares, *sums;
     void *x;
     size_t floats;
 };
@@ -50,8 +68,8 @@ size_t whole_lines(size_t floats) { return (floats + 63) / 64 * 64; }
 parts parts_of(float *scratch, int64_t chunk, int64_t k, int64_t ld) {
     parts p;
     const size_t rows = static_cast<size_t>(chunk);
-    p.factor = scratch;
-    p.sums = p.factor + whole_lines(rows);
+    p.squares = scratch;
+    p.sums = p.squares + whole_lines(rows);
     p.x = p.sums + whole_lines(rows * static_cast<size_t>(ld));
     p.floats = whole_lines(rows) + whole_lines(rows * static_cast<size_t>(ld)) +
                whole_lines(rows * static_cast<size_t>(k));
@@ -60,26 +78,25 @@ parts parts_of(float *scratch, int64_t chunk, int64_t k, int64_t ld) {
 
 weir_status one_chunk(weir_cuda *cu, const weir_linear *a, const job &j, const parts &p, int64_t ld) {
     const bool bf16 = a->w->dtype == WEIR_DTYPE_BF16;
-    const dim3 rows(static_cast<unsigned>(cu->base.chunk));
-    if (bf16) {
-        K_LAUNCH_PDL(prepare_kernel<uint16_t>, rows, dim3(THREADS), 0, cu->stream)
-        (j, static_cast<uint16_t *>(p.x), p.factor);
-    } else {
-        K_LAUNCH_PDL(prepare_kernel<float>, rows, dim3(THREADS), 0, cu->stream)
-        (j, static_cast<float *>(p.x), p.factor);
-    }
-    WEIR_TRY(launched(cu, "prompt rows", a));
+    const int64_t rows = cu->base.chunk, k = a->w->k;
+    WEIR_TRY(bf16 ? prepare(cu, a, j, rows, static_cast<uint16_t *>(p.x), k, k, p.squares)
+                  : prepare(cu, a, j, rows, static_cast<float *>(p.x), k, k, p.squares));
     weir_lt_product product = {};
     product.x = p.x, product.w = a->w->data, product.y = p.sums;
     product.n = a->w->gated ? 2 * a->w->n : a->w->n, product.k = a->w->k, product.ldy = ld;
     product.chunk = cu->base.chunk, product.dtype = a->w->dtype;
     WEIR_TRY(weir__cublaslt_product(cu, &product));
     const dim3 grid(static_cast<unsigned>((a->w->n + THREADS - 1) / THREADS), static_cast<unsigned>(j.n_row));
-    K_LAUNCH_PDL(finish_kernel, grid, dim3(THREADS), 0, cu->stream)(j, p.sums, ld, p.factor);
+    K_LAUNCH_PDL(finish_kernel, grid, dim3(THREADS), 0, cu->stream)(j, p.sums, ld, p.squares);
     return launched(cu, "prompt epilogue", a);
 }
 
 } // namespace
+
+weir_status prepare_bf16(weir_cuda *cu, const weir_linear *a, const job &j, int64_t rows, uint16_t *xs,
+                         int64_t ld, int64_t slice, float *squares) {
+    return prepare(cu, a, j, rows, xs, ld, slice, squares);
+}
 
 weir_status prefill(weir_cuda *cu, const weir_linear *a) {
     const weir_weight *w = a->w;
