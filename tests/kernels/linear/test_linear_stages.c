@@ -1,4 +1,5 @@
-/* Rows that do not fit into a block's shared memory, on a device that has little of it. */
+/* Products on devices with less shared memory: rows that do not fit into a block's, and which kernel takes many
+ * rows. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,8 @@
 
 enum { ROWS = 16, SMALL = 72 << 10 };
 
-/* Rows [r0, r0 + n_row) of x with `shared` bytes of shared memory. */
-static void run(const data *d, int64_t unit, int shared, int64_t r0, int64_t n_row, float *y) {
+/* Rows [r0, r0 + n_row) of x with `shared` bytes of shared memory. The kernels that were launched. */
+static long run(const data *d, int64_t unit, int shared, int64_t r0, int64_t n_row, float *y) {
     runner_shared_memory(shared);
     weir_backend *be = device_open();
     weir_weight w = data_pack(be, d, WEIR_USE_ROWS);
@@ -31,12 +32,15 @@ static void run(const data *d, int64_t unit, int shared, int64_t r0, int64_t n_r
                      .n_row = n_row,
                      .scale = 1.0f,
                      .rows = true};
+    runner_api_reset();
     cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
+    const long launches = runner_api_count("cudaLaunchKernelExC");
     device_get(be, y, there, sizeof *y * (size_t)(n_row * d->ldy));
     weir__backend_free(be, x), weir__backend_free(be, norm), weir__backend_free(be, there);
     weir__weight_free(be, &w);
     weir__backend_close(be);
     runner_shared_memory(0);
+    return launches;
 }
 
 /* One, two and four panels; and segments by warps, which take fewer rows at once instead. */
@@ -71,6 +75,46 @@ Test(linear_stages, rows_that_go_by_in_stages_have_the_bits_of_those_that_do_not
         }
         assert_same(one, whole + 11 * d.ldy, (size_t)p.n, "row 11 alone");
         free(whole), free(staged), free(one);
+        data_free(&d);
+    }
+}
+
+/* 128 rows a block, 64, 32, and 16 of the kernel for few rows: the same bits. Launches are rows and product, and
+ * a merge where several blocks share outputs. */
+Test(linear_stages, many_rows_have_the_same_bits_whatever_fits) {
+    enum { MANY = 140 };
+    const struct {
+        int64_t n, k, unit;
+        bool gated;
+        long launches;
+    } shape[] = {{150, 136, 0, false, 2},
+                 {100, 161, 0, true, 2},
+                 {150, 300, 16, false, 2},
+                 {70, 2050, 0, false, 3},
+                 {70, 2100, 16, false, 3}};
+    static const int shared[] = {227 << 10, 163 << 10, 99 << 10, SMALL};
+    uint64_t rng = 69;
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        const product p = {.n = shape[i].n,
+                           .k = shape[i].k,
+                           .n_row = MANY,
+                           .dtype = WEIR_DTYPE_BF16,
+                           .gated = shape[i].gated,
+                           .norm = shape[i].unit == 0,
+                           .rows = true,
+                           .scale = 1.0f};
+        data d = data_new(&p, &rng);
+        const size_t total = (size_t)(MANY * d.ldy);
+        float *first = malloc(sizeof *first * total), *y = malloc(sizeof *y * total);
+        char what[160];
+        describe_product(what, sizeof what, "many rows", &p);
+        for (int j = 0; j < 4; j++) {
+            const long launches = run(&d, shape[i].unit, shared[j], 0, MANY, j ? y : first);
+            if (j == 0) cr_assert_eq(launches, shape[i].launches, "%s: %ld launches", what, launches);
+            if (shared[j] == SMALL) cr_assert_eq(launches, 1, "%s: %ld launches", what, launches);
+            if (j) assert_same(y, first, total, what);
+        }
+        free(first), free(y);
         data_free(&d);
     }
 }
