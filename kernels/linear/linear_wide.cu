@@ -114,22 +114,25 @@ template <int NT, int C> struct feed {
         to_weights = smem + t * 16;
         /* four rows' pieces of one tile lie in different banks */
         to_inputs = smem + F::W_STAGE + row * (STEP * X_BYTES) + (piece ^ row % 4 * 2) * 16;
-        z = slices.begin, end = slices.end, chain = 0, at = 0;
+        z = slices.begin, end = slices.end, chain = 0;
         seek();
     }
 
     /* To a pass that has tiles. */
     PTX_FN void seek() {
-        while (z < end) {
+        for (at = 0; z < end; leave()) {
             now = pass_at<C>(*p, z, chain);
-            if (at < now.count) return;
-            at = 0;
-            chain += C;
-            if (C == 1 || chain >= p->share) chain = 0, z++;
+            if (now.count > 0) return;
         }
+    }
+    PTX_FN void leave() {
+        chain += C;
+        if (C == 1 || chain >= p->share) chain = 0, z++;
     }
     PTX_FN void next() {
         at += STEP;
+        if (at < now.count || z >= end) return;
+        leave();
         seek();
     }
     PTX_FN int64_t tile(int i) const { return C == 1 ? now.base + i : now.base + i / 2 * p->share + i % 2; }
