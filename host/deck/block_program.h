@@ -6,8 +6,9 @@
 
 /* One block of a bucket as ops, in the order that a device captures: what block_loop.c launches. */
 
-/* Seats of the buckets that blocks are captured for: 1, 2, 4, 8, 16, then 8 more each. Rows of seats that stay
- * empty are multiplied too: above 16 seats, where a pass takes longer with every tile of rows, few are. */
+/* Seats of the buckets that blocks are captured for: 1, 2, 4, 8, 16, then 8 more each. Rows of seats that
+ * stay empty are multiplied too: above 16 seats, where a pass takes longer with every tile of rows, few
+ * are. */
 enum { WEIR_LOOP_SIZES = 5 + (1024 - 16) / 8 };
 static inline int32_t weir__bucket_seats(int size) { return size < 5 ? 1 << size : 8 * (size - 2); }
 static inline int weir__bucket_size(int n) {

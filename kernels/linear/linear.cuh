@@ -258,8 +258,8 @@ struct kept_sums {
     PTX_FN void keep(float sum) { third = second, second = newest, newest = sum; }
 };
 
-/* The sum of a product's slices, which lie `step` floats apart: a segment's in rising order, then the segments
- * as a tree. */
+/* The sum of a product's slices, which lie `step` floats apart: a segment's in rising order, then the
+ * segments as a tree. */
 PTX_FN float sum_slices(const float *from, int64_t step, const weir_linear_tiling &p) {
     kept_sums kept = {};
     float all = 0.0f;
@@ -315,7 +315,8 @@ weir_status quant_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant.cu:
                                                                   prompts too */
 weir_status prefill(weir_cuda *cu, const weir_linear *a);    /* linear_prefill.cu: ROWS weights through the
                                                                   library */
-/* linear_wide.cu: FRAGMENT weights, many rows. ENOTSUP: they are too few, or scratch is too small for them. */
+/* linear_wide.cu: FRAGMENT weights, many rows. ENOTSUP: they are too few, or scratch is too small for
+ * them. */
 weir_status wide_rows(weir_cuda *cu, const weir_linear *a);
 /* linear_prefill.cu: rows of bf16 for a product of its own: n_row rows x norm at xs (rows, ld), zeros from k
  * up to ld, and in rows up to `rows`; squares[row]: its sum of squares, of `slice` inputs each in rising

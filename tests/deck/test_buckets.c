@@ -3,7 +3,8 @@
 
 #include "host/deck/block_program.h"
 
-/* Any number of sessions fits, with fewer than 8 seats to spare above 16 and fewer than half of them below. */
+/* Any number of sessions fits, with fewer than 8 seats to spare above 16 and fewer than half of them
+ * below. */
 Test(buckets, few_seats_are_to_spare) {
     for (int n = 1; n <= 1024; n++) {
         const int size = weir__bucket_size(n);

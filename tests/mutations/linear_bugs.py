@@ -99,4 +99,6 @@ BUGS = [
     bug("linear/linear_wide.cu", "layout", "up is the neighbour of gate in records", "sum_slices(from + WEIR_TILE, step, c.p)", "sum_slices(from + 1, step, c.p)"),
     bug("linear/linear_wide.cu", "index", "later rows read the first ones' inputs", "        j.x += at * a->ldx;\n", ""),
     bug("linear/linear_wide.cu", "off by one", "records of one row too many", "all / (x + records + 1)}", "all / (x + records + 1) + 1}"),
+    bug("linear/linear_wide.cu", "index", "minmaxes of later rows go to the first ones", "        if (j.minmax) j.minmax += at * weir__minmax_count(a->minmax_n);\n", ""),
+    bug("linear/linear_wide.cu", "host", "minmaxes of shared outputs are not computed", "return a->minmax && c.groups > 1 ? minmaxes(cu, a) : WEIR_OK;", "return WEIR_OK;"),
 ]

@@ -238,24 +238,33 @@ Test(cuda_wide, minmaxes_are_those_of_few_rows) {
     weir__backend_close(be);
 }
 
-/* Room for all rows, for a tile of them, for no records, and for no rows at all: prompts' as well. */
+/* Room for all rows, for some tiles of them, for no records, and for no rows at all: in prompts, and in a
+ * head with its minmaxes. */
 Test(cuda_wide, scratch_changes_no_bit) {
     weir_backend *be = device_open();
     uint64_t rng = 109;
     for (int i = 0; i < 3; i++) {
-        product p = product_of(&shapes[i == 0 ? 3 : i == 1 ? 8 : 6]);
-        p.n_row = 150, p.rows = false;
+        const shape *of = &shapes[i == 0 ? 3 : i == 1 ? 8 : 6];
+        product p = product_of(of);
+        p.n_row = 150, p.rows = i == 2;
         data d = data_new(&p, &rng);
-        wide m = wide_new(be, &d, i == 0 ? 0 : 16, false);
+        wide m = wide_new(be, &d, of->unit, i == 2);
         few f = few_of(&m);
         float *y = guarded_new((size_t)(p.n_row * d.ldy));
         const size_t all = be->scratch_floats, least = weir__linear_most_partial_floats(p.n, p.k);
-        const size_t row = weir__linear_wide_floats(p.n, p.k, 1) - 2 * 64;
-        const size_t floats[] = {all, 128 * row + 128, 64 * row + 128, 20 * row, least};
+        const size_t row = weir__linear_wide_floats(p.n, p.k, 1) - 128, x = (size_t)(p.k + 16) / 2 + 1;
+        float *filler = malloc(all * sizeof *filler), *rest = malloc(all * sizeof *rest);
+        for (size_t j = 0; j < all; j++) filler[j] = 7.0f;
+        const size_t floats[] = {all, 128 * row + 128, 64 * row + 128, 20 * row, 70 * x + 128, least};
         for (size_t s = 0; s < sizeof floats / sizeof floats[0]; s++) {
-            be->scratch_floats = floats[s] < all ? floats[s] : all;
-            if (floats[s] >= least) check_rows(&m, &f, 0, p.n_row, y);
+            if (floats[s] < least || floats[s] > all) continue;
+            cr_assert_eq(weir__backend_upload(be, be->scratch, filler, all * sizeof *filler), WEIR_OK);
+            be->scratch_floats = floats[s];
+            check_rows(&m, &f, 0, p.n_row, y);
+            device_get(be, rest, be->scratch + floats[s], (all - floats[s]) * sizeof *rest);
+            assert_same(rest, filler, all - floats[s], "scratch past its end");
         }
+        free(filler), free(rest);
         be->scratch_floats = all;
         guarded_free(y);
         few_free(&f), wide_free(&m);

@@ -1,5 +1,5 @@
-/* Products on devices with less shared memory: rows that do not fit into a block's, and which kernel takes many
- * rows. */
+/* Products on devices with less shared memory: rows that do not fit into a block's, and which kernel takes
+ * many rows. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +79,8 @@ Test(linear_stages, rows_that_go_by_in_stages_have_the_bits_of_those_that_do_not
     }
 }
 
-/* 128 rows a block, 64, 32, and 16 of the kernel for few rows: the same bits. Launches are rows and product, and
- * a merge where several blocks share outputs. */
+/* 128 rows a block, 64, 32, and 16 of the kernel for few rows: the same bits. Launches are rows and product,
+ * and a merge where several blocks share outputs. */
 Test(linear_stages, many_rows_have_the_same_bits_whatever_fits) {
     enum { MANY = 140 };
     const struct {
