@@ -252,10 +252,11 @@ Test(cuda_wide, scratch_changes_no_bit) {
         few f = few_of(&m);
         float *y = guarded_new((size_t)(p.n_row * d.ldy));
         const size_t all = be->scratch_floats, least = weir__linear_most_partial_floats(p.n, p.k);
-        const size_t row = weir__linear_wide_floats(p.n, p.k, 1) - 128, x = (size_t)(p.k + 16) / 2 + 1;
+        const size_t row = weir__linear_wide_floats(p.n, p.k, 1) - 128, x = (size_t)(p.k + 15) / 16 * 8 + 1;
         float *filler = malloc(all * sizeof *filler), *rest = malloc(all * sizeof *rest);
         for (size_t j = 0; j < all; j++) filler[j] = 7.0f;
-        const size_t floats[] = {all, 128 * row + 128, 64 * row + 128, 20 * row, 70 * x + 128, least};
+        const size_t floats[] = {all,          128 * row + 128, 64 * row + 128, 20 * row,
+                                 70 * x + 128, 149 * x + 128,   least};
         for (size_t s = 0; s < sizeof floats / sizeof floats[0]; s++) {
             if (floats[s] < least || floats[s] > all) continue;
             cr_assert_eq(weir__backend_upload(be, be->scratch, filler, all * sizeof *filler), WEIR_OK);
