@@ -164,6 +164,8 @@ PAIR = [
 DEVICE = [
     bug("host/deck/pages.c", "off by one", "pages of the last block are missing", "block_loop", "return (last < s->cap ? last : s->cap - 1) + gamma + 1;", "return (last < s->cap ? last : s->cap - 1) + gamma;"),
     bug("host/deck/seat.c", "stale", "a seat's tail is the prompt's end", "block_loop", "seat.tail[1] = s->timeline[s->n];", "seat.tail[1] = s->timeline[0];"),
+    bug("host/deck/block_program.h", "off by one", "a bucket has a seat too few", "buckets", "while (weir__bucket_seats(size) < n) size++;", "while (weir__bucket_seats(size) + 1 < n) size++;"),
+    bug("host/deck/block_program.h", "default", "seats double above 16, too", "buckets runner_loop_calls", "size < 5 ? 1 << size : 8 * (size - 2)", "size < 11 ? 1 << size : 8 * (size - 2)"),
     bug("host/deck/block_loop.c", "index", "the ring is read in blocks of the largest bucket", "runner_loop_calls", "ring + (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat)", "ring + (int64_t)(f->taken % WEIR_LOOP_DEPTH) * f->b.l->n_seat_max)"),
     bug("host/deck/seat.c", "default", "ignore_eos is lost on a device", "block_loop", "s->opt.ignore_eos ? 0 : f->n_eos", "f->n_eos"),
 ]
