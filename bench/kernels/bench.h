@@ -9,8 +9,8 @@
  *
  * A case is an op on one shape. Its sample is a recorded graph of `inner` such ops (plain calls where the
  * backend records nothing) that walks through copies of its data, more than the L2 cache holds; the sample's
- * time over `inner` is one value, so launch gaps inside a graph are counted and a host's are not. Cases that
- * are measured together take turns. */
+ * time over `inner` is one value, so launch gaps inside a graph are counted and a host's are not, unless the
+ * case says `called`. Cases that are measured together take turns. */
 typedef struct kb {
     weir_backend *be;    /* what is timed */
     weir_backend *truth; /* portable CPU ops */
@@ -30,6 +30,9 @@ typedef struct kb_case {
     double bytes;            /* that one op must move */
     double error, tolerance; /* of its result against the CPU truth; wrong unless error <= tolerance */
     int inner;
+    int steps;   /* of one op, or of its loop: the row's time is that of one step; 0: 1 */
+    bool called; /* op after op from the host, in no graph */
+    bool looped; /* the graph is a loop, which the last op of a sample ends (backend.h, capture) */
     weir_status (*run)(kb *k, void *ctx, int i); /* queues op i of a sample */
     void *ctx;
     /* of the measurement */
@@ -73,6 +76,7 @@ void kb_small(kb *k); /* embed, rmsnorm, rope, kv_append */
 void kb_attention(kb *k);
 void kb_accept(kb *k);
 void kb_loop(kb *k);
+void kb_latencies(kb *k); /* of a device: launches, barriers, trips to memory */
 
 /* What accept.c and loop.c time: a law and its name. */
 typedef struct kb_law {

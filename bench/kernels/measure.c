@@ -90,8 +90,8 @@ static weir_status prepare(kb *k, kb_case *c) {
     c->seconds = weir_calloc((size_t)k->samples, sizeof *c->seconds);
     if (!c->seconds) return WEIR_ENOMEM;
     WEIR_TRY(c->run(k, c->ctx, 0));
-    if (k->be->stream->capture)
-        WEIR_TRY(k->be->stream->capture(k->be, run_all, &(body){k, c}, false, &c->graph));
+    if (k->be->stream->capture && !c->called)
+        WEIR_TRY(k->be->stream->capture(k->be, run_all, &(body){k, c}, c->looped, &c->graph));
     for (int i = 0; i < (k->tiny ? 1 : WARM_UP); i++) WEIR_TRY(sample(k, c));
     return k->be->stream->wait(k->be);
 }
@@ -102,7 +102,7 @@ static weir_status time_once(kb *k, kb_case *c, int at, int i) {
     WEIR_TRY(k->be->stream->stamp(k->be, 2 * i + 1));
     double s;
     WEIR_TRY(k->be->stream->elapsed(k->be, 2 * i, 2 * i + 1, &s));
-    c->seconds[at] = s / c->inner;
+    c->seconds[at] = s / c->inner / (c->steps ? c->steps : 1);
     return WEIR_OK;
 }
 

@@ -457,10 +457,17 @@ weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s) {
     return copy_rows(b);
 }
 
+weir_status weir__block_loop_draft(const weir_block_loop *l) {
+    return weir__block_draft_step(&l->staged, l->staged.loop.gamma > 1 ? 1 : 0);
+}
+
+weir_status weir__block_loop_put_back(const weir_block_loop *l) {
+    const weir_seat *seat = l->e->deck.buf.seat;
+    return weir__backend_upload(l->e->pair.be, l->staged.loop.seat, seat, sizeof *seat);
+}
+
 weir_status weir__block_loop_accept(weir_block_loop *l) {
     weir_bucket *b = &l->staged;
-    weir_seat *seat = l->e->deck.buf.seat;
-    WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, seat, sizeof *seat));
     if (!b->loop.first) WEIR_TRY(weir__block_verifier_stats(b, b->loop.gamma + 1));
     return weir__block_close(b);
 }

@@ -48,6 +48,12 @@ static weir_status draft_tokens(const drafting *d) {
     return e->pair.be->op.loop_sample(e->pair.be, &sample);
 }
 
+weir_status weir__block_draft_step(const weir_bucket *b, int32_t step) {
+    drafting d = {.b = b, .step = step};
+    WEIR_TRY(draft_rows(&d));
+    return draft_tokens(&d);
+}
+
 static int32_t n_step(const weir_bucket *b) { return b->loop.gamma + b->loop.bonus; }
 
 static weir_status draft_branch(const weir_bucket *b, int32_t step);

@@ -83,6 +83,9 @@ weir_status weir__rows_forward(weir_engine *e, int side, weir_batch rows, float 
 weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
 /* The call itself; logits (backend) of the n_out wanted rows in order, NULL for none. */
 weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
+/* Its first half: brings the rows to the backend; *rows is what weir__rows_forward then takes, as often as it
+ * is called. */
+weir_status weir__rows_put(weir_engine *e, const weir_rows *r, int side, weir_batch *rows);
 /* Statistics of the n_row rows of logits that weir__rows_run made last, under buf.law_of, into entries [0,
  * n_row) of an array of e->deck.dev; buf.law must have been put. */
 weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);

@@ -31,11 +31,15 @@ static int32_t common_group(const int32_t *slot, int32_t n) {
     return group;
 }
 
-static weir_status put_rows(weir_engine *e, const weir_rows *r, int side) {
+weir_status weir__rows_put(weir_engine *e, const weir_rows *r, int side, weir_batch *rows) {
     WEIR_TRY(weir__caches_sync(&e->deck.side[side]));
     WEIR_TRY(WEIR_PUT(e, token, r->n_row));
     WEIR_TRY(WEIR_PUT(e, pos, r->n_row));
     WEIR_TRY(WEIR_PUT(e, slot, r->n_row));
+    *rows = (weir_batch){.n_row = r->n_row,
+                         .out = e->deck.dev.out,
+                         .n_out = r->n_out,
+                         .group = e->pair.be->device ? common_group(e->deck.buf.slot, r->n_row) : 1};
     return r->n_out > 0 ? WEIR_PUT(e, out, r->n_out) : WEIR_OK;
 }
 
@@ -72,11 +76,8 @@ weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, in
 
 weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits) {
     if (r->n_row == 0) return WEIR_OK;
-    WEIR_TRY(put_rows(e, r, side));
-    const weir_batch rows = {.n_row = r->n_row,
-                             .out = e->deck.dev.out,
-                             .n_out = r->n_out,
-                             .group = e->pair.be->device ? common_group(e->deck.buf.slot, r->n_row) : 1};
+    weir_batch rows;
+    WEIR_TRY(weir__rows_put(e, r, side, &rows));
     return weir__rows_forward(e, side, rows, logits);
 }
 

@@ -1,8 +1,13 @@
-/* Timings of the parts of a block on the loaded pair, from inside: the same calls that weir_step makes. */
+/* Timings of the parts of a block on the loaded pair, from inside: the same ops that weir_step queues.
+ *
+ * Where blocks are captured, so is a part: a straight graph of it is timed by marks in the stream, since
+ * hundreds of launches from the host would take longer than what they run. What the host drives itself
+ * (prompts, whole blocks, exchanges) is timed by its clock, on every backend. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "host/deck/block_program.h"
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/measure/timing.h"
@@ -28,6 +33,7 @@ typedef struct bench {
     weir_session *s;
     int gamma, n_row; /* of the part that runs */
     int side;
+    weir_batch batch; /* of the rows that were put there */
     size_t exchanged; /* bytes of each rank */
     double *seconds;  /* (repeat) */
     int repeat;
@@ -35,18 +41,72 @@ typedef struct bench {
     int cap, n;
 } bench;
 
-typedef weir_status (*bench_part)(bench *b);
+typedef struct bench_part {
+    weir_status (*before)(bench *b); /* what is not timed; NULL: nothing */
+    weir_status (*run)(bench *b);
+    int recorded; /* so many at once make a graph, where there are graphs: it issues ops only; 0: it does not */
+} bench_part;
 
-/* Times one part and files its row. */
-static weir_status measure(bench *b, const char *name, int n_row, double bytes, bench_part part) {
-    if (b->n >= b->cap) return WEIR_OK;
+/* What a graph is made of. */
+typedef struct recording {
+    bench *b;
+    const bench_part *part;
+} recording;
+
+static weir_status run_recorded(void *ctx) {
+    const recording *r = ctx;
+    for (int i = 0; i < r->part->recorded; i++) WEIR_TRY(r->part->run(r->b));
+    return WEIR_OK;
+}
+
+static weir_status before(bench *b, const bench_part *part) {
+    if (!part->before) return WEIR_OK;
+    WEIR_TRY(part->before(b));
+    return b->e->pair.be->stream->wait(b->e->pair.be);
+}
+
+static weir_status time_called(bench *b, const bench_part *part, double *seconds) {
+    WEIR_TRY(before(b, part));
+    const double t0 = weir_seconds();
+    WEIR_TRY(part->run(b));
+    WEIR_TRY(b->e->pair.be->stream->wait(b->e->pair.be));
+    *seconds = weir_seconds() - t0;
+    return WEIR_OK;
+}
+
+static weir_status time_graph(bench *b, const bench_part *part, weir_graph *g, double *seconds) {
+    weir_backend *be = b->e->pair.be;
+    WEIR_TRY(before(b, part));
+    WEIR_TRY(be->stream->stamp(be, 0));
+    WEIR_TRY(be->stream->launch(be, g));
+    WEIR_TRY(be->stream->stamp(be, 1));
+    WEIR_TRY(be->stream->elapsed(be, 0, 1, seconds));
+    *seconds /= part->recorded;
+    return WEIR_OK;
+}
+
+static weir_status time_all(bench *b, const bench_part *part, weir_graph *g) {
     for (int i = -WARM_UP; i < b->repeat; i++) {
+        double *to = &b->seconds[i < 0 ? 0 : i];
         if (weir_interrupted(&b->e->deck.interrupt)) return WEIR_ECANCELED;
-        const double t0 = weir_seconds();
-        WEIR_TRY(part(b));
-        WEIR_TRY(b->e->pair.be->stream->wait(b->e->pair.be));
-        if (i >= 0) b->seconds[i] = weir_seconds() - t0;
+        WEIR_TRY(g ? time_graph(b, part, g, to) : time_called(b, part, to));
     }
+    return WEIR_OK;
+}
+
+/* Times one part and files its row. Kernels are loaded by a call before they are recorded. */
+static weir_status measure(bench *b, const char *name, int n_row, double bytes, const bench_part *part) {
+    weir_backend *be = b->e->pair.be;
+    weir_graph *g = NULL;
+    weir_status st = WEIR_OK;
+    if (b->n >= b->cap) return WEIR_OK;
+    if (part->recorded && b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {
+        WEIR_TRY(time_called(b, part, b->seconds));
+        st = be->stream->capture(be, run_recorded, &(recording){b, part}, false, &g);
+    }
+    if (st == WEIR_OK) st = time_all(b, part, g);
+    if (g) be->stream->graph_free(be, g);
+    if (st != WEIR_OK) return st;
     weir_bench_row *r = &b->rows[b->n++];
     snprintf(r->name, sizeof r->name, "%s", name);
     r->rows = n_row;
@@ -63,30 +123,23 @@ static weir_status part_prefill(bench *b) {
 }
 
 /* n_row rows at the session's current end; nothing is kept, so every repeat is the same call. */
-static weir_status part_rows(bench *b) {
+static weir_status put_rows(bench *b) {
     weir_engine *e = b->e;
     weir_rows rows = {0, 0};
     const weir_seat seat = weir__seat_of(b->s);
     for (int i = 0; i < b->n_row; i++)
         weir__rows_add(e, &rows, &seat, (37 * i + 11) % e->pair.n_vocab, b->s->n + i, true);
-    return weir__rows_run(e, &rows, b->side,
-                          b->side == WEIR_DRAFTER ? e->deck.buf.q_logits : e->deck.buf.p_logits);
+    return weir__rows_put(e, &rows, WEIR_VERIFIER, &b->batch);
 }
 
-/* A draft step as weir_step runs it: one row, its statistics, the draw. */
-static weir_status part_draft(bench *b) {
-    weir_step_buffers *f = &b->e->deck.buf;
-    b->n_row = 1;
-    b->side = WEIR_DRAFTER;
-    WEIR_TRY(part_rows(b));
-    f->law_of[0] = 0;
-    f->position[0] = (int32_t)b->s->n;
-    f->block_row[0] = 0;
-    WEIR_TRY(weir__rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, b->e->deck.dev.q_stats));
-    return weir__rows_draw(b->e, f->q_logits, 1, b->e->deck.dev.q_stats);
+static weir_status part_rows(bench *b) {
+    return weir__rows_forward(b->e, WEIR_VERIFIER, b->batch, b->e->deck.buf.p_logits);
 }
+
+static weir_status part_draft(bench *b) { return weir__block_loop_draft(b->e->deck.loop); }
 
 /* From the statistics of gamma + 1 verifier rows to the token that closes the block. */
+static weir_status put_seat(bench *b) { return weir__block_loop_put_back(b->e->deck.loop); }
 static weir_status part_accept(bench *b) { return weir__block_loop_accept(b->e->deck.loop); }
 
 /* A whole step from the session's first token on; the output is forgotten again. */
@@ -131,33 +184,42 @@ static double prompt_bytes(const weir_engine *e, int side) {
     return e->pair.facts.encoder_decoder ? (double)e->pair.facts.weights[side] - pass : pass;
 }
 
+static const bench_part PREFILL = {NULL, part_prefill, 0}, ROWS = {put_rows, part_rows, 4},
+                        DRAFT = {NULL, part_draft, 4}, ACCEPT = {put_seat, part_accept, 1},
+                        STEP = {NULL, part_step, 0};
+
+/* The drafter's step comes before the accept step, whose drafts it writes over: each has a stage of its
+ * own. */
+static weir_status time_block(bench *b) {
+    weir_block_loop *l = b->e->deck.loop;
+    const double v = pass_bytes(b->e, WEIR_VERIFIER), d = pass_bytes(b->e, WEIR_DRAFTER);
+    const int rows = b->gamma + 1;
+    WEIR_TRY(weir__block_loop_stage(l, b->s));
+    WEIR_TRY(measure(b, "draft step", 1, d, &DRAFT));
+    WEIR_TRY(weir__block_loop_stage(l, b->s));
+    WEIR_TRY(measure(b, "accept step", rows, 4.0 * b->e->pair.n_vocab * (2.0 * b->gamma + 1.0), &ACCEPT));
+    return measure(b, "block", rows, v + b->gamma * d, &STEP);
+}
+
 static weir_status time_parts(bench *b, int n_prompt, int max_rows, weir_err *err) {
     const weir_engine *e = b->e;
     const double v = pass_bytes(e, WEIR_VERIFIER);
     WEIR_TRY(
         open_session(b, e->pair.has_draft ? WEIR_METHOD_SPECULATIVE : WEIR_METHOD_VERIFIER, n_prompt, err));
     b->side = WEIR_VERIFIER;
-    WEIR_TRY(measure(b, "prefill verifier", n_prompt, prompt_bytes(e, WEIR_VERIFIER), part_prefill));
-    for (int r = 1; r <= max_rows; r++) {
-        b->n_row = r;
-        b->side = WEIR_VERIFIER;
-        WEIR_TRY(measure(b, "verify pass", r, v, part_rows));
-    }
+    WEIR_TRY(measure(b, "prefill verifier", n_prompt, prompt_bytes(e, WEIR_VERIFIER), &PREFILL));
+    for (b->n_row = 1; b->n_row <= max_rows; b->n_row++)
+        WEIR_TRY(measure(b, "verify pass", b->n_row, v, &ROWS));
     if (!e->pair.has_draft) return WEIR_OK;
-    const double d = pass_bytes(e, WEIR_DRAFTER);
     b->side = WEIR_DRAFTER;
-    WEIR_TRY(measure(b, "prefill drafter", n_prompt, prompt_bytes(e, WEIR_DRAFTER), part_prefill));
-    WEIR_TRY(measure(b, "draft step", 1, d, part_draft));
-    WEIR_TRY(weir__block_loop_stage(e->deck.loop, b->s));
-    WEIR_TRY(
-        measure(b, "accept step", b->gamma + 1, 4.0 * e->pair.n_vocab * (2.0 * b->gamma + 1.0), part_accept));
-    WEIR_TRY(measure(b, "block", b->gamma + 1, v + b->gamma * d, part_step));
-    return WEIR_OK;
+    WEIR_TRY(measure(b, "prefill drafter", n_prompt, prompt_bytes(e, WEIR_DRAFTER), &PREFILL));
+    return time_block(b);
 }
 
 enum { EXCHANGES = 16 }; /* of one timing, after the word to the members that starts them */
 
 static weir_status part_exchange(bench *b) { return weir__ranks_exchange(b->e, b->exchanged, EXCHANGES); }
+static const bench_part EXCHANGE = {NULL, part_exchange, 0};
 
 /* From a row's partial sums of a small model to those of a prompt's chunk of a large one. */
 static weir_status time_exchanges(bench *b) {
@@ -167,7 +229,7 @@ static weir_status time_exchanges(bench *b) {
         const int before = b->n, others = b->e->pair.n_rank - 1;
         b->exchanged = (size_t)kib[i] << 10;
         snprintf(name, sizeof name, "exchange, %d KiB a rank", kib[i]);
-        WEIR_TRY(measure(b, name, b->e->pair.n_rank, (double)b->exchanged * others, part_exchange));
+        WEIR_TRY(measure(b, name, b->e->pair.n_rank, (double)b->exchanged * others, &EXCHANGE));
         if (b->n == before) return WEIR_OK; /* no room for more rows */
         b->rows[before].seconds_p50 /= EXCHANGES;
         b->rows[before].seconds_p99 /= EXCHANGES;
@@ -177,7 +239,7 @@ static weir_status time_exchanges(bench *b) {
 
 static weir_status time_verifier_alone(bench *b, int n_prompt, weir_err *err) {
     WEIR_TRY(open_session(b, WEIR_METHOD_VERIFIER, n_prompt, err));
-    return measure(b, "verifier token", 1, pass_bytes(b->e, WEIR_VERIFIER), part_step);
+    return measure(b, "verifier token", 1, pass_bytes(b->e, WEIR_VERIFIER), &STEP);
 }
 
 weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat,
