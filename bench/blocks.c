@@ -3,6 +3,7 @@
  *
  * Session i of a case has prompt i and seed i, so session 0 must emit the same tokens in every case of one
  * gamma. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,17 +13,19 @@
 static const char usage[] =
     "usage: weir-blocks -m VERIFIER -md DRAFTER [--device D] [--gamma 1,3,5,7] [--sessions 1,8,64] "
     "[--n-prompt N]\n"
-    "                   [--ctx N] [--blocks N] [--repeat N] [--no-graph] [--name TEXT]\n"
+    "                   [--ctx N] [--blocks N] [--repeat N] [--no-graph] [--name TEXT] [--parts FILE]\n"
     "\n"
+    "--parts: what weir bench --csv prints of the first gamma, into FILE, without loading the pair again.\n"
     "--ctx: context length of a session. Decoder-only: prompt and output together; encoder-decoder: each.\n"
     "CSV: name, device, graph, gamma, sessions, us per block (p50, p99), tokens per block, us per token,\n"
     "     whether session 0 emits the same as in gamma's first case, its first tokens.\n"
     "Exit status: 0, 1 for a failure or a session 0 that differs, 2 for wrong usage.\n";
 
 enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, MAX_CTX = 1 << 16, COMPARED = 16 };
+enum { MAX_PART = 64, PART_ROWS = 8, COPY_MIB = 256, COPY_REPEAT = 10 };
 
 typedef struct options {
-    const char *model, *draft, *device, *name;
+    const char *model, *draft, *device, *name, *parts;
     int gamma[MAX_LIST], n_gamma, sessions[MAX_LIST], n_sessions;
     int n_prompt, ctx, blocks, repeat;
     int room; /* tokens that a session may emit */
@@ -142,6 +145,39 @@ static int run(weir_engine *e, const options *o) {
     return n_bad > 0;
 }
 
+/* ---- parts of a block ---------------------------------------------------------------------------------- */
+
+static bool write_parts(const char *path, const weir_bench_row *row, int n, double copy) {
+    FILE *f = fopen(path, "w");
+    if (!f) return false;
+    fprintf(f, "part,rows,us_p50,us_p99,gbps,percent_of_copy,copy_gbps\n");
+    for (int i = 0; i < n; i++) {
+        const double rate = row[i].seconds_p50 > 0 ? row[i].bytes / row[i].seconds_p50 : (double)NAN;
+        fprintf(f, "%s,%d,%.3f,%.3f,%.3f,%.2f,%.3f\n", row[i].name, row[i].rows, 1e6 * row[i].seconds_p50,
+                1e6 * row[i].seconds_p99, 1e-9 * rate, copy > 0 ? 100 * rate / copy : (double)NAN,
+                1e-9 * copy);
+    }
+    const bool failed = ferror(f) != 0;
+    return fclose(f) == 0 && !failed;
+}
+
+static int run_parts(weir_engine *e, const options *o) {
+    weir_bench_row row[MAX_PART];
+    weir_err err = {{0}};
+    int n = 0;
+    const double copy = weir_bench_copy(e, (size_t)COPY_MIB << 20, COPY_REPEAT);
+    const weir_status s =
+        weir_bench(e, o->n_prompt, PART_ROWS, o->gamma[0], o->repeat, row, MAX_PART, &n, &err);
+    if (s != WEIR_OK) {
+        fprintf(stderr, "weir-blocks: parts: %s\n", err.text[0] ? err.text : weir_status_str(s));
+    } else if (!write_parts(o->parts, row, n, copy)) {
+        fprintf(stderr, "weir-blocks: cannot write %s\n", o->parts);
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
 /* ---- options ------------------------------------------------------------------------------------------- */
 
 static bool parse_int(const char *text, int lo, int hi, int *out) {
@@ -171,6 +207,7 @@ static bool parse_one(options *o, const char *name, const char *v) {
     if (strcmp(name, "-md") == 0) return o->draft = v, true;
     if (strcmp(name, "--device") == 0) return o->device = v, true;
     if (strcmp(name, "--name") == 0) return o->name = v, true;
+    if (strcmp(name, "--parts") == 0) return o->parts = v, true;
     if (strcmp(name, "--gamma") == 0) return parse_list(v, 1, WEIR_GAMMA_MAX, o->gamma, &o->n_gamma);
     if (strcmp(name, "--sessions") == 0) return parse_list(v, 1, MAX_SESSION, o->sessions, &o->n_sessions);
     if (strcmp(name, "--n-prompt") == 0) return parse_int(v, 1, MAX_CTX, &o->n_prompt);
@@ -230,6 +267,7 @@ int main(int argc, char **argv) {
     opt.device = o.device;
     opt.ctx_size = o.ctx;
     opt.no_graph = o.no_graph;
+    opt.fixed_gamma = true;
     opt.max_draft = 1;
     opt.n_parallel = 1;
     for (int i = 0; i < o.n_gamma; i++)
@@ -242,7 +280,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "weir-blocks: %s\n", err.text);
         return 1;
     }
-    const int rc = fit(e, &o, opt.max_draft) ? run(e, &o) : 2;
+    int rc = fit(e, &o, opt.max_draft) ? run(e, &o) : 2;
+    if (rc != 2 && o.parts && run_parts(e, &o) != 0) rc = 1;
     weir_engine_close(e);
     return rc;
 }

@@ -1,28 +1,33 @@
 #!/bin/sh
-# Everything that a machine with a GPU can prove, within eight minutes. Needs an NVIDIA driver and, for the
-# demo, Python; no compiler or package index. Runs from an unpacked bundle (./make.sh gpu-bundle) or from a
-# tree after ./make.sh build --cuda.
+# What one short loan of a GPU can prove, in one command of 550 seconds: what matters most comes first. Needs
+# an NVIDIA driver and, for the peers, Python; no compiler, package index or network. Runs from an unpacked
+# bundle (./make.sh gpu-bundle) or from a tree after ./make.sh build --cuda.
 #
-#   bench/gpu.sh [facts] [suite] [sanitizer] [copy] [ops] [t5] [decoder] [demo] [ranks]
-#   default: all, in this order
+#   bench/gpu.sh [PART...]
+#   default: facts demo latency t5 accept decoder suite ops sanitizer sessions peers ranks, in this order
 #
-# Named parts share the eight minutes in the same proportions, so gpu.sh decoder times more pairs. The last,
-# ranks, has 90 s at most: its kernels wait for each other, perhaps for ever. Writes DATE-GPU/ under
-# bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt (with the tests of ranks), sanitizer.txt,
-# ops.csv, demo.csv, and for pairs of random weights t5_parts.csv, t5_blocks.csv, decoder_parts.csv,
-# decoder_blocks.csv. A tool that does not run here, or a pair that does not fit, is recorded as not run; the
-# rest continues.
+# A part that ends early leaves its time to the next ones. Parts that are named have the 550 seconds to
+# themselves, in the same proportions, and go further: decoder times more pairs, sanitizer runs all tools.
 #
-# Exit status: 0, 1 if a part found something wrong, 2 for wrong usage, 3 without a GPU. Environment:
-# WEIR_COMMIT names the commit if neither git nor the bundle does; WEIR_TOOLS is the folder of the programs.
+# Results go to $OUT where it is set, as they are; else to DATE-GPU/ under bench/results/ (or WEIR_RESULTS).
+# Eight files at most: log.txt, suite.txt, sanitizer.txt, latency.csv, ops.csv, demo.csv, blocks.csv,
+# parts.csv. The log ends with one screen of what was found.
+#
+# "wrong" is a wrong answer, a failed command, a finding; "late" is what its time did not suffice for; "not
+# run" is what this machine does not have. Exit status: 0, 1 if something is wrong, 2 for wrong usage, 3
+# without a GPU. Environment: WEIR_COMMIT names the commit if neither git nor the bundle does; WEIR_TOOLS is
+# the folder of the programs; WEIR_SECONDS is the time of all, default 550.
 set -u
+began=$(date +%s)
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 
-all_parts="facts suite sanitizer copy ops t5 decoder demo ranks"
+all_parts="facts demo latency t5 accept decoder suite ops sanitizer sessions peers ranks"
 tools=${WEIR_TOOLS:-}
 [ -n "$tools" ] || { [ -x bin/weir ] && tools=bin; } || tools=build/cuda
 python=${PYTHON:-python3}
+all_seconds=${WEIR_SECONDS:-550}
+closing_seconds=5 # for the last screen
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -32,32 +37,34 @@ die() {
     exit "$status"
 }
 
-# ---- time: each part has its share of eight minutes, each command what is left of its part's ---------------
+# ---- time: each part ends when its share and those before it are over --------------------------------------
 
-all_seconds=480
-
-# Seconds of a part if all run; together they are the eight minutes.
+# Seconds of a part if all run; together they are what is left of 550 for the last screen.
 weight() {
     case $1 in
-        facts) echo 15 ;;
-        suite) echo 65 ;;
-        sanitizer) echo 60 ;;
-        copy) echo 10 ;;
-        ops) echo 50 ;;
-        t5) echo 75 ;;
-        decoder) echo 90 ;;
-        demo) echo 30 ;;
-        ranks) echo 85 ;;
+        facts) echo 10 ;;
+        demo) echo 40 ;;
+        latency) echo 10 ;;
+        t5) echo 50 ;;
+        accept) echo 20 ;;
+        decoder) echo 85 ;;
+        suite) echo 125 ;;
+        ops) echo 60 ;;
+        sanitizer) echo 50 ;;
+        sessions) echo 60 ;;
+        peers) echo 15 ;;
+        ranks) echo 20 ;;
     esac
 }
 
-# share PART: its seconds if $parts run.
-share() {
-    sum=0
-    for each in $parts; do sum=$((sum + $(weight "$each"))); done
-    seconds=$(($(weight "$1") * all_seconds / sum))
-    [ "$1" != ranks ] || [ "$seconds" -le 90 ] || seconds=90
-    echo "$seconds"
+# end_of PART: when it ends, if $parts run.
+end_of() {
+    sum=0 upto=0
+    for each in $parts; do
+        sum=$((sum + $(weight "$each")))
+        [ "$each" != "$1" ] || upto=$sum
+    done
+    echo $((began + (all_seconds - closing_seconds) * upto / sum))
 }
 
 now() { date +%s; }
@@ -67,6 +74,7 @@ left() {
     echo "$rest"
 }
 out_of_time() { [ "$(now)" -ge "$part_end" ]; }
+named() { [ "$named" = yes ]; }
 
 # limited SECONDS COMMAND...: runs at most that long, and no longer than the part; status 124 if it was ended.
 limited() {
@@ -74,10 +82,32 @@ limited() {
     shift
     rest=$(left)
     [ "$limit" -le "$rest" ] || limit=$rest
-    timeout -k 3 "$limit" "$@"
+    timeout -k 2 "$limit" "$@"
 }
 
-# ---- parts: each prints its report, and returns 1 if something is wrong ------------------------------------
+# ---- verdicts: each is a line of the report, and of the last screen ----------------------------------------
+
+wrong() { say "WRONG: $part: $*" | tee -a "$work/wrong"; }
+late() { say "late: $part: $*" | tee -a "$work/late"; }
+absent() { say "not run: $part: $*" | tee -a "$work/absent"; }
+
+# judge STATUS WHAT: a command that failed is wrong, or late if it was ended. Returns the status.
+judge() {
+    case $1 in
+        0) ;;
+        124 | 137) late "$2" ;;
+        *) wrong "$2: status $1" ;;
+    esac
+    return "$1"
+}
+
+# append FILE TO: appends CSV rows, with the header only if there are none yet.
+append() {
+    [ -s "$1" ] || return 0
+    if [ -s "$2" ]; then sed 1d "$1" >>"$2"; else cat "$1" >>"$2"; fi
+}
+
+# ---- facts -------------------------------------------------------------------------------------------------
 
 commit_id() {
     if [ -n "${WEIR_COMMIT:-}" ]; then
@@ -91,38 +121,63 @@ commit_id() {
     fi
 }
 
-part_facts() {
-    {
-        say "commit   $(commit_id)"
-        say "date     $(date -u '+%F %T') UTC"
-        say "device   $device"
-        say "weir     $("$tools/weir" --version 2>&1 | head -n 1)"
-        say "kernel   $(uname -srm)"
-        cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
-        say "cpu      $cpu, $(getconf _NPROCESSORS_ONLN) cores"
-        if command -v nvidia-smi >/dev/null 2>&1; then
-            query=name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem
-            limited 10 nvidia-smi --format=csv --query-gpu=$query,power.limit,temperature.gpu
-        else
-            say "nvidia-smi: not there"
-        fi
-    } 2>&1 | tee "$results/facts.txt"
+# cuBLASLt may be in a toolkit, or in a Python package, where no loader looks. Its folder comes last.
+cublaslt=libcublasLt.so.13
+find_cublaslt() {
+    for dir in /usr/local/cuda*/lib64 /usr/local/cuda*/targets/*/lib /opt/cuda*/lib64 \
+        "${VIRTUAL_ENV:-/none}"/lib/python*/site-packages/nvidia/*/lib \
+        "$root"/.venv/lib/python*/site-packages/nvidia/*/lib; do
+        [ ! -e "$dir/$cublaslt" ] || { say "$dir"; return; }
+    done
+    limited 10 "$python" -c 'import glob, sys
+found = [f for p in sys.path for f in glob.glob(p + "/nvidia/*/lib/'$cublaslt'")]
+print("".join(found[:1]).rpartition("/")[0])' 2>/dev/null
 }
+
+part_facts() {
+    say "commit   $(commit_id)"
+    say "date     $(date -u '+%F %T') UTC"
+    say "device   $device"
+    say "weir     $("$tools/weir" --version 2>&1 | head -n 1)"
+    say "kernel   $(uname -srm)"
+    cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+    say "cpu      $cpu, $(getconf _NPROCESSORS_ONLN) cores"
+    say "memory   $(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) MiB available," \
+        "$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }') MiB in /dev/shm"
+    say "cublaslt ${lt:-where the loader looks, or nowhere}"
+    if command -v nvidia-smi >/dev/null 2>&1; then
+        query=name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem
+        limited 5 nvidia-smi --format=csv --query-gpu=$query,power.limit,temperature.gpu 2>&1
+    else
+        say "nvidia-smi: not there"
+    fi
+}
+
+# ---- tests -------------------------------------------------------------------------------------------------
 
 programs_named() { find "$tools" -type f -name "$1" -perm -u+x 2>/dev/null | sort; }
 
-# Those of ranks have a part of their own: one that hangs takes nothing with it there.
+# Whole engines first: what they prove contains most of the rest. Those of ranks have a part of their own: one
+# that hangs takes nothing with it there.
 test_programs() {
-    programs_named 'test_cuda_*' | grep -vE "/test_cuda_($(say "$rank_tests" | tr ' ' '|'))\$"
+    {
+        for name in engine block_loop t5 decoder loop_ops linear attention accept row_stats; do
+            programs_named "test_cuda_$name"
+        done
+        programs_named 'test_cuda_*'
+    } | grep -vE "/test_cuda_($(say "$rank_tests" | tr ' ' '|'))\$" | awk '!seen[$0]++'
 }
 
-# run_test SECONDS PROGRAM: returns its status. Its report, without colours, in $work/plain and suite.txt.
+# run_test SECONDS PROGRAM OPTION...: returns its status. Its report, without colours, in $work/plain and
+# suite.txt.
 run_test() {
-    WEIR_REQUIRE_GPU=1 limited "$1" "$2" --verbose=1 -j1 >"$work/test" 2>&1
+    seconds=$1 program=$2
+    shift 2
+    WEIR_REQUIRE_GPU=1 limited "$seconds" "$program" --verbose=1 "$@" >"$work/test" 2>&1
     code=$?
     sed 's/\x1b\[[0-9;]*m//g' "$work/test" >"$work/plain"
     {
-        say "== $2"
+        say "== $program"
         cat "$work/plain"
     } >>"$results/suite.txt"
     return "$code"
@@ -138,21 +193,25 @@ failures() { grep -E '\[FAIL\]|\[----\]|\[CRASH\]' "$work/plain" | head -n 12; }
 
 # The suite; here a skipped case counts as failed.
 part_suite() {
-    bad=0
+    n_program=0
     for program in $(test_programs); do
+        name=$(basename "$program")
+        n_program=$((n_program + 1))
         if out_of_time; then
-            say "$(basename "$program"): not run (time)"
-            bad=1
+            late "$name"
             continue
         fi
-        run_test 60 "$program"
+        run_test 40 "$program" -j4
         status=$?
-        say "$(basename "$program"): status $status, $(counts)"
-        [ "$status" -eq 0 ] || { bad=1; failures; }
+        say "$name: status $status, $(counts)"
+        [ "$status" -ne 0 ] || continue
+        failures
+        judge "$status" "$name"
     done
-    [ -n "$(test_programs)" ] || { say "no test programs in $tools"; bad=1; }
-    return "$bad"
+    [ "$n_program" -gt 0 ] || wrong "no test programs in $tools"
 }
+
+# ---- sanitizers --------------------------------------------------------------------------------------------
 
 find_sanitizer() {
     for tool in "$(command -v compute-sanitizer)" /usr/local/cuda/bin/compute-sanitizer \
@@ -162,13 +221,13 @@ find_sanitizer() {
     done
 }
 
-# sanitize TOOL NAME SECONDS COMMAND...: one line on what the tool found; 1 if it found something.
+# sanitize TOOL NAME SECONDS COMMAND...: one line on what the tool found.
 sanitize() {
     tool=$1 name=$2 seconds=$3
     shift 3
     if out_of_time; then
-        say "$tool, $name: not run (time)"
-        return 0
+        late "$tool, $name"
+        return
     fi
     limited "$seconds" "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 99 "$@" \
         >"$work/found" 2>&1
@@ -177,270 +236,104 @@ sanitize() {
         say "== $tool: $*"
         cat "$work/found"
     } >>"$results/sanitizer.txt"
+    lines=$(grep -c '^========= .*\(error\|hazard\)' "$work/found")
     case $status in
         0) say "$tool, $name: clean" ;;
-        124 | 137)
-            lines=$(grep -c '^========= .*\(error\|hazard\)' "$work/found")
-            say "$tool, $name: not finished (time); $lines lines of findings"
-            ;;
+        124 | 137) late "$tool, $name; $lines lines of findings" ;;
         99)
-            say "$tool, $name: FOUND SOMETHING"
+            wrong "$tool, $name: $lines lines of findings"
             grep '^=========' "$work/found" | head -n 12
-            return 1
             ;;
-        *)
-            say "$tool, $name: status $status without a finding: $(tail -n 1 "$work/found")"
-            return 1
-            ;;
+        *) wrong "$tool, $name: status $status without a finding: $(tail -n 1 "$work/found")" ;;
     esac
 }
 
-# First every op on small shapes in one process, then the tests of ops, which fork.
+# Every op on small shapes in one process; if the part is named, by all tools, then the tests, which fork.
 part_sanitizer() {
-    bad=0
     sanitizer=$(find_sanitizer)
     if [ -z "$sanitizer" ]; then
-        say "compute-sanitizer: not run (not on this machine)"
-        return 0
+        absent "compute-sanitizer is not on this machine"
+        return
     fi
     usable=
-    for tool in memcheck racecheck synccheck initcheck; do
+    all_tools="memcheck racecheck"
+    ! named || all_tools="$all_tools synccheck initcheck"
+    for tool in $all_tools; do
         if limited 20 "$sanitizer" --tool "$tool" --error-exitcode 99 \
             "$tools/weir-kernel-bench" --tiny --only copy >"$work/probe" 2>&1; then
             usable="$usable $tool"
         else
             why=$(grep -m 1 -iE 'error|not supported|fail' "$work/probe" || tail -n 1 "$work/probe")
-            say "$tool: not run ($why)"
+            absent "$tool: $why"
             cat "$work/probe" >>"$results/sanitizer.txt"
         fi
     done
     for tool in $usable; do
-        sanitize "$tool" "all ops, small shapes" 40 "$tools/weir-kernel-bench" --tiny || bad=1
+        sanitize "$tool" "all ops, small shapes" 60 "$tools/weir-kernel-bench" --tiny
     done
+    named || return
     for program in $(test_programs); do
         for tool in $usable; do
-            sanitize "$tool" "$(basename "$program")" 30 env WEIR_REQUIRE_GPU=1 "$program" -j1 || bad=1
+            sanitize "$tool" "$(basename "$program")" 30 env WEIR_REQUIRE_GPU=1 "$program" -j1
         done
     done
-    return "$bad"
 }
 
-part_copy() { limited 10 "$tools/weir-kernel-bench" --only copy; }
+# ---- single ops --------------------------------------------------------------------------------------------
 
-part_ops() { limited $all_seconds "$tools/weir-kernel-bench" --csv "$results/ops.csv"; }
+# time_ops CSV GROUPS: the table is the CSV's; here are its last line, and what is not right.
+time_ops() {
+    rm -f "$work/ops"
+    limited "$all_seconds" "$tools/weir-kernel-bench" --only "$2" --samples 30 --csv "$work/ops" \
+        >"$work/said" 2>&1
+    status=$?
+    append "$work/ops" "$1"
+    grep -E 'WRONG|failed:' "$work/said"
+    tail -n 1 "$work/said"
+    judge "$status" "$2"
+}
 
-# ---- pairs of random weights -------------------------------------------------------------------------------
+part_latency() {
+    time_ops "$results/latency.csv" latency
+    grep -v '^op ' "$work/said" | cut -c 1-96
+}
 
-# room_for MIB: makes a folder with that much space, in memory if possible, else on disk, and prints it.
-# Prints nothing if there is none.
-room_for() {
-    available=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
-    for dir in /dev/shm "${TMPDIR:-/tmp}"; do
-        free=$(df -Pk "$dir" 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }')
-        [ "$dir" != /dev/shm ] || [ "${available:-0}" -gt "$1" ] || continue
-        if [ "${free:-0}" -gt "$1" ] && made=$(mktemp -d "$dir/weir-models.XXXXXX" 2>/dev/null); then
-            echo "$made" >>"$work/models"
-            say "$made"
-            return
-        fi
+part_accept() { time_ops "$results/ops.csv" loop,accept; }
+
+part_ops() {
+    for group in attention linear small quant; do
+        if out_of_time; then late "$group"; else time_ops "$results/ops.csv" "$group"; fi
     done
 }
 
-remove_models() {
-    [ ! -e "$work/models" ] || while read -r dir; do rm -rf "$dir"; done <"$work/models"
-    rm -f "$work/models"
-}
+# ---- the demo pair beside another engine -------------------------------------------------------------------
 
-# mib SHAPE...: the MiB of their checkpoints together.
-mib() {
-    for shape in "$@"; do "$tools/weir-random-model" --list | sed -n "s/^$shape //p"; done |
-        awk '{ sum += $1 } END { print sum + 0 }'
-}
-
-# make_models SHAPE...: into $models, all in parallel.
-make_models() {
-    : >"$work/made"
-    for shape in "$@"; do
-        {
-            limited $all_seconds "$tools/weir-random-model" "$models/$shape" "$shape" ||
-                echo "$shape" >>"$work/made"
-        } &
-    done
-    wait
-    [ ! -s "$work/made" ]
-}
-
-# append ROWS FILE: prints CSV rows and appends them to a file, with the header only if the file is empty.
-append() {
-    cat "$1"
-    if [ -s "$2" ]; then
-        sed 1d "$1" >"$work/body"
-    else
-        cp "$1" "$work/body"
-    fi
-    cat "$work/body" >>"$2"
-}
-
-# missed WHAT STATUS: reports a command of the part that failed.
-missed() {
-    case $2 in
-        124 | 137)
-            late=1
-            say "$1: not finished (time)"
-            ;;
-        *)
-            bad=1
-            say "$1: status $2"
-            ;;
-    esac
-}
-
-# time_pair KIND NAME VERIFIER DRAFTER: times whole blocks, then the parts of one, then blocks without a
-# graph, into KIND_blocks.csv and KIND_parts.csv. The options of each are in $with_graph, $of_parts,
-# $without_graph.
-time_pair() {
-    kind=$1 name=$2 pair="-m $models/$3 -md $models/$4 --device cuda"
-    # shellcheck disable=SC2086  # lists of options
-    limited $all_seconds "$tools/weir-blocks" $pair --name "$name" $with_graph >"$work/blocks" ||
-        missed "$name: weir-blocks" $?
-    append "$work/blocks" "$results/${kind}_blocks.csv"
-    # shellcheck disable=SC2086
-    limited $all_seconds "$tools/weir" bench $pair $of_parts --csv >"$work/parts" ||
-        missed "$name: weir bench" $?
-    sed "1s/^/pair,/; 2,\$s/^/$name,/" "$work/parts" >"$work/rows"
-    append "$work/rows" "$results/${kind}_parts.csv"
-    # shellcheck disable=SC2086
-    limited $all_seconds "$tools/weir-blocks" $pair --name "$name" $without_graph --no-graph \
-        >"$work/blocks" || missed "$name: weir-blocks --no-graph" $?
-    append "$work/blocks" "$results/${kind}_blocks.csv"
-    compare_graphs "$name" "$results/${kind}_blocks.csv" || bad=1
-}
-
-# compare_graphs NAME CSV: compares the tokens of session 0 with and without a graph, at gamma 5 and one
-# session.
-compare_graphs() {
-    awk -F, -v name="$1" '$1 == name && $4 == 5 && $5 == 1 { tokens[$3] = $11 }
-        END { if (tokens["yes"] == "" || tokens["no"] == "") {
-                  print name ": tokens with and without a graph are not compared: one of the runs is missing"
-                  exit 0
-              }
-              same = tokens["yes"] == tokens["no"]
-              print name ": tokens with and without a graph are " (same ? "the same" : "NOT THE SAME")
-              exit !same
-          }' "$2"
-}
-
-part_t5() {
-    bad=0 late=0
-    with_graph="--gamma 1,3,5,7 --sessions 1,2,4,8,16,32,64 --repeat 5"
-    without_graph="--gamma 5 --sessions 1,64 --repeat 5"
-    of_parts="--n-prompt 64 --repeat 50"
-    models=$(room_for $(($(mib t5-small t5-large t5-xl) + 1000)))
-    if [ -z "$models" ]; then
-        say "t5: not run (no room for checkpoints of random weights)"
-        return 1
-    fi
-    make_models t5-small t5-large t5-xl || bad=1
-    time_pair t5 small-large t5-large t5-small
-    time_pair t5 small-xl t5-xl t5-small
-    remove_models
-    return $((bad || late))
-}
-
-# why_not VERIFIER DRAFTER: prints why a pair cannot run on this machine; nothing if it may. Its memory is
-# known for sure only once its files exist, and those of the largest pairs take a while.
-why_not() {
-    need=$(mib "$1" "$2")
-    has=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1)
-    case $has in '' | *[!0-9]*) has=$need ;; esac
-    if out_of_time; then
-        say "time"
-    elif [ "$has" -lt "$need" ]; then
-        say "$need MiB of weights, the device has $has"
-    fi
-}
-
-# time_decoders DRAFTER VERIFIER: times one pair; its files are removed afterwards.
-time_decoders() {
-    why=$(why_not "$2" "$1")
-    if [ -z "$why" ]; then
-        models=$(room_for $(($(mib "$1" "$2") + 1000)))
-        [ -n "$models" ] || why="no room for $(mib "$1" "$2") MiB of weights in memory or on disk"
-    fi
-    if [ -z "$why" ] && ! make_models "$1" "$2"; then
-        why="its weights could not be made"
-        out_of_time || bad=1
-    fi
-    if [ -z "$why" ]; then
-        # shellcheck disable=SC2086  # a list of options
-        limited 30 "$tools/weir" info -m "$models/$2" -md "$models/$1" --device cuda $of_memory \
-            >"$work/plan" 2>&1
-        why=$(awk '$1 == "total" { plan = $(NF - 1) }
-                   $1 == "available" && has == "" { has = $(NF - 1) } # a second one is of the host
-                   $1 == "fits" && $2 == "no" { print "a plan of " plan " MiB, the device has " has }' \
-            "$work/plan")
-    fi
-    if [ -z "$why" ]; then
-        time_pair decoder "$1-$2" "$2" "$1"
-        n_timed=$((n_timed + 1))
-    else
-        say "$1-$2: not run ($why)"
-    fi
-    remove_models
-}
-
-# Context 1k: a prompt of 1,000 tokens, then up to 13 blocks of 8. Pairs that run out of time are listed; that
-# is not a failure.
-part_decoder() {
-    bad=0 late=0 n_timed=0
-    of_memory="-c 1152 -np 8 --gamma 7"
-    context="--ctx 1152 --n-prompt 1000 --blocks 12"
-    with_graph="--gamma 5,1,3,7 --sessions 1,8 --repeat 3 $context"
-    without_graph="--gamma 5 --sessions 1,8 --repeat 3 $context"
-    of_parts="--n-prompt 1000 -c 1152 --repeat 20"
-    time_decoders gemma2-2b gemma2-27b
-    time_decoders gemma2-2b gemma2-9b
-    time_decoders llama3-1b llama3-8b
-    time_decoders qwen2.5-0.5b qwen2.5-7b
-    time_decoders gemma3-270m gemma3-4b
-    time_decoders gemma3-1b gemma3-27b
-    time_decoders qwen2.5-0.5b qwen2.5-32b
-    say "$n_timed of 7 pairs timed"
-    return "$bad"
-}
-
-# ---- the demo ----------------------------------------------------------------------------------------------
-
-part_demo() {
+part_peers() {
     if ! command -v "$python" >/dev/null 2>&1; then
-        say "demo: not run (no $python)"
-        return 0
+        absent "no $python"
+        return
     fi
-    limited $all_seconds "$python" bench/demo/device.py --weir "$tools/weir" --device cuda \
-        --csv "$results/demo.csv"
+    rounds=1 prompts=16
+    ! named || rounds=3 prompts=40
+    in_mode "$(best_mode)" "$all_seconds" "$python" bench/demo/device.py --weir "$tools/weir" --device cuda \
+        --rounds $rounds --prompts $prompts --csv "$work/peers"
+    judge $? "demo pair"
+    append "$work/peers" "$results/demo.csv"
 }
 
-# ---- ranks -------------------------------------------------------------------------------------------------
-
+# shellcheck source=bench/gpu_demo.sh
+. bench/gpu_demo.sh
+# shellcheck source=bench/gpu_pairs.sh
+. bench/gpu_pairs.sh
 # shellcheck source=bench/gpu_ranks.sh
 . bench/gpu_ranks.sh
-
-run_part() {
-    case $1 in
-        facts) part_facts ;;
-        suite) part_suite ;;
-        sanitizer) part_sanitizer ;;
-        copy) part_copy ;;
-        ops) part_ops ;;
-        t5) part_t5 ;;
-        decoder) part_decoder ;;
-        demo) part_demo ;;
-        ranks) part_ranks ;;
-    esac
-}
+# shellcheck source=bench/gpu_screen.sh
+. bench/gpu_screen.sh
 
 # ---- all of it ---------------------------------------------------------------------------------------------
 
+named=no
+[ $# -eq 0 ] || named=yes
 parts=${*:-$all_parts}
 for part in $parts; do
     case " $all_parts " in
@@ -448,38 +341,53 @@ for part in $parts; do
         *) die 2 "unknown part $part; there are: $all_parts" ;;
     esac
 done
+case $all_seconds in '' | *[!0-9]*) die 2 "WEIR_SECONDS: $all_seconds, expected seconds" ;; esac
 [ -x "$tools/weir-kernel-bench" ] || die 2 "no programs in $tools: unpack a bundle, or ./make.sh build --cuda"
 
 work=$(mktemp -d)
 trap 'remove_models; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
+: >"$work/wrong"
+: >"$work/late"
+: >"$work/absent"
+: >"$work/modes"
 
-"$tools/weir-kernel-bench" --tiny --only copy >"$work/open" 2>&1
-[ $? -ne 3 ] || die 3 "no GPU to measure: $(sed 's/^weir-kernel-bench: //' "$work/open")"
+export CUDA_MODULE_LOADING=EAGER # so that no kernel is loaded for the first time while it is recorded
+part_end=$((began + 60))
+lt=$(find_cublaslt)
+[ -z "$lt" ] || export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$lt"
+timeout -k 2 30 "$tools/weir-kernel-bench" --tiny --only copy >"$work/open" 2>&1
+case $? in
+    3) die 3 "no GPU to measure: $(sed 's/^weir-kernel-bench: //' "$work/open")" ;;
+    124 | 137) die 1 "the device does not answer within 30 s" ;;
+esac
 device=$(sed -n 's/^device \(.*\), median of .*/\1/p' "$work/open" | head -n 1)
 [ -n "$device" ] || die 1 "the device does not work: $(tail -n 1 "$work/open")"
 
 gpu=$(say "$device" | sed 's/^[^(]*(\([^,]*\),.*/\1/; s/NVIDIA //; s/[^A-Za-z0-9]\{1,\}/-/g; s/-$//')
-results=${WEIR_RESULTS:-$root/bench/results}/$(date -u +%F)-$gpu
-mkdir -p "$results" || die 1 "cannot write $results"
-summary=
-failed=0
-start=$(now)
+results=${OUT:-${WEIR_RESULTS:-$root/bench/results}/$(date -u +%F)-$gpu}
+{ mkdir -p "$results" && : >"$results/log.txt"; } || die 1 "cannot write $results"
+results=$(cd "$results" && pwd)
+
+# outcome: of the part that has ended; what was wrong or late in it begins with its name.
+outcome() {
+    if grep -q ": $part: " "$work/wrong"; then
+        say wrong
+    elif grep -q ": $part: " "$work/late"; then
+        say late
+    else
+        say ok
+    fi
+}
+
 for part in $parts; do
     begin=$(now)
-    part_end=$((begin + $(share "$part")))
-    { run_part "$part" && echo 0 >"$work/status" || echo 1 >"$work/status"; } 2>&1 | {
+    part_end=$(end_of "$part")
+    {
         printf '\n== %s\n' "$part"
-        cat
-    } | tee -a "$results/log.txt"
-    outcome=ok
-    [ "$(cat "$work/status")" -eq 0 ] || { outcome=FAILED failed=1; }
-    summary="$summary$(printf '%-10s %-7s %4d s' "$part" $outcome $(($(now) - begin)))
-"
+        if out_of_time; then late "all of it"; else "part_$part"; fi
+    } 2>&1 | tee -a "$results/log.txt"
+    printf '%s %s %s s\n' "$part" "$(outcome)" $(($(now) - begin)) >>"$work/parts_done"
 done
-{
-    printf '\n== summary: commit %s, %s, %d s\n%s' "$(commit_id)" "$device" $(($(now) - start)) "$summary"
-    [ ! -s "$work/closing" ] || cat "$work/closing"
-    say "results in ${results#"$root"/}"
-} | tee -a "$results/log.txt"
-exit $failed
+last_screen | tee -a "$results/log.txt"
+[ ! -s "$work/wrong" ]

@@ -6,6 +6,7 @@
 #   bench/gpu_bundle.sh          (or ./make.sh gpu-bundle; needs a CUDA toolkit)
 #   ARCHS=90a-real bench/gpu_bundle.sh         for that machine's processor alone: smaller, compiled sooner
 #   there: tar xf gpu-bundle.tar.xz && weir-gpu/bench/gpu.sh
+#   without xz: python3 -c 'import tarfile; tarfile.open("gpu-bundle.tar.xz").extractall(".")'
 #
 # Programs find libraries by their own place (DT_RPATH, so libraries of libraries are found too). They name
 # the bundle's loader relative to the folder weir-gpu and must start there, as gpu.sh does. So the age of that
@@ -85,7 +86,9 @@ fill() {
     for program in "$stage"/bin/*; do
         set_loader "$program"
     done
-    cp bench/gpu.sh bench/gpu_ranks.sh "$stage/bench/"
+    for name in gpu gpu_demo gpu_pairs gpu_ranks gpu_screen; do
+        cp "bench/$name.sh" "$stage/bench/"
+    done
     cp bench/demo/device.py "$stage/bench/demo/"
     cp -R models "$stage/models.all"
     mkdir "$stage/models"

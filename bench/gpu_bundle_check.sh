@@ -68,8 +68,8 @@ inside 0 'same' bin/weir-blocks $demo --device cpu --blocks 2 --repeat 1
 inside 0 'Es hat viel geschneit' bin/weir generate $demo --device cpu -tp 2 --temp 0 -q -p 'It snowed a lot.'
 # shellcheck disable=SC2086  # a list of words
 inside any 'no NVIDIA driver\|no CUDA device' bin/weir bench $demo --device cuda:0,0 -tp 2
-for file in bench/gpu.sh bench/gpu_ranks.sh bin/test_cuda_exchange bin/test_cuda_model_ranks \
-    bin/test_cuda_engine_ranks; do
+for file in bench/gpu.sh bench/gpu_demo.sh bench/gpu_pairs.sh bench/gpu_ranks.sh bench/gpu_screen.sh \
+    bin/test_cuda_exchange bin/test_cuda_model_ranks bin/test_cuda_engine_ranks; do
     [ -e "$root/$file" ] || {
         echo "FAILED: $file is not there"
         exit 1

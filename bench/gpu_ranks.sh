@@ -4,20 +4,29 @@
 # shellcheck disable=SC2154  # gpu.sh sets them
 
 rank_tests="exchange model_ranks engine_ranks"
-demo="-m models/demo/verifier -md models/demo/drafter"
 
 # The devices that programs see, from what they say about one that cannot be; 1 if that says nothing.
 count_devices() {
     # shellcheck disable=SC2086  # a list of options
-    n=$(limited 10 "$tools/weir" info $demo --device cuda:99 2>&1 |
+    n=$(limited 10 "$tools/weir" info $demo_pair --device cuda:99 2>&1 |
         sed -n 's/.*this machine has \([0-9]\{1,\}\),.*/\1/p')
     say "${n:-1}"
 }
 
-# close TEXT: adds to the line of this part on the closing screen.
+# close TEXT: adds to the line of this part on the last screen.
 close() {
     closing="${closing:+$closing; }$1"
     say "ranks: $closing" >"$work/closing"
+}
+
+# count VERDICT WHAT: files what is not right. One that never comes may be a rank that waits in vain, which
+# one device alone cannot tell from lack of time.
+count() {
+    case $1 in
+        ok) ;;
+        late | not-run) late "$2" ;;
+        *) wrong "$2: $1" ;;
+    esac
 }
 
 # verdict STATUS REPORT: ok, wrong, or late: a command was ended, or a rank waited in vain for another.
@@ -50,14 +59,13 @@ test_ranks() {
             say "$1, $name: missing (no test_cuda_$name in $tools)"
         elif ! has_time 3; then
             was=not-run
-            say "$1, $name: not run (time)"
         else
-            run_test "$(patience "$name")" "$program"
+            run_test "$(patience "$name")" "$program" -j1
             was=$(verdict $? "$work/plain")
             say "$1, $name: $was, $(counts)"
             [ "$was" = ok ] || { failures; tail -n 1 "$work/plain"; }
         fi
-        [ "$was" = ok ] || bad=1
+        count "$was" "$1, $name"
         tested="$tested $name=$was"
     done
     close "$1$tested"
@@ -67,20 +75,19 @@ test_ranks() {
 bench_ranks() {
     say "weir bench --device $1 -tp $2"
     if ! has_time 3; then
-        say "not run (time)"
-        bad=1
+        count not-run "block on $1"
         close "block on $1 not-run"
         return
     fi
     # shellcheck disable=SC2086  # a list of options
-    limited 10 "$tools/weir" bench $demo --device "$1" -tp "$2" --n-prompt 64 --repeat 50 >"$work/bench" 2>&1
+    limited 10 "$tools/weir" bench $demo_pair --device "$1" -tp "$2" --n-prompt 64 --repeat 50 \
+        >"$work/bench" 2>&1
     was=$(verdict $? "$work/bench")
     if [ "$was" = ok ]; then
         cat "$work/bench"
         was="$(awk '$1 == "block" { print $3 }' "$work/bench") us"
     else
-        say "$was: $(tail -n 1 "$work/bench")"
-        bad=1
+        count "$was" "block on $1: $(tail -n 1 "$work/bench")"
     fi
     close "block on $1 $was"
 }
@@ -90,7 +97,7 @@ answer() {
     to=$1
     shift
     # shellcheck disable=SC2086  # a list of options
-    limited 6 "$tools/weir" generate $demo --temp 0 -n 16 -q -p 'It snowed a lot.' "$@" >"$to" 2>&1
+    limited 6 "$tools/weir" generate $demo_pair --temp 0 -n 16 -q -p 'It snowed a lot.' "$@" >"$to" 2>&1
 }
 
 # compare_answers OPTION...: the verdict on two ranks of one device, beside the answer of one.
@@ -132,7 +139,7 @@ side_by_side() {
 }
 
 part_ranks() {
-    bad=0 closing=
+    closing=
     visible=${CUDA_VISIBLE_DEVICES:-} devices=$(count_devices)
     first=${visible:-0}
     say "devices: $devices"
@@ -149,5 +156,4 @@ part_ranks() {
         n=$((2 * n))
         bench_ranks "$list" "$n"
     done
-    return "$bad"
 }

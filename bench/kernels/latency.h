@@ -38,8 +38,8 @@ typedef struct kb_latency {
  * not NULL. */
 weir_status kb_latency_launch(weir_backend *be, const kb_latency *a, int32_t *blocks);
 
-/* The last kernel of a looped recording's body: after `turns` of them the loop ends. left: one word of backend
- * memory, 0 before and after. Outside of such a recording it does nothing. */
+/* The last kernel of a looped recording's body: after `turns` of them the loop ends. left: one word of
+ * backend memory, 0 before and after. Outside of such a recording it does nothing. */
 weir_status kb_latency_turn(weir_backend *be, uint32_t *left, int32_t turns);
 
 #endif /* WEIR_BENCH_KERNELS_LATENCY_H */

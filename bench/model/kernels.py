@@ -99,8 +99,8 @@ def work(g, instructions, warps=2):
 
 
 def tail(g, items, item_bytes):
-    """us beyond an even share, where blocks are no multiple of the slots: those of the last round fetch alone,
-    as fast as their rings allow, after a trip of their own."""
+    """us beyond an even share, where blocks are no multiple of the slots: those of the last round fetch
+    alone, as fast as their rings allow, after a trip of their own."""
     last = items % SLOTS
     if items < SLOTS or last == 0:
         return 0.0
@@ -168,7 +168,8 @@ def norm(g, rows, dim):
 
 
 def team(g, rows, vocab, reads, passes, instructions, extra_trips=2):
-    """Passes over rows in L2; each ends with a barrier of the team and a merge, two trips. `reads`: rows of logits read in all; `instructions`: of all passes, for an id of a row."""
+    """Passes over rows in L2; each ends with a barrier of the team and a merge, two trips. `reads`: rows of
+    logits read in all; `instructions`: of all passes, for an id of a row."""
     return (g.team_gap + passes * g.meet + (passes * 2 + extra_trips) * g.trip + 4 * vocab * reads / g.l2 +
             rows * vocab * instructions / g.lanes)
 

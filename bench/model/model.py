@@ -170,9 +170,9 @@ def print_ranks():
 
 def print_sessions():
     print("## Llama 3 1B → 8B with many sessions, after 1,024 positions: tokens/s\n")
-    print("All predicted. weir: γ = 5, 0.8 of the drafts accepted, with today's tiles of 16 rows, which read\n"
-          "the weights again from L2, and with a kernel for many rows on mma.sync or wgmma; then the best γ of\n"
-          "1, 3, 5. vLLM: its published steps of one session (sessions.py), scaled by bytes and arithmetic.\n")
+    print("All predicted. weir: γ = 5, 0.8 of the drafts accepted, with today's tiles of 16 rows, which\n"
+          "read the weights again from L2, and with a kernel for many rows on mma.sync or wgmma; then the\n"
+          "best γ of 1, 3, 5. vLLM: steps of one session (sessions.py), scaled by bytes and arithmetic.\n")
     table(sessions.HEADER, sessions.rows(GPUS))
 
 

@@ -65,7 +65,7 @@ def forward(g, m, n, rows, kernel):
 
 
 def block(g, n, gamma, kernel):
-    """us of a block of n sessions. Logits of many rows do not stay in L2: the steps over them go by memory."""
+    """us of a block of n sessions. Logits of many rows do not stay in L2, so steps over them go by memory."""
     drafter, verifier = PAIR
     draws = sample(g, drafter.vocab) + 2 * 4 * drafter.vocab * (n - 1) / g.bandwidth
     more = 3 * 4 * verifier.vocab * (gamma + 1) * (n - 1) / g.bandwidth

@@ -40,8 +40,8 @@ weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int
                                  weir_err *err);
 
 /* For timings. A block of s up to its accept step, with drafts that will all be accepted, since both models
- * have the verifier's rows. Then, as often as they are called: a drafter step after the first, where gamma has
- * one; and the accept step, from statistics to the outcome, once for each time that the seat is put back.
+ * have the verifier's rows. Then, as often as they are called: a drafter step, after the first where gamma
+ * has one; and the accept step, from statistics to the outcome, once for each time that the seat is put back.
  * draft and accept issue ops only, so that they can be captured. */
 weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s);
 weir_status weir__block_loop_draft(const weir_block_loop *l);

@@ -44,7 +44,7 @@ typedef struct bench {
 typedef struct bench_part {
     weir_status (*before)(bench *b); /* what is not timed; NULL: nothing */
     weir_status (*run)(bench *b);
-    int recorded; /* so many at once make a graph, where there are graphs: it issues ops only; 0: it does not */
+    int recorded; /* so many at once make a graph, where there are graphs; 0: it issues more than ops */
 } bench_part;
 
 /* What a graph is made of. */

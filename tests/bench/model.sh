@@ -33,7 +33,8 @@ block() {
 }
 awk -F, -v OFS=, '/^launch,"*programmatic, WHILE graph, all blocks/ { $(NF - 6) *= 10 } { print }' \
     "$here/latency.csv" >"$here/slower.csv"
-[ "$(block "$here/slower.csv")" -gt "$(block "$here/latency.csv")" ] || fail "a longer gap makes no longer block"
+[ "$(block "$here/slower.csv")" -gt "$(block "$here/latency.csv")" ] ||
+    fail "a longer gap makes no longer block"
 
 grep -v '^trip,L2' "$here/latency.csv" >"$here/less.csv"
 $model --latency "$here/less.csv" >"$here/made"

@@ -1,6 +1,8 @@
 /* Kernels of a block of a decoder-only pair, as bench/model/model.py counts them (kernels_of). */
 #include <criterion/criterion.h>
 
+#include <string.h>
+
 #include "tests/host/decoder_pair.h"
 #include "tests/runner/control.h"
 #include "tests/support/device.h"
@@ -14,10 +16,14 @@ static long expected(int of_drafter, int drafter_layers, int of_verifier, int ve
     return drafts + first + of_verifier * verifier_layers + 4 + 1 + 3;
 }
 
-static long counted(const char *verifier, const char *drafter) {
+static weir_engine *pair_open(const char *verifier, const char *drafter) {
     const decoder_names names = {verifier, drafter};
     weir__backend_close(device_open());
-    weir_engine *e = decoder_open(&names, "cuda:0", 1, 1, 128);
+    return decoder_open(&names, "cuda:0", 1, 1, 128);
+}
+
+static long counted(const char *verifier, const char *drafter) {
+    weir_engine *e = pair_open(verifier, drafter);
     weir_session_options o = weir_session_options_default();
     o.n_draft = GAMMA;
     o.max_tokens = 64;
@@ -39,4 +45,28 @@ Test(kernels_of_block, gemma_has_nine_a_layer_and_llama_seven) {
     const long both = counted("gemma2_bf16", "llama_bf16"), other = counted("llama_bf16", "gemma2_bf16");
     cr_assert_eq(both, expected(7, 3, 9, 2), "%ld kernels, expected %ld", both, expected(7, 3, 9, 2));
     cr_assert_eq(other, expected(9, 2, 7, 3), "%ld kernels, expected %ld", other, expected(9, 2, 7, 3));
+}
+
+/* Kernels that graphs run in weir_bench with passes of up to max_rows rows. */
+static long benched(weir_engine *e, int max_rows) {
+    weir_bench_row row[32];
+    weir_err err = {""};
+    int n = 0, steps = 0;
+    runner_api_reset();
+    cr_assert_eq(weir_bench(e, 4, max_rows, GAMMA, 1, row, 32, &n, &err), WEIR_OK, "%s", err.text);
+    for (int i = 0; i < n; i++) {
+        cr_expect(row[i].seconds_p50 > 0.0, "%s", row[i].name);
+        steps += !strcmp(row[i].name, "draft step") || !strcmp(row[i].name, "accept step");
+    }
+    cr_expect_eq(steps, 2);
+    return runner_api_count("graph kernel");
+}
+
+/* A pass of weir_bench: no rows of the loop, but row_keys, embed, head and its minmaxes beside the layers.
+ * Four make a graph, which is launched once and three times before that. */
+Test(kernels_of_block, a_pass_is_timed_as_a_graph_of_four) {
+    weir_engine *e = pair_open("gemma2_bf16", "llama_bf16");
+    const long one = benched(e, 1), two = benched(e, 2);
+    cr_assert_eq(two - one, 4L * 4L * (9 * 2 + 4), "%ld kernels", two - one);
+    weir_engine_close(e);
 }
