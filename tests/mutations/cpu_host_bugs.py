@@ -154,6 +154,12 @@ REPLAY = [
     bug("host/measure/score_pair.c", "off by one", "the caller's wish to end is overheard", "session engine replay", "for (size_t i = 0; i < n && *more; i++) {", "for (size_t i = 0; i < n; i++) {"),
 ]
 
+BENCH = [
+    bug("host/measure/bench.c", "off by one", "a recording has one pass, and its time is that of four", "runner_kernels_of_block", "for (int i = 0; i < r->part->recorded; i++) WEIR_TRY", "for (int i = 0; i < 1; i++) WEIR_TRY"),
+    bug("host/measure/bench.c", "default", "parts are timed by the host's clock where there are graphs", "runner_kernels_of_block", "if (part->recorded && b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {", "if (part->recorded && !b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {"),
+    bug("host/measure/bench.c", "check", "ranks record what their members do not know of", "engine_ranks runner_engine_ranks", " && b->e->pair.n_rank == 1) {", ") {"),
+]
+
 PAIR = [
     bug("host/pair/vocabulary.c", "leak", "the drafter's tokenizer is not given back", "vocabulary", "    if (tv) weir__tokenizer_free(td);\n", ""),
     bug("host/pair/vocabulary.c", "check", "start ids may differ", "vocabulary", "    if (v->start_id != d->start_id)\n", "    if (v->start_id < 0)\n"),
@@ -350,4 +356,4 @@ RUNTIME = [
         "least(resource_limit(RLIMIT_AS, all), resource_limit(RLIMIT_DATA, data))", "resource_limit(RLIMIT_DATA, data)"),
 ]
 
-BUGS = ONCE + BLOCKS + EDGES + RUNTIME + KV + LOOKUP + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + PAIR + DEVICE
+BUGS = ONCE + BLOCKS + EDGES + RUNTIME + KV + LOOKUP + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + BENCH + PAIR + DEVICE
