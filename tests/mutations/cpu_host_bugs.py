@@ -157,7 +157,6 @@ REPLAY = [
 BENCH = [
     bug("host/measure/bench.c", "off by one", "a recording has one pass, and its time is that of four", "runner_kernels_of_block", "for (int i = 0; i < r->part->recorded; i++) WEIR_TRY", "for (int i = 0; i < 1; i++) WEIR_TRY"),
     bug("host/measure/bench.c", "default", "parts are timed by the host's clock where there are graphs", "runner_kernels_of_block", "if (part->recorded && b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {", "if (part->recorded && !b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {"),
-    bug("host/measure/bench.c", "check", "ranks record what their members do not know of", "engine_ranks runner_engine_ranks", " && b->e->pair.n_rank == 1) {", ") {"),
 ]
 
 PAIR = [
