@@ -138,7 +138,7 @@ part_facts() {
     say "commit   $(commit_id)"
     say "date     $(date -u '+%F %T') UTC"
     say "device   $device"
-    say "weir     $("$tools/weir" --version 2>&1 | head -n 1)"
+    say "weir     $(limited 5 "$tools/weir" --version 2>&1 | head -n 1)"
     say "kernel   $(uname -srm)"
     cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
     say "cpu      $cpu, $(getconf _NPROCESSORS_ONLN) cores"

@@ -297,3 +297,20 @@ export NO_DEVICE=hangs
 gpu 1 facts
 unset NO_DEVICE
 says '^gpu.sh: the device does not answer within 30 s$'
+unset NO_DEVICE
+
+# A device on which everything hangs but the first copy: the script ends in time, with its last screen.
+rm "$here/path/timeout"
+for name in weir weir-blocks; do echo 'exec sleep 100' | program $name; done
+program weir-kernel-bench <<'EOF'
+[ "$*" = "--tiny --only copy" ] || exec sleep 100
+exec "$BENCH" "$@" --samples 1
+EOF
+export WEIR_SECONDS=12 PYTHON=none
+began=$(date +%s)
+gpu 1
+took=$(($(date +%s) - began))
+[ "$took" -le 60 ] || fail "12 s became $took"
+says '^facts [a-z]* [0-9]* s; demo late '
+says '^late: [1-9]'
+says '^wrong: '
