@@ -281,16 +281,18 @@ part_sanitizer() {
 
 # ---- single ops --------------------------------------------------------------------------------------------
 
-# time_ops CSV GROUPS: the table is the CSV's; here are its last line, and what is not right.
+# time_ops CSV GROUPS OPTION...: the table is the CSV's; here are its last line, and what is not right.
 time_ops() {
+    to=$1 groups=$2
+    shift 2
     rm -f "$work/ops"
-    limited "$all_seconds" "$tools/weir-kernel-bench" --only "$2" --samples 30 --csv "$work/ops" \
+    limited "$all_seconds" "$tools/weir-kernel-bench" --only "$groups" --samples 30 --csv "$work/ops" "$@" \
         >"$work/said" 2>&1
     status=$?
-    append "$work/ops" "$1"
+    append "$work/ops" "$to"
     grep -E 'WRONG|failed:' "$work/said"
     tail -n 1 "$work/said"
-    judge "$status" "$2"
+    judge "$status" "$groups"
 }
 
 part_latency() {
@@ -301,8 +303,11 @@ part_latency() {
 part_accept() { time_ops "$results/ops.csv" loop,accept; }
 
 part_ops() {
+    rows=
+    named || rows="--rows 1,6,16"
     for group in attention linear small quant; do
-        if out_of_time; then late "$group"; else time_ops "$results/ops.csv" "$group"; fi
+        # shellcheck disable=SC2086  # an option or none
+        if out_of_time; then late "$group"; else time_ops "$results/ops.csv" "$group" $rows; fi
     done
 }
 

@@ -16,6 +16,7 @@ typedef struct kb {
     weir_backend *truth; /* portable CPU ops */
     FILE *csv;           /* NULL: table only */
     bool tiny;           /* shapes for a smoke test */
+    const char *rows;    /* of products: a list with commas; NULL: all that a group has */
     int samples;
     size_t rotate; /* bytes that the copies of one case have together */
     double copy;   /* copy bandwidth, bytes read and written a second */
@@ -54,6 +55,12 @@ weir_status kb_measure_copy(kb *k);
  * them. */
 int kb_copies(const kb *k, double bytes);
 int kb_inner(const kb *k, int n);
+
+/* Whether a list of words, with commas, has this one. */
+bool kb_lists(const char *list, const char *word);
+
+/* Of n row counts those that are wanted, into out; how many. */
+int kb_rows(const kb *k, const int *counts, int n, int *out);
 
 /* ||got - want|| / ||want||; INFINITY where either has something that is no number. */
 double kb_error(const float *got, const float *want, size_t n);

@@ -5,12 +5,14 @@
 #include "bench/kernels/bench.h"
 
 static const char usage[] =
-    "usage: weir-kernel-bench [--device cpu|cuda[:N]] [--only GROUP] [--samples N] [--csv FILE] [--tiny]\n"
+    "usage: weir-kernel-bench [--device cpu|cuda[:N]] [--only GROUP] [--rows LIST] [--samples N] [--csv FILE]\n"
+    "                         [--tiny]\n"
     "\n"
     "Times single ops and checks their results against the portable CPU ops.\n"
     "  --device D   cuda (default) or cpu\n"
     "  --only G     copy, latency, loop, accept, attention, small, linear or quant, or several with commas;\n"
     "               the copy is measured in any case\n"
+    "  --rows LIST  of products: those of their row counts that are listed, with commas\n"
     "  --samples N  timed samples of each case, 1 to 1000 (default 100)\n"
     "  --csv FILE   rows for programs\n"
     "  --tiny       small shapes and few samples: shows that it runs, not how fast\n"
@@ -30,7 +32,7 @@ static const group groups[] = {{"latency", kb_latencies},   {"loop", kb_loop},  
 enum { N_GROUP = sizeof groups / sizeof groups[0] };
 
 typedef struct options {
-    const char *device, *only, *csv;
+    const char *device, *only, *rows, *csv;
     int samples;
     bool tiny;
 } options;
@@ -40,18 +42,10 @@ static int complain(const char *what, const char *value) {
     return EXIT_USAGE;
 }
 
-/* Whether a list of names, with commas, has this one. */
-static bool lists(const char *list, const char *name) {
-    const size_t n = strlen(name);
-    for (const char *at = list; at; at = strchr(at, ','), at += at != NULL)
-        if (strncmp(at, name, n) == 0 && (at[n] == ',' || at[n] == 0)) return true;
-    return false;
-}
-
 /* Whether every name of a list is one of a group. */
 static bool known_groups(const char *list) {
-    size_t known = lists(list, "copy") ? 1 : 0, n = 1;
-    for (int i = 0; i < N_GROUP; i++) known += lists(list, groups[i].name);
+    size_t known = kb_lists(list, "copy") ? 1 : 0, n = 1;
+    for (int i = 0; i < N_GROUP; i++) known += kb_lists(list, groups[i].name);
     for (const char *at = list; (at = strchr(at, ',')); at++) n++;
     return known == n;
 }
@@ -63,11 +57,12 @@ static int parse(int argc, char **argv, options *o) {
             o->tiny = true;
             continue;
         }
-        if (strcmp(a, "--device") && strcmp(a, "--only") && strcmp(a, "--csv") && strcmp(a, "--samples"))
+        if (strchr(a, ',') || !kb_lists("--device,--only,--rows,--csv,--samples", a))
             return complain("unknown option", a);
         if (++i == argc) return complain("value missing", a);
         if (strcmp(a, "--device") == 0) o->device = argv[i];
         if (strcmp(a, "--only") == 0) o->only = argv[i];
+        if (strcmp(a, "--rows") == 0) o->rows = argv[i];
         if (strcmp(a, "--csv") == 0) o->csv = argv[i];
         if (strcmp(a, "--samples") == 0) {
             char *end;
@@ -77,6 +72,8 @@ static int parse(int argc, char **argv, options *o) {
         }
     }
     if (o->only && !known_groups(o->only)) return complain("unknown group, or one twice", o->only);
+    if (o->rows && (!*o->rows || o->rows[strspn(o->rows, "0123456789,")]))
+        return complain("--rows: expected numbers with commas", o->rows);
     return 0;
 }
 
@@ -103,7 +100,7 @@ static void run(kb *k, const options *o) {
     kb_print_header(k);
     if (kb_measure_copy(k) != WEIR_OK) return;
     for (int i = 0; i < N_GROUP; i++)
-        if (!o->only || lists(o->only, groups[i].name)) groups[i].run(k);
+        if (!o->only || kb_lists(o->only, groups[i].name)) groups[i].run(k);
     printf("%d rows, %d wrong, %d failed\n", k->n_row, k->n_wrong, k->n_failed);
 }
 
@@ -116,6 +113,7 @@ int main(int argc, char **argv) {
     const int rc = parse(argc, argv, &o);
     if (rc) return rc;
     kb k = {.tiny = o.tiny,
+            .rows = o.rows,
             .samples = o.samples ? o.samples
                        : o.tiny  ? 3
                                  : 100,

@@ -57,6 +57,23 @@ int kb_inner(const kb *k, int n) {
     return k->tiny ? 2 : n > least ? n : least;
 }
 
+bool kb_lists(const char *list, const char *word) {
+    const size_t n = strlen(word);
+    for (const char *at = list; at; at = strchr(at, ','), at += at != NULL)
+        if (strncmp(at, word, n) == 0 && (at[n] == ',' || at[n] == 0)) return true;
+    return false;
+}
+
+int kb_rows(const kb *k, const int *counts, int n, int *out) {
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        char text[16];
+        (void)snprintf(text, sizeof text, "%d", counts[i]);
+        if (!k->rows || kb_lists(k->rows, text)) out[kept++] = counts[i];
+    }
+    return kept;
+}
+
 double kb_error(const float *got, const float *want, size_t n) {
     double diff = 0, all = 0;
     for (size_t i = 0; i < n; i++) {

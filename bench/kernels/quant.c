@@ -257,7 +257,8 @@ static void time_matrix(kb *k, const matrix *m) {
     product *p = weir_calloc(1, sizeof *p);
     kb_case c[N_COUNT + 1] = {{.inner = 0}};
     call with[N_COUNT + 1];
-    const int *counts = k->tiny ? tiny_counts : row_counts, n = k->tiny ? N_TINY : N_COUNT;
+    int counts[N_COUNT];
+    const int n = kb_rows(k, k->tiny ? tiny_counts : row_counts, k->tiny ? N_TINY : N_COUNT, counts);
     weir_status s = p ? WEIR_OK : WEIR_ENOMEM;
     if (p) {
         p->m = m;
