@@ -153,7 +153,8 @@ part_decoder() {
     time_decoders llama3-1b llama3-8b
     time_decoders gemma2-2b gemma2-27b
     if ! named; then # a machine without room for 57 GB has some for 24
-        grep -q ',gemma2-2b-gemma2-27b,' "$results/blocks.csv" 2>/dev/null || time_decoders gemma2-2b gemma2-9b
+        grep -q ',gemma2-2b-gemma2-27b,' "$results/blocks.csv" 2>/dev/null ||
+            time_decoders gemma2-2b gemma2-9b
         return 0
     fi
     time_decoders gemma2-2b gemma2-9b

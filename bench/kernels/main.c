@@ -5,8 +5,8 @@
 #include "bench/kernels/bench.h"
 
 static const char usage[] =
-    "usage: weir-kernel-bench [--device cpu|cuda[:N]] [--only GROUP] [--rows LIST] [--samples N] [--csv FILE]\n"
-    "                         [--tiny]\n"
+    "usage: weir-kernel-bench [--device cpu|cuda[:N]] [--only GROUP] [--rows LIST] [--samples N]\n"
+    "                         [--csv FILE] [--tiny]\n"
     "\n"
     "Times single ops and checks their results against the portable CPU ops.\n"
     "  --device D   cuda (default) or cpu\n"
