@@ -9,8 +9,9 @@ typedef struct weir_backend weir_backend;
  * in the same order. A backend without them (weir_backend.exchange NULL) serves one rank. ECOMM: see comm.h;
  * a device's exchanges are queued, and waiting for the stream returns it. */
 
-/* y[r][n] (+)= sum over ranks of part[r][n], the ranks' partial sums of a product that is split along its
- * inputs (kernels/weight/segments.h), added as its tree.
+/* y[r][n] (+)= scale * sum over ranks of part[r][n], the ranks' partial sums of a product that is split along
+ * its inputs (kernels/weight/segments.h), added as its tree. The scaled sum is rounded to f32 before it is
+ * added to y, as linear.h does it on one rank.
  *   part  (n_row, n) f32, dense: this rank's; not read on a rank that has no inputs. It must not be written
  *         before this rank has come back from its next exchange
  *   y     (n_row, n) f32, row stride ldy >= n; does not alias part
@@ -21,8 +22,11 @@ typedef struct weir_reduce {
     float *y;
     int64_t ldy, n_row, n;
     uint32_t has;
-    bool add; /* y += */
+    bool add;    /* y += */
+    float scale; /* 0 = 1 */
 } weir_reduce;
+
+static inline float weir__reduce_scale(const weir_reduce *a) { return a->scale == 0.0f ? 1.0f : a->scale; }
 
 static inline weir_status weir__reduce_check(const weir_reduce *a) {
     return !a->part || !a->y || a->n_row < 0 || a->ldy < a->n || a->has == 0 ? WEIR_EINVAL : WEIR_OK;

@@ -20,11 +20,13 @@ static bool add_up(const float *const *part, uint32_t has, int r, int n_rank, in
 }
 
 static void add_row(const weir_reduce *a, int n_rank, const float *const *part, int64_t row) {
+    const float scale = weir__reduce_scale(a);
     float sum[COLUMNS], *y = a->y + row * a->ldy;
     for (int64_t at = 0; at < a->n; at += COLUMNS) {
         const int64_t n = a->n - at < COLUMNS ? a->n - at : COLUMNS;
-        (void)add_up(part, a->has, 0, n_rank, row * a->n + at, n, a->add ? sum : y + at);
-        for (int64_t i = 0; a->add && i < n; i++) y[at + i] = y[at + i] + sum[i];
+        (void)add_up(part, a->has, 0, n_rank, row * a->n + at, n, sum);
+        for (int64_t i = 0; i < n; i++) sum[i] = scale * sum[i];
+        for (int64_t i = 0; i < n; i++) y[at + i] = a->add ? y[at + i] + sum[i] : sum[i];
     }
 }
 

@@ -48,6 +48,7 @@ struct reduction {
     const float *part;
     float *y;
     int64_t ldy, n, total;
+    float scale;
     uint32_t has;
     int32_t width;
     bool add, aligned; /* y */
@@ -67,6 +68,12 @@ template <int R> PTX_FN float4 tree(float4 (&v)[R], uint32_t has) {
     return v[0];
 }
 
+/* Not to be joined with the addition that may follow. */
+PTX_FN float4 times(float4 a, float s) {
+    a.x = __fmul_rn(a.x, s), a.y = __fmul_rn(a.y, s), a.z = __fmul_rn(a.z, s), a.w = __fmul_rn(a.w, s);
+    return a;
+}
+
 PTX_FN float *place_of(const reduction &a, int64_t i) { return a.y + i / a.n * a.ldy + i % a.n; }
 
 PTX_FN float4 get_any(const float *p, int width) {
@@ -83,7 +90,7 @@ template <int R, class From> PTX_FN void sum_into(const reduction &a, int64_t i,
     for (int r = 0; r < R; r++)
         if (a.has >> r & 1) v[r] = get(from(r), a.width);
     float *y = place_of(a, i);
-    float4 sum = tree<R>(v, a.has);
+    float4 sum = times(tree<R>(v, a.has), a.scale);
     if (a.add) sum = plus(get_any(y, a.width), sum);
     put(y, a.width, a.aligned, sum);
 }
@@ -111,7 +118,7 @@ inline firsts firsts_of(const int64_t *first, int n_rank) {
 inline reduction reduction_of(const weir_reduce *a) {
     reduction r = {};
     r.part = a->part, r.y = a->y, r.ldy = a->ldy, r.n = a->n, r.total = a->n_row * a->n;
-    r.has = a->has, r.add = a->add;
+    r.has = a->has, r.add = a->add, r.scale = weir__reduce_scale(a);
     r.width = width_of(a->n);
     r.aligned = k_aligned16(a->y) && a->ldy % 4 == 0;
     return r;

@@ -8,7 +8,7 @@
 /* What happens to a dot product d before it is stored. */
 typedef enum weir_epilogue {
     WEIR_EPI_STORE,     /* y = d */
-    WEIR_EPI_ADD,       /* y += d (residual) */
+    WEIR_EPI_ADD,       /* y += d (residual), d with its scale and rounded to f32 */
     WEIR_EPI_MUL,       /* y *= d (up, where gate and up are weights of two dtypes) */
     WEIR_EPI_RELU,      /* y = max(d, 0) */
     WEIR_EPI_GELU_TANH, /* y = gelu_new(d): 0.5 d (1 + tanh(sqrt(2/pi) (d + 0.044715 d^3))) */

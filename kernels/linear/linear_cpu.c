@@ -68,7 +68,7 @@ weir_status weir__linear_cpu(weir_backend *be, weir_linear *a) {
             double d = activate(a->epilogue, (double)a->scale * dot(a, x, factor, n, false));
             if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);
             if (a->w->gated) d *= dot(a, x, factor, n, true);
-            if (a->epilogue == WEIR_EPI_ADD) d += (double)y[n];
+            if (a->epilogue == WEIR_EPI_ADD) d = (double)(float)d + (double)y[n];
             if (a->epilogue == WEIR_EPI_MUL) d *= (double)y[n];
             y[n] = (float)d;
         }

@@ -16,7 +16,7 @@ enum { THREADS = 256, WARPS = THREADS / 32, KEEP = 4 };
 struct job {
     float *y;
     const float *x, *w;
-    int64_t dim;
+    int64_t dim, ld;
     float eps;
     bool add;
     bool vector; /* rows and w can be read 16 bytes at a time */
@@ -41,10 +41,10 @@ PTX_FN void put(const job &a, int64_t row, int64_t at, const float4 &v, float in
     const float4 w = k_load4(a.w, at, a.dim, a.vector);
     float4 r = make_float4(v.x * inv * w.x, v.y * inv * w.y, v.z * inv * w.z, v.w * inv * w.w);
     if (a.add) {
-        const float4 y = k_load4(a.y + row * a.dim, at, a.dim, a.vector);
+        const float4 y = k_load4(a.y + row * a.ld, at, a.dim, a.vector);
         r.x += y.x, r.y += y.y, r.z += y.z, r.w += y.w;
     }
-    store4(a.y + row * a.dim, at, a.dim, a.vector, r);
+    store4(a.y + row * a.ld, at, a.dim, a.vector, r);
 }
 
 __global__ void __launch_bounds__(THREADS) rmsnorm_kernel(const job a) {
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(THREADS) rmsnorm_kernel(const job a) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t row = blockIdx.x;
-    const float *x = a.x + row * a.dim;
+    const float *x = a.x + row * a.ld;
     float4 keep[KEEP];
     float sum = 0.0f;
 #pragma unroll
@@ -91,7 +91,9 @@ extern "C" weir_status weir__rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a) {
     weir_cuda *cu = weir__cuda_of(be);
     job j = {};
     j.y = a->y, j.x = a->x, j.w = a->w, j.dim = a->dim, j.eps = a->eps, j.add = a->add;
-    j.vector = a->dim % 4 == 0 && k_aligned16(a->x) && k_aligned16(a->y) && k_aligned16(a->w);
+    j.ld = weir__rmsnorm_ld(a);
+    j.vector =
+        a->dim % 4 == 0 && j.ld % 4 == 0 && k_aligned16(a->x) && k_aligned16(a->y) && k_aligned16(a->w);
     K_LAUNCH_PDL(rmsnorm_kernel, dim3(static_cast<unsigned>(a->n_row)), dim3(THREADS), 0, cu->stream)(j);
     return weir__cuda_launched(be, "rmsnorm", "n_row %lld dim %lld", (long long)a->n_row, (long long)a->dim);
 }

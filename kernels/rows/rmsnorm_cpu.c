@@ -6,8 +6,8 @@ weir_status weir__rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a) {
     (void)be;
     WEIR_TRY(weir__rmsnorm_check(a));
     for (int64_t r = 0; r < a->n_row; r++) {
-        const float *x = a->x + r * a->dim;
-        float *y = a->y + r * a->dim;
+        const float *x = a->x + r * weir__rmsnorm_ld(a);
+        float *y = a->y + r * weir__rmsnorm_ld(a);
         double sum_sq = 0.0;
         for (int64_t i = 0; i < a->dim; i++) sum_sq += (double)x[i] * (double)x[i];
         const double inv = 1.0 / sqrt(sum_sq / (double)a->dim + (double)a->eps);

@@ -8,8 +8,8 @@
 enum { SERIAL_FLOATS = 32 * 1024 }; /* work too small to be worth waking the other workers */
 
 static void normalise(const weir_rmsnorm *a, int64_t r) {
-    const float *x = a->x + r * a->dim;
-    float *y = a->y + r * a->dim;
+    const float *x = a->x + r * weir__rmsnorm_ld(a);
+    float *y = a->y + r * weir__rmsnorm_ld(a);
     const vf factor = vf_set1(1.0f / sqrtf(vf_sum_sq(x, a->dim) / (float)a->dim + a->eps));
     int64_t i = 0;
     for (; i + VF <= a->dim; i += VF) {

@@ -15,6 +15,7 @@ BUGS = [
     bug("comm/pieces.cuh", "reduction", "ranks are added one after the other", "for (int r = 0; r < R; r += 2 * half) {", "for (int r = 0; r < half; r += 2 * half) {"),
     bug("comm/pieces.cuh", "reduction", "a rank without inputs counts as zero", "if (right) v[r] = left ? plus", "v[r] = true ? plus"),
     bug("comm/pieces.cuh", "epilogue", "the residual is overwritten", "    if (a.add) sum = plus(get_any(y, a.width), sum);\n", ""),
+    bug("comm/pieces.cuh", "epilogue", "the sum over ranks is not scaled", "times(tree<R>(v, a.has), a.scale);", "tree<R>(v, a.has);"),
     bug("comm/pieces.cuh", "layout", "rows of y are dense", "a.y + i / a.n * a.ldy + i % a.n;", "a.y + i;"),
     bug("comm/pieces.cuh", "bounds", "the last id is nobody's", "if (id >= f.id[r] && f.id[r + 1] > f.id[r]) owner = r;", "if (id > f.id[r] && f.id[r + 1] > f.id[r]) owner = r;"),
     bug("comm/exchange.cu", "layout", "columns begin at 0", "y + i / n * ldy + first.id[r] + i % n", "y + i / n * ldy + i % n"),

@@ -119,8 +119,8 @@ DENSE = [
         "    part.stride = stride_of(t);\n    part.cols = n;", "    part.cols = n;"),
     bug("kernels/linear/linear_cpu.c", "order", "the softcap comes after the sum", "linear",
         "            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);\n"
-        "            if (a->w->gated) d *= dot(a, x, factor, n, true);\n            if (a->epilogue == WEIR_EPI_ADD) d += (double)y[n];\n",
-        "            if (a->w->gated) d *= dot(a, x, factor, n, true);\n            if (a->epilogue == WEIR_EPI_ADD) d += (double)y[n];\n"
+        "            if (a->w->gated) d *= dot(a, x, factor, n, true);\n            if (a->epilogue == WEIR_EPI_ADD) d = (double)(float)d + (double)y[n];\n",
+        "            if (a->w->gated) d *= dot(a, x, factor, n, true);\n            if (a->epilogue == WEIR_EPI_ADD) d = (double)(float)d + (double)y[n];\n"
         "            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);\n",
         equivalent="a softcap beside a gated weight or an epilogue is refused"),
     bug("kernels/linear/linear_amx.c", "bound", "the last whole tile of a segment is left over", "linear",

@@ -10,6 +10,8 @@ BUGS = [
     bug("rows/rmsnorm.cu", "reduction", "what does not stay in registers is left out of the sum",
         "        sum = squares(k_load4(x, at, a.dim, a.vector), sum);\n", "        (void)at;\n"),
     bug("rows/rmsnorm.cu", "epilogue", "a norm behind a sub-layer overwrites the residual", "    if (a.add) {\n", "    if (false) {\n"),
+    bug("rows/rmsnorm.cu", "index", "rows follow each other without a gap", "const float *x = a.x + row * a.ld;", "const float *x = a.x + row * a.dim;"),
+    bug("rows/rmsnorm.cu", "bounds", "rows off a boundary are read 16 bytes at a time", "a->dim % 4 == 0 && j.ld % 4 == 0 &&", "a->dim % 4 == 0 &&"),
     bug("rows/rope.cu", "barrier", "partners are read before they are there", "    __syncwarp(0xffffffffu);\n", ""),
     bug("rows/rope.cu", "dead row", "a dead row is turned", "if (h >= n_all || a.slot[row] < 0) return;", "if (h >= n_all) return;"),
     bug("rows/rope.cu", "mask", "warps behind the last head go on", "if (h >= n_all || a.slot", "if ((h >= n_all && h < 0) || a.slot"),

@@ -131,6 +131,45 @@ static void check_norm(weir_backend *be, int64_t dim, int64_t n_row, bool in_pla
     guarded_free(x), guarded_free(y), guarded_free(w), guarded_free(got), guarded_free(alone);
 }
 
+/* Parts of longer rows, in place: the bits of the dense row where rows are as well aligned, and nothing of
+ * what lies between them. */
+static void check_part(weir_backend *be, int64_t dim, int64_t ld, uint64_t *rng) {
+    enum { N_ROW = 3 };
+    const size_t total = (size_t)(N_ROW * ld);
+    float *x = floats_normal(total, 3.0f, rng), *w = floats_normal((size_t)dim, 1.0f, rng),
+          *got = guarded_new(total), *want = guarded_new((size_t)dim);
+    float *x_there = device_put(be, x, total * sizeof *x),
+          *w_there = device_put(be, w, (size_t)dim * sizeof *w);
+    weir_rmsnorm a = {
+        .y = x_there, .x = x_there, .w = w_there, .n_row = N_ROW, .dim = dim, .ld = ld, .eps = 1e-6f};
+    cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
+    device_get(be, got, x_there, total * sizeof *x);
+    for (int64_t r = 0; r < N_ROW; r++) {
+        float *one_there = device_put(be, x + r * ld, (size_t)dim * sizeof *x);
+        a = (weir_rmsnorm){
+            .y = one_there, .x = one_there, .w = w_there, .n_row = 1, .dim = dim, .eps = 1e-6f};
+        cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
+        device_get(be, want, one_there, (size_t)dim * sizeof *x);
+        assert_same(got + r * ld, want, (size_t)dim, "part of a row");
+        assert_same(got + r * ld + dim, x + r * ld + dim, (size_t)(ld - dim), "between rows");
+        weir__backend_free(be, one_there);
+    }
+    a.ld = dim - 1;
+    cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_EINVAL);
+    weir__backend_free(be, x_there), weir__backend_free(be, w_there);
+    guarded_free(x), guarded_free(w), guarded_free(got), guarded_free(want);
+}
+
+Test(cuda_embed, norms_of_parts_of_rows) {
+    weir_backend *be = device_open();
+    uint64_t rng = 23;
+    check_part(be, 64, 96, &rng);
+    check_part(be, 255, 300, &rng);
+    check_part(be, 40, 81, &rng); /* every other row begins off a boundary of 16 bytes */
+    check_part(be, 4100, 4104, &rng);
+    weir__backend_close(be);
+}
+
 Test(cuda_embed, norms_are_within_their_bound_and_alone_the_same) {
     weir_backend *be = device_open();
     uint64_t rng = 17;

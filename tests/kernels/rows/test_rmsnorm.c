@@ -5,23 +5,27 @@
 #include "tests/kernels/op_fixture.h"
 #include "tests/support/compare.h"
 
-enum { ROWS = 3, MAX_DIM = 300 };
+enum { ROWS = 3, MAX_DIM = 300, GAP = 5 };
 
 static float uniform(uint64_t *seed) { return (float)(rng_u64(seed) % 20001) / 10000.0f - 1.0f; }
 
 /* A sum of dim squares is off by dim / 2 roundings of the root, factor, weight and sum by one each. */
-static void check(weir_backend *be, int dim, float eps, bool add, uint64_t *seed) {
-    static float x[ROWS * MAX_DIM], y[ROWS * MAX_DIM], before[ROWS * MAX_DIM], w[MAX_DIM];
-    for (int i = 0; i < ROWS * dim; i++) x[i] = uniform(seed), y[i] = before[i] = uniform(seed);
+static void check(weir_backend *be, int dim, int gap, float eps, bool add, uint64_t *seed) {
+    static float x[ROWS * (MAX_DIM + GAP)], y[ROWS * (MAX_DIM + GAP)], before[ROWS * (MAX_DIM + GAP)],
+        w[MAX_DIM];
+    const int ld = dim + gap;
+    for (int i = 0; i < ROWS * ld; i++) x[i] = uniform(seed), y[i] = before[i] = uniform(seed);
     for (int i = 0; i < dim; i++) w[i] = uniform(seed);
-    for (int i = 0; i < dim; i++) x[dim + i] *= 1e-3f; /* a row that eps rules */
-    weir_rmsnorm a = {.y = y, .x = x, .w = w, .n_row = ROWS, .dim = dim, .eps = eps, .add = add};
+    for (int i = 0; i < dim; i++) x[ld + i] *= 1e-3f; /* a row that eps rules */
+    weir_rmsnorm a = {
+        .y = y, .x = x, .w = w, .n_row = ROWS, .dim = dim, .ld = gap ? ld : 0, .eps = eps, .add = add};
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
     for (int r = 0; r < ROWS; r++) {
         double sum = 0;
-        for (int i = 0; i < dim; i++) sum += (double)x[r * dim + i] * (double)x[r * dim + i];
+        for (int i = 0; i < dim; i++) sum += (double)x[r * ld + i] * (double)x[r * ld + i];
+        for (int i = dim; i < ld; i++) cr_assert(y[r * ld + i] == before[r * ld + i], "past row %d", r);
         for (int i = 0; i < dim; i++) {
-            const int at = r * dim + i;
+            const int at = r * ld + i;
             const double v = (double)x[at] / sqrt(sum / dim + (double)eps) * (double)w[i];
             const double want = add ? (double)before[at] + v : v,
                          bound = 0x1p-24 * ((dim + 16) * fabs(v) + fabs(want));
@@ -39,7 +43,7 @@ Test(rmsnorm, is_its_definition) {
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
-            for (int k = 0; k < 8; k++) check(be, dims[d], eps[k / 2], k % 2, &seed);
+            for (int k = 0; k < 16; k++) check(be, dims[d], k / 8 * GAP, eps[k / 2 % 4], k % 2, &seed);
         weir__backend_close(be);
     }
 }
@@ -48,9 +52,9 @@ Test(rmsnorm, refuses_what_its_contract_refuses) {
     weir_backend *be = open_backend(1, WEIR_ISA_PORTABLE);
     float x[2] = {1, 2}, y[2], w[2] = {1, 1};
     const weir_rmsnorm good = {.y = y, .x = x, .w = w, .n_row = 1, .dim = 2};
-    weir_rmsnorm bad[] = {good, good, good, good, good, good};
+    weir_rmsnorm bad[] = {good, good, good, good, good, good, good};
     bad[0].n_row = -1, bad[1].dim = 0, bad[2].x = NULL, bad[3].w = NULL, bad[4].y = NULL;
-    bad[5].y = x, bad[5].add = true;
+    bad[5].y = x, bad[5].add = true, bad[6].ld = 1;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_expect_eq(be->op.rmsnorm(be, &bad[i]), WEIR_EINVAL, "%zu", i);
     weir_rmsnorm in_place = good;
