@@ -56,6 +56,7 @@ static matrix_list list_of(const model_shape *s, const attention_heads *h, const
     const weir_span q = elements(h->q, h->head_dim), kv = elements(h->kv, h->head_dim);
     return (matrix_list){.prefix = n->prefix,
                          .what = {n->q, n->k, n->v},
+                         .fused = n->qkv,
                          .rows = {q, kv, kv},
                          .cols = weir__span_all(s->dim),
                          .n = 3,
@@ -77,8 +78,11 @@ weir_status weir__attention_load(weights *w, const model_shape *s, const attenti
                                  attention *a) {
     a->heads = heads_of(s, use);
     const matrix_list qkv = list_of(s, &a->heads, n, use), o = output_of(s, &a->heads, n, use);
-    if (n->q_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->q_norm, s->head_dim, &a->q_norm));
-    if (n->k_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->k_norm, s->head_dim, &a->k_norm));
+    const int64_t q_wide = n->whole_norm ? weir__inner(s) : s->head_dim,
+                  k_wide = n->whole_norm ? weir__inner_kv(s) : s->head_dim;
+    a->whole_norm = n->whole_norm;
+    if (n->q_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->q_norm, q_wide, &a->q_norm));
+    if (n->k_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->k_norm, k_wide, &a->k_norm));
     if (n->bias) WEIR_TRY(weir__load_bias(w, &qkv, &a->bias));
     WEIR_TRY(weir__load_stacked(w, &qkv, a->qkv, &a->n_qkv));
     return weir__load_matrix(w, &o, &a->o);
@@ -118,18 +122,30 @@ void weir__cross_free(weir_backend *be, cross_attention *a) {
 
 /* ---- run ---- */
 
+/* Norms over all heads of q, and over all of k, in place. */
+static weir_status norm_all_heads(weir_model *m, const attention *a, const model_rows *r) {
+    const int64_t n_q = weir__heads_inner(&a->heads);
+    weir_rmsnorm q = {
+        .y = r->q, .x = r->q, .w = a->q_norm, .n_row = r->n, .dim = n_q, .ld = r->ldq, .eps = m->eps};
+    weir_rmsnorm k = q;
+    k.x = k.y = r->q + n_q, k.w = a->k_norm, k.dim = weir__heads_inner_kv(&a->heads);
+    WEIR_TRY(m->be->op.rmsnorm(m->be, &q));
+    return m->be->op.rmsnorm(m->be, &k);
+}
+
 /* Biases, norms of heads and rotation, in place. */
 static weir_status position(weir_model *m, const attention *a, const attention_kind *kind,
                             const model_rows *r) {
     const attention_heads *h = &a->heads;
+    const bool norms = a->q_norm && !a->whole_norm;
     float *k = r->q + weir__heads_inner(h);
     weir_rope turn = {.q = r->q,
                       .k = k,
                       .v = k + weir__heads_inner_kv(h),
                       .ld = r->ldq,
                       .bias = a->bias,
-                      .q_norm = a->q_norm,
-                      .k_norm = a->k_norm,
+                      .q_norm = norms ? a->q_norm : NULL,
+                      .k_norm = norms ? a->k_norm : NULL,
                       .eps = m->eps,
                       .inv_freq = kind->inv_freq,
                       .scale = kind->rope_scale,
@@ -141,7 +157,8 @@ static weir_status position(weir_model *m, const attention *a, const attention_k
                       .head_dim = h->head_dim,
                       .n_dim = kind->n_dim,
                       .interleaved = kind->interleaved};
-    if (!a->bias && !a->q_norm && !kind->inv_freq) return WEIR_OK;
+    if (a->whole_norm) WEIR_TRY(norm_all_heads(m, a, r));
+    if (!a->bias && !norms && !kind->inv_freq) return WEIR_OK;
     return m->be->op.rope(m->be, &turn);
 }
 

@@ -24,8 +24,9 @@ typedef struct attention {
     int n_qkv;
     attention_heads heads;
     const float *bias;            /* (width) of q, k, v; or NULL */
-    const float *q_norm, *k_norm; /* (head_dim) of every head, or NULL */
-    weir_weight o;                /* (dim, inner) */
+    const float *q_norm, *k_norm; /* (head_dim) of every head; whole_norm: of all together; or NULL */
+    bool whole_norm;
+    weir_weight o; /* (dim, inner) */
 } attention;
 
 /* What the layers of one kind share: how scores are made, and how positions come in. */
@@ -50,7 +51,9 @@ typedef struct attention_cache {
 typedef struct attention_names {
     const char *prefix;
     const char *q, *k, *v, *o;
+    const char *qkv;             /* what the file calls q, k and v in one; NULL: it has three */
     const char *q_norm, *k_norm; /* NULL: none */
+    bool whole_norm;             /* they span all heads, which are then on one rank */
     bool bias;                   /* of q, k and v */
 } attention_names;
 

@@ -3,9 +3,9 @@
  *
  *   layer    x += post(O·attention(rope(qkv(norm x))))    K, V appended first; keys [0, pos], or the last few
  *            x += post(down·(act(gate(norm x)) up(norm x)))
- *   logits   cap(head(norm x))
+ *   logits   cap(scale head(norm x))
  *
- * post is the identity, or a norm (Gemma). */
+ * post is the identity, a factor (Granite), or a norm (Gemma; OLMo 2, which has no other norm in a layer). */
 #include "models/decoder.h"
 
 static attention_cache cache_of(const decoder_model *m, const weir_kv *kv, int32_t l) {
@@ -15,13 +15,13 @@ static attention_cache cache_of(const decoder_model *m, const weir_kv *kv, int32
 
 weir_status weir__decoder_append(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t l) {
     const decoder_model *m = (const decoder_model *)base;
-    WEIR_TRY(weir__attention_qkv(base, &m->layer[l].att, &m->kind[m->c.sliding[l]], r));
+    WEIR_TRY(weir__attention_qkv(base, &m->layer[l].att, weir__decoder_kind(m, l), r));
     return weir__attention_append(base, &m->layer[l].att, cache_of(m, kv, l), r);
 }
 
 weir_status weir__decoder_rest(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t l) {
     const decoder_model *m = (const decoder_model *)base;
-    const attention_kind *kind = &m->kind[m->c.sliding[l]];
+    const attention_kind *kind = weir__decoder_kind(m, l);
     WEIR_TRY(weir__attention_output(base, &m->layer[l].att, kind, cache_of(m, kv, l), r));
     return weir__feed_forward(base, &m->layer[l].ff, r);
 }

@@ -15,9 +15,13 @@ typedef struct decoder_layer {
 typedef struct decoder_model {
     weir_model base;
     weir_decoder_config c;
-    attention_kind kind[2]; /* of global and of sliding layers */
+    attention_kind kind[4]; /* of global and of sliding layers, then of those of them without positions */
     decoder_layer *layer;   /* (n_layer) */
 } decoder_model;
+
+static inline const attention_kind *weir__decoder_kind(const decoder_model *m, int32_t layer) {
+    return &m->kind[m->c.sliding[layer] + 2 * m->c.no_rope[layer]];
+}
 
 /* decoder.c: the order of ops. */
 weir_status weir__decoder_append(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);

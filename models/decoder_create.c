@@ -46,6 +46,8 @@ static weir_status check_numbers(const weir_decoder_config *c, weir_err *err) {
         {"rms_norm_eps", c->eps, true},
         {"embedding scale", c->embed_scale, false},
         {"attention scale", c->attention_scale, false},
+        {"residual scale", c->residual_scale, true},
+        {"logit scale", c->logit_scale, true},
         {"attn_logit_softcapping", c->attention_softcap, true},
         {"final_logit_softcapping", c->final_softcap, true},
     };
@@ -65,10 +67,9 @@ static weir_status check_numbers(const weir_decoder_config *c, weir_err *err) {
 
 static weir_status check_rope(const weir_rope_config *r, int32_t head_dim, const char *what, weir_err *err) {
     const int32_t n_dim = weir__rope_dims(r, head_dim);
-    const bool stretched = r->kind != WEIR_ROPE_DEFAULT,
-               trained = r->kind == WEIR_ROPE_LLAMA3 || r->kind == WEIR_ROPE_YARN;
+    const bool stretched = r->kind != WEIR_ROPE_DEFAULT, trained = stretched && r->kind != WEIR_ROPE_LINEAR;
     const char *wrong = NULL;
-    if ((int)r->kind < 0 || r->kind > WEIR_ROPE_YARN)
+    if ((int)r->kind < 0 || r->kind > WEIR_ROPE_LONGROPE)
         wrong = "its kind is unknown";
     else if (r->n_dim < 0 || n_dim > head_dim || n_dim % 2)
         wrong = "it turns an odd number of dimensions, or more than a head has";
@@ -83,6 +84,8 @@ static weir_status check_rope(const weir_rope_config *r, int32_t head_dim, const
     else if (r->kind == WEIR_ROPE_YARN &&
              !(r->beta_slow > 0.0f && r->beta_fast >= r->beta_slow && r->attention_factor >= 0.0f))
         wrong = "beta_slow and beta_fast do not rise from above 0, or attention_factor is below 0";
+    else if (r->kind == WEIR_ROPE_LONGROPE && !(r->attention_factor >= 0.0f && r->n_ctx_original > 1))
+        wrong = "attention_factor is below 0, or original_max_position_embeddings is below 2";
     return wrong
                ? weir_fail(err, WEIR_EINVAL, "decoder config: rotary embedding of %s layers: %s", what, wrong)
                : WEIR_OK;
@@ -95,13 +98,31 @@ static bool has_sliding(const weir_decoder_config *c) {
     return false;
 }
 
-static weir_status check_config(const weir_decoder_config *c, bool device, int64_t n_row, int64_t n_prompt,
-                                weir_err *err) {
+/* Choices that no family has together, and a sum over heads that are on several ranks. */
+static weir_status check_choices(const weir_decoder_config *c, weir_place place, weir_err *err) {
+    const char *wrong = NULL;
+    if (c->no_pre_norms && !c->post_norms)
+        wrong = "no norm before a sub-layer, and none after it";
+    else if (c->qk_norm_whole && (!c->qk_norm || c->qkv_bias))
+        wrong = "norms over all heads of q and k without qk_norm, or with biases";
+    else if (c->residual_scale > 0.0f && c->post_norms)
+        wrong = "a residual scale after a norm";
+    if (wrong) return weir_fail(err, WEIR_EINVAL, "decoder config: %s", wrong);
+    if (!c->qk_norm_whole || place.n_rank <= 1 || place.whole_body) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP,
+                     "decoder config: q_norm and k_norm span all heads, which cannot be shared out over %d "
+                     "ranks",
+                     (int)place.n_rank);
+}
+
+static weir_status check_config(const weir_decoder_config *c, weir_place place, int64_t n_row,
+                                int64_t n_prompt, weir_err *err) {
     WEIR_TRY(check_sizes(c, n_row, n_prompt, err));
     WEIR_TRY(check_numbers(c, err));
+    WEIR_TRY(check_choices(c, place, err));
     WEIR_TRY(check_rope(&c->rope, c->head_dim, "global", err));
     if (has_sliding(c)) WEIR_TRY(check_rope(&c->rope_sliding, c->head_dim, "sliding", err));
-    if (!device || c->head_dim <= WEIR_ATTENTION_CUDA_DIMS) return WEIR_OK;
+    if (!place.device || c->head_dim <= WEIR_ATTENTION_CUDA_DIMS) return WEIR_OK;
     return weir_fail(err, WEIR_ENOTSUP, "decoder config: head_dim is %d, devices serve up to %d",
                      (int)c->head_dim, WEIR_ATTENTION_CUDA_DIMS);
 }
@@ -172,7 +193,10 @@ static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, we
                                 .shape = weir__shape_at(shape_of(c), place),
                                 .eps = c->eps,
                                 .act = weir__epilogue_of(c->act),
-                                .head = {.embed_scale = c->embed_scale, .softcap = c->final_softcap},
+                                .residual = c->residual_scale,
+                                .head = {.embed_scale = c->embed_scale,
+                                         .scale = c->logit_scale,
+                                         .softcap = c->final_softcap},
                                 .n_row = n_row,
                                 .n_prompt = n_prompt},
                        .c = *c};
@@ -190,7 +214,7 @@ weir_status weir__decoder_tensors(const weir_decoder_config *c, weir_tensor_visi
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
                                   weir_place place, weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");
-    WEIR_TRY(check_config(c, place.device, 1, 1, err));
+    WEIR_TRY(check_config(c, place, 1, 1, err));
     decoder_model m = model_of(c, NULL, place, 1, 1);
     return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, out, err);
 }
@@ -199,10 +223,11 @@ weir_status weir__decoder_create(weir_model **out, weir_backend *be, const weir_
                                  const weir_tensor_source *src, bool whole_body, int64_t n_row,
                                  int64_t n_prompt, weir_err *err) {
     if (!out || !be || !c || !src || !src->find) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");
-    WEIR_TRY(check_config(c, be->device, n_row, n_prompt, err));
+    const weir_place place = weir__place_of(be, whole_body);
+    WEIR_TRY(check_config(c, place, n_row, n_prompt, err));
     decoder_model *m = weir_calloc(1, sizeof *m);
     if (!m) return weir_fail(err, WEIR_ENOMEM, "decoder: out of host memory");
-    *m = model_of(c, be, weir__place_of(be, whole_body), n_row, n_prompt);
+    *m = model_of(c, be, place, n_row, n_prompt);
     WEIR_TRY(weir__model_create(&m->base, src, err));
     *out = &m->base;
     return WEIR_OK;

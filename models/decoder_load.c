@@ -6,7 +6,7 @@
 
 /* ---- rotation ------------------------------------------------------------------------------------------ */
 
-/* GGUF files of Llama 3 hold the stretch itself: what each frequency is divided by. */
+/* What each frequency is divided by: longrope's divisors, and the stretch that GGUF files of Llama 3 hold. */
 static weir_status rope_factors(const weights *w, const char *name, int32_t n, float *inv_freq) {
     weir_tensor t;
     WEIR_TRY(weir__want_vector(w, name, n, &t));
@@ -31,18 +31,26 @@ static weir_status check_angles(const weights *w, const float *inv_freq, int32_t
     return WEIR_OK;
 }
 
-static weir_status load_rope(decoder_model *m, weights *w) {
-    static const char name[] = "rope_freqs.weight";
+/* The tensor of divisors that counts for a rotation; NULL: none. */
+static const char *divisors_of(const decoder_model *m, const weights *w, const weir_rope_config *r,
+                               bool global) {
+    static const char given[] = "rope_freqs.weight";
     weir_tensor t;
-    const bool given = w->src && w->src->find(w->src->ud, name, &t);
+    if (r->kind == WEIR_ROPE_LONGROPE)
+        return m->base.n_prompt > r->n_ctx_original ? "rope_factors_long.weight"
+                                                    : "rope_factors_short.weight";
+    return global && w->src && w->src->find(w->src->ud, given, &t) ? given : NULL;
+}
+
+static weir_status load_rope(decoder_model *m, weights *w) {
     for (int i = 0; i < 2; i++) {
         weir_rope_config r = i ? m->c.rope_sliding : m->c.rope;
         const int32_t n = weir__rope_dims(&r, m->c.head_dim);
+        const char *divisors = divisors_of(m, w, &r, i == 0);
         float *to = weir__next_vector(w, n / 2, &m->kind[i].inv_freq);
-        if (i == 0 && given && r.kind == WEIR_ROPE_LLAMA3)
-            r.kind = WEIR_ROPE_DEFAULT; /* the same, written down */
+        if (divisors && r.kind == WEIR_ROPE_LLAMA3) r.kind = WEIR_ROPE_DEFAULT; /* the same, written down */
         if (to) m->kind[i].rope_scale = weir__rope_table(&r, n, to);
-        if (i == 0 && given) WEIR_TRY(rope_factors(w, name, n / 2, to));
+        if (divisors) WEIR_TRY(rope_factors(w, divisors, n / 2, to));
         if (to) WEIR_TRY(check_angles(w, to, n / 2));
     }
     return WEIR_OK;
@@ -51,12 +59,14 @@ static weir_status load_rope(decoder_model *m, weights *w) {
 /* ---- layers -------------------------------------------------------------------------------------------- */
 
 /* Without norms after sub-layers, the one before the feed-forward is named for its place: after attention. */
-static weir_status load_norms(const model_shape *s, weights *w, const char *prefix, decoder_layer *l) {
+static weir_status load_norms(const decoder_model *m, weights *w, const char *prefix, decoder_layer *l) {
+    const model_shape *s = &m->base.shape;
+    const bool before = !m->c.no_pre_norms;
     const float **after = s->post_norms ? &l->att.post : &l->ff.norm;
-    WEIR_TRY(weir__load_norm(w, prefix, "input_layernorm", s->dim, &l->att.norm));
+    if (before) WEIR_TRY(weir__load_norm(w, prefix, "input_layernorm", s->dim, &l->att.norm));
     WEIR_TRY(weir__load_norm(w, prefix, "post_attention_layernorm", s->dim, after));
     if (!s->post_norms) return WEIR_OK;
-    WEIR_TRY(weir__load_norm(w, prefix, "pre_feedforward_layernorm", s->dim, &l->ff.norm));
+    if (before) WEIR_TRY(weir__load_norm(w, prefix, "pre_feedforward_layernorm", s->dim, &l->ff.norm));
     return weir__load_norm(w, prefix, "post_feedforward_layernorm", s->dim, &l->ff.post);
 }
 
@@ -68,13 +78,18 @@ static weir_status load_layer(const decoder_model *m, weights *w, int i, decoder
                                  .k = "k_proj",
                                  .v = "v_proj",
                                  .o = "o_proj",
+                                 .qkv = m->c.fused ? "qkv_proj" : NULL,
                                  .q_norm = m->c.qk_norm ? "q_norm" : NULL,
                                  .k_norm = m->c.qk_norm ? "k_norm" : NULL,
+                                 .whole_norm = m->c.qk_norm_whole,
                                  .bias = m->c.qkv_bias};
-    const feed_forward_names ff = {
-        .prefix = prefix, .gate = "gate_proj", .up = "up_proj", .down = "down_proj"};
+    const feed_forward_names ff = {.prefix = prefix,
+                                   .gate = "gate_proj",
+                                   .up = "up_proj",
+                                   .gate_up = m->c.fused ? "gate_up_proj" : NULL,
+                                   .down = "down_proj"};
     (void)snprintf(prefix, sizeof prefix, "model.layers.%d.", i);
-    WEIR_TRY(load_norms(s, w, prefix, l));
+    WEIR_TRY(load_norms(m, w, prefix, l));
     (void)snprintf(prefix, sizeof prefix, "model.layers.%d.self_attn.", i);
     WEIR_TRY(weir__attention_load(w, s, &att, WEIR_USE_ROWS, &l->att));
     (void)snprintf(prefix, sizeof prefix, "model.layers.%d.mlp.", i);
@@ -100,5 +115,10 @@ weir_status weir__decoder_load(weir_model *base, weights *w) {
         f->n_layer_slide += m->c.sliding[i];
     }
     WEIR_TRY(weir__load_norm(w, "", "model.norm", m->c.dim, &base->head.norm));
-    return load_rope(m, w);
+    WEIR_TRY(load_rope(m, w));
+    for (int i = 0; i < 2; i++) {
+        m->kind[2 + i] = m->kind[i];
+        m->kind[2 + i].inv_freq = NULL, m->kind[2 + i].n_dim = 0;
+    }
+    return WEIR_OK;
 }

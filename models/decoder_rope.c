@@ -36,10 +36,14 @@ float weir__rope_table(const weir_rope_config *r, int32_t n_dim, float *inv_freq
         case WEIR_ROPE_LINEAR: freq /= (double)r->factor; break;
         case WEIR_ROPE_LLAMA3: freq = llama3(r, freq); break;
         case WEIR_ROPE_YARN: freq = yarn(r, n_dim, i, freq); break;
+        case WEIR_ROPE_LONGROPE: break; /* the divisors are tensors */
         }
         inv_freq[i] = (float)freq;
     }
-    if (r->kind != WEIR_ROPE_YARN) return 1.0f;
+    if (r->kind != WEIR_ROPE_YARN && r->kind != WEIR_ROPE_LONGROPE) return 1.0f;
     if (r->attention_factor > 0.0f) return r->attention_factor;
-    return r->factor > 1.0f ? (float)(0.1 * log((double)r->factor) + 1.0) : 1.0f;
+    if (!(r->factor > 1.0f)) return 1.0f;
+    const double stretch = log((double)r->factor);
+    return r->kind == WEIR_ROPE_YARN ? (float)(0.1 * stretch + 1.0)
+                                     : (float)sqrt(1.0 + stretch / log((double)r->n_ctx_original));
 }

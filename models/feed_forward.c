@@ -15,6 +15,7 @@ weir_status weir__feed_forward_load(weights *w, const model_shape *s, const feed
         use == WEIR_USE_ROWS ? (weir_span){s->ff_dim, s->own.ff, s->own.n_ff} : weir__span_all(s->ff_dim);
     const matrix_list in = {.prefix = n->prefix,
                             .what = {n->gate, n->up},
+                            .fused = n->gate_up,
                             .rows = {ff, ff},
                             .cols = weir__span_all(s->dim),
                             .n = n->up ? 2 : 1,

@@ -16,6 +16,7 @@ typedef struct feed_forward {
 typedef struct feed_forward_names {
     const char *prefix;
     const char *gate, *up; /* up NULL: no gate, `gate` is the matrix in */
+    const char *gate_up;   /* what the file calls both in one; NULL: it has two */
     const char *down;
 } feed_forward_names;
 

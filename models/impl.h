@@ -41,6 +41,7 @@ struct weir_model {
     uint32_t n_reduced;               /* partial sums so far: which half of the arena's is next */
     weir_model_lead lead;
     float eps;         /* of its norms */
+    float residual;    /* what a sub-layer's output is multiplied by before it is added; 0 = 1 */
     weir_epilogue act; /* of its feed-forward */
     model_head head;
     int64_t n_row, n_prompt; /* largest call and prompt, fixed at create */

@@ -52,17 +52,20 @@ typedef enum weir_rope_kind {
     WEIR_ROPE_DEFAULT,
     WEIR_ROPE_LINEAR,
     WEIR_ROPE_LLAMA3,
-    WEIR_ROPE_YARN
+    WEIR_ROPE_YARN,
+    WEIR_ROPE_LONGROPE /* arXiv 2402.13753: each frequency has a divisor of its own, in the tensors
+                          rope_factors_short.weight and rope_factors_long.weight (n_dim / 2) */
 } weir_rope_kind;
 
 typedef struct weir_rope_config {
     weir_rope_kind kind;
     float theta;                /* base of the frequencies */
-    float factor;               /* linear, llama3, yarn: how far it is stretched; 1 = not */
+    float factor;               /* linear, llama3, yarn, longrope: how far it is stretched; 1 = not */
     float low_freq, high_freq;  /* llama3 */
     float beta_fast, beta_slow; /* yarn: 32, 1 */
-    float attention_factor;     /* yarn: what cos and sin are multiplied by; 0 = 0.1 ln(factor) + 1 */
-    int32_t n_ctx_original;     /* llama3, yarn: the trained context */
+    float attention_factor;     /* yarn, longrope: what cos and sin are multiplied by; 0 = of yarn 0.1
+                                   ln(factor) + 1, of longrope sqrt(1 + ln(factor) / ln(n_ctx_original)) */
+    int32_t n_ctx_original;     /* llama3, yarn, longrope: the trained context */
     int32_t n_dim;              /* leading elements of a head that turn; 0 = head_dim */
     bool interleaved;           /* pairs (2 i, 2 i + 1), as GGUF's llama rows are stored; else (i, i + n_dim /
                                    2) */
@@ -70,7 +73,8 @@ typedef struct weir_rope_config {
 
 enum { WEIR_DECODER_LAYERS = 256 }; /* most that a decoder may have */
 
-/* A decoder-only family is a table of choices: Llama, Qwen2, Qwen3, Gemma 2, Gemma 3. */
+/* A decoder-only family is a table of choices: Llama, Mistral, Qwen2, Qwen3, Gemma 2, Gemma 3, Phi-3, OLMo 2,
+ * Granite 3, SmolLM3. */
 typedef struct weir_decoder_config {
     int32_t dim, ff_dim, head_dim, n_head, n_head_kv, n_layer;
     int32_t n_vocab_rows; /* rows of embedding and head, padding included */
@@ -78,14 +82,20 @@ typedef struct weir_decoder_config {
     weir_act act;          /* of the gated feed-forward: silu or gelu_tanh */
     bool norm_one_plus;    /* norms multiply by 1 + w (Gemma's safetensors; GGUF files hold the sum) */
     bool post_norms;       /* norms after attention and feed-forward, before the residual (Gemma) */
+    bool no_pre_norms;     /* those are the only ones (OLMo 2) */
     bool qk_norm;          /* RMSNorm of every head of q and k, before they turn (Qwen3, Gemma 3) */
+    bool qk_norm_whole;    /* with it: of all heads of q together, and of all of k (OLMo 2) */
     bool qkv_bias;         /* Qwen2 */
+    bool fused;            /* the file holds q, k and v as one matrix, gate and up as another (Phi-3) */
     bool tied;             /* head = embedding */
-    float embed_scale;     /* of looked-up rows: 1, or sqrt(dim) (Gemma) */
-    float attention_scale; /* of q·k: head_dim^-0.5, or query_pre_attn_scalar^-0.5 (Gemma) */
+    float embed_scale;     /* of looked-up rows: 1, sqrt(dim) (Gemma), or any (Granite) */
+    float attention_scale; /* of q·k: head_dim^-0.5, query_pre_attn_scalar^-0.5 (Gemma), or any (Granite) */
+    float residual_scale;  /* of what a sub-layer adds (Granite); 0 = 1 */
+    float logit_scale;     /* Granite; 0 = 1 */
     float attention_softcap, final_softcap; /* Gemma 2; 0 = none */
     int32_t window; /* positions that a sliding layer sees, its own counted; 0 = no layer slides */
     bool sliding[WEIR_DECODER_LAYERS];
+    bool no_rope[WEIR_DECODER_LAYERS];   /* layers without positions (SmolLM3; arXiv 2501.18795) */
     weir_rope_config rope, rope_sliding; /* of global and of sliding layers */
     int32_t n_ctx_train;                 /* positions it was trained for; 0 = unknown */
 } weir_decoder_config;
@@ -174,7 +184,9 @@ weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_co
                             weir_err *err);
 
 /* The same for a decoder. Tensors are asked for by their Hugging Face names
- * ("model.layers.0.self_attn.q_proj.weight"). */
+ * ("model.layers.0.self_attn.q_proj.weight"). n_prompt is its context: one that exceeds n_ctx_original has
+ * longrope's long divisors, for prompts of any length, since keys that are in a cache keep their turn.
+ * ENOTSUP: qk_norm_whole and a body that is shared out over ranks. */
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
                                   weir_place place, weir_model_facts *out, weir_err *err);
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,

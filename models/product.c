@@ -18,8 +18,9 @@ static weir_status reduce(weir_model *m, const model_rows *r, weir_linear a, uin
                              .n_row = r->n,
                              .n = dim,
                              .has = has,
-                             .add = a.epilogue == WEIR_EPI_ADD};
-    a.y = part, a.ldy = dim, a.epilogue = WEIR_EPI_STORE;
+                             .add = a.epilogue == WEIR_EPI_ADD,
+                             .scale = a.scale};
+    a.y = part, a.ldy = dim, a.epilogue = WEIR_EPI_STORE, a.scale = 1.0f;
     if (a.w->k > 0) WEIR_TRY(weir__product(m, r, a));
     return m->be->exchange->reduce(m->be, &sum);
 }
@@ -32,7 +33,8 @@ weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight
                            .w = w,
                            .y = post ? m->a.sub : r->x,
                            .ldy = dim,
-                           .epilogue = post ? WEIR_EPI_STORE : WEIR_EPI_ADD};
+                           .epilogue = post ? WEIR_EPI_STORE : WEIR_EPI_ADD,
+                           .scale = m->residual};
     WEIR_TRY(w->split == WEIR_SPLIT_INPUTS && weir__body_is_shared(&m->shape) ? reduce(m, r, a, has)
                                                                               : weir__product(m, r, a));
     if (!post) return WEIR_OK;

@@ -75,18 +75,33 @@ typedef struct part {
     weir_tensor t;
 } part;
 
-static weir_status find_part(const weights *w, const matrix_list *l, int i, part *p) {
-    (void)snprintf(p->name, sizeof p->name, "%s%s.weight", l->prefix, l->what[i]);
-    WEIR_TRY(weir__want(w, p->name, l->rows[i].n, l->cols.n, &p->t));
+static weir_status find_matrix(const weights *w, const matrix_list *l, const char *what, int64_t rows,
+                               part *p) {
+    (void)snprintf(p->name, sizeof p->name, "%s%s.weight", l->prefix, what);
+    WEIR_TRY(weir__want(w, p->name, rows, l->cols.n, &p->t));
     const int block = weir_dtype_block(p->t.dtype);
     if (l->cols.n % block == 0) return WEIR_OK;
     return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: rows of %" PRId64 " are not whole blocks of %d (%s)",
                      p->name, l->cols.n, block, weir_dtype_name(p->t.dtype));
 }
 
+/* Rows of the one tensor that holds all of them. */
+static weir_status find_fused(const weights *w, const matrix_list *l, part *p) {
+    part whole;
+    int64_t n = 0, at = 0;
+    for (int i = 0; i < l->n; i++) n += l->rows[i].n;
+    WEIR_TRY(find_matrix(w, l, l->fused, n, &whole));
+    for (int i = 0; i < l->n; at += l->rows[i].n, i++) {
+        p[i] = whole;
+        p[i].t = weir_tensor_rows(&whole.t, at, l->rows[i].n);
+    }
+    return WEIR_OK;
+}
+
 static weir_status find_parts(const weights *w, const matrix_list *l, part *p) {
+    if (l->fused) return find_fused(w, l, p);
     for (int i = 0; i < l->n; i++) {
-        WEIR_TRY(find_part(w, l, i, &p[i]));
+        WEIR_TRY(find_matrix(w, l, l->what[i], l->rows[i].n, &p[i]));
         if (!w->one_dtype || p[i].t.dtype == p[0].t.dtype) continue;
         return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: %s, but %s is %s; both must agree", p[i].name,
                          weir_dtype_name(p[i].t.dtype), p[0].name, weir_dtype_name(p[0].t.dtype));

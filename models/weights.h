@@ -55,11 +55,13 @@ typedef struct weir_span {
 
 static inline weir_span weir__span_all(int64_t n) { return (weir_span){n, 0, n}; }
 
-/* Matrices over the same inputs: (rows[i].n, cols.n), called prefix + what[i] + ".weight". Of one alone,
- * whose ranks split its inputs, `inputs` says which dimension cols is. */
+/* Matrices over the same inputs: (rows[i].n, cols.n), called prefix + what[i] + ".weight". Or they are one
+ * tensor of the file, one below the other, called prefix + fused + ".weight". Of one alone, whose ranks split
+ * its inputs, `inputs` says which dimension cols is. */
 typedef struct matrix_list {
     const char *prefix;
     const char *what[WEIR__PARTS];
+    const char *fused; /* NULL: each has a tensor of its own */
     weir_span rows[WEIR__PARTS], cols;
     int n;
     weir_use use;

@@ -162,8 +162,22 @@ static const char *find_named(const weir_checkpoint *c, const char *name, char r
     return NULL;
 }
 
+/* Longrope's divisors under the names that GGUF files give them. */
+static bool find_divisors(const weir_checkpoint *c, const char *name, weir_tensor *out) {
+    static const char *const names[2] = {"rope_factors_short.weight", "rope_factors_long.weight"};
+    const weir_rope_config *r = &c->decoder.rope;
+    for (int i = 0; i < 2 && r->kind == WEIR_ROPE_LONGROPE; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        const int64_t n[1] = {(r->n_dim > 0 ? r->n_dim : c->decoder.head_dim) / 2};
+        *out = weir_tensor_of(c->rope_divisors[i], WEIR_DTYPE_F32, n, 1);
+        return true;
+    }
+    return false;
+}
+
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
     char room[WEIR__TENSOR_NAME_CAP];
+    if (find_divisors(ud, name, out)) return true;
     return find_named(ud, name, room, out) != NULL;
 }
 

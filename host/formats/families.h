@@ -31,6 +31,12 @@ enum {
     FAMILY_LOCAL_THETA = 1 << 16, /* sliding layers have a theta of their own and are never stretched */
     FAMILY_INTERLEAVED = 1 << 17, /* GGUF: neighbouring elements of q and k turn together */
     FAMILY_ROPE_FREQS = 1 << 18,  /* GGUF: a tensor may hold what each frequency is divided by */
+    FAMILY_FUSED = 1 << 19,       /* q, k and v are one matrix of the file, gate and up another */
+    FAMILY_LONGROPE = 1 << 20,    /* longrope's divisors; partial_rotary_factor; GGUF: all layers slide */
+    FAMILY_ONLY_POST = 1 << 21,   /* with POST_NORMS: no norm before a sub-layer */
+    FAMILY_WHOLE_NORM = 1 << 22,  /* with QK_NORM: over all heads together */
+    FAMILY_MULTIPLIERS = 1 << 23, /* of embedding, attention, residual and logits */
+    FAMILY_NO_ROPE = 1 << 24,     /* some layers have no positions: no_rope_layers */
     FAMILY_ALL = ~0,
 };
 
@@ -42,6 +48,7 @@ typedef struct decoder_defaults {
     double theta, theta_sliding; /* theta_sliding 0: as theta */
     double query_scalar;         /* 0: head_dim */
     int32_t period;
+    int32_t no_rope_interval; /* the last of so many layers has no positions */
     int32_t bos, eos, pad;
     int32_t gguf_window;     /* 0: the file says it */
     int32_t gguf_big_layers; /* with so many layers queries are scaled by (dim / n_head)^-0.5 */
@@ -73,6 +80,9 @@ weir_status weir__gemma3_parse(const family_row *f, struct json_t *root, const c
 static inline bool weir__family_has(const family_row *f, int32_t features) {
     return features == FAMILY_ALL || (f->features & features) != 0;
 }
+
+/* The choices of a family that are no field of its files. */
+void weir__family_choose(const family_row *f, weir_decoder_config *c);
 
 /* NULL: unknown. */
 const family_row *weir__family_typed(const char *model_type);

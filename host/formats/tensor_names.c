@@ -92,7 +92,7 @@ static const struct {
                         /* in old files; no version uses it */
                         .idle_layer = {".EncDecAttention.relative_attention_bias.weight"}},
     [WEIR_FAMILY_DECODER] = {.walk = walk_decoder,
-                             .bulk = "model.layers.0.self_attn.q_proj.weight",
+                             .bulk = "model.layers.0.self_attn.o_proj.weight",
                              .idle = {"lm_head.weight", ".lm_head.weight"},
                              .strange = {"lm_head.bias", ".lm_head.bias"}},
 };

@@ -62,7 +62,7 @@ static weir_status decoder_create(weir_model **out, weir_backend *be, const weir
 }
 
 static const char *rope_name(weir_rope_kind kind) {
-    static const char *const names[] = {"plain", "linear", "llama3", "yarn"};
+    static const char *const names[] = {"plain", "linear", "llama3", "yarn", "longrope"};
     return names[kind];
 }
 

@@ -63,23 +63,28 @@ static void add_layer(weights *w, const char *stem, long i, const json_t *c, con
                kv = number_of(c, "num_key_value_heads", heads);
     const long head = number_of(c, "head_dim", d / heads);
     const long rows[] = {heads * head, kv * head, kv * head};
-    const bool gemma = strncmp(type, "gemma", 5) == 0;
-    for (int k = 0; k < 3; k++) {
+    const bool gemma = strncmp(type, "gemma", 5) == 0, olmo = strcmp(type, "olmo2") == 0;
+    const bool fused = strcmp(type, "phi3") == 0;
+    for (int k = 0; k < 3 && !fused; k++) {
         add(w, rows[k], d, "%slayers.%ld.self_attn.%c_proj.weight", stem, i, "qkv"[k]);
         if (strcmp(type, "qwen2") == 0)
             add(w, rows[k], 0, "%slayers.%ld.self_attn.%c_proj.bias", stem, i, "qkv"[k]);
     }
+    if (fused) add(w, (heads + 2 * kv) * head, d, "%slayers.%ld.self_attn.qkv_proj.weight", stem, i);
     add(w, d, heads * head, "%slayers.%ld.self_attn.o_proj.weight", stem, i);
+    if (olmo) add(w, heads * head, 0, "%slayers.%ld.self_attn.q_norm.weight", stem, i);
+    if (olmo) add(w, kv * head, 0, "%slayers.%ld.self_attn.k_norm.weight", stem, i);
     if (strcmp(type, "qwen3") == 0 || strcmp(type, "gemma3_text") == 0) {
         add(w, head, 0, "%slayers.%ld.self_attn.q_norm.weight", stem, i);
         add(w, head, 0, "%slayers.%ld.self_attn.k_norm.weight", stem, i);
     }
-    add(w, d, 0, "%slayers.%ld.input_layernorm.weight", stem, i);
+    if (!olmo) add(w, d, 0, "%slayers.%ld.input_layernorm.weight", stem, i);
     add(w, d, 0, "%slayers.%ld.post_attention_layernorm.weight", stem, i);
     if (gemma) add(w, d, 0, "%slayers.%ld.pre_feedforward_layernorm.weight", stem, i);
-    if (gemma) add(w, d, 0, "%slayers.%ld.post_feedforward_layernorm.weight", stem, i);
-    add(w, ff, d, "%slayers.%ld.mlp.gate_proj.weight", stem, i);
-    add(w, ff, d, "%slayers.%ld.mlp.up_proj.weight", stem, i);
+    if (gemma || olmo) add(w, d, 0, "%slayers.%ld.post_feedforward_layernorm.weight", stem, i);
+    if (fused) add(w, 2 * ff, d, "%slayers.%ld.mlp.gate_up_proj.weight", stem, i);
+    if (!fused) add(w, ff, d, "%slayers.%ld.mlp.gate_proj.weight", stem, i);
+    if (!fused) add(w, ff, d, "%slayers.%ld.mlp.up_proj.weight", stem, i);
     add(w, d, ff, "%slayers.%ld.mlp.down_proj.weight", stem, i);
 }
 

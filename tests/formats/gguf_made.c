@@ -10,7 +10,8 @@
 
 #define LABEL "m.gguf"
 
-const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma2", "gemma3"};
+const char *const ARCHS[] = {"llama", "qwen2", "qwen3",   "gemma2", "gemma3",
+                             "phi3",  "olmo2", "granite", "smollm3"};
 
 weir_gguf *open_good(const gguf_blob *b) {
     weir_gguf *g = NULL;
@@ -119,38 +120,50 @@ static void put_vector(gguf_blob *b, const made *m, const char *name, int64_t n)
     put_tensor(b, m, name, GGML_F32, 1, n);
 }
 
+/* What a tensor of a layer is a sign of. */
+enum { PRE = 1, POST = 2, BIAS = 4, HEAD_NORM = 8, WHOLE_NORM = 16, SPLIT = 32, FUSED = 64 };
+
+static int signs_of(const made *m) {
+    const bool gemma = strncmp(m->arch, "gemma", 5) == 0, olmo = strcmp(m->arch, "olmo2") == 0;
+    const bool head_norm = strcmp(m->arch, "qwen3") == 0 || strcmp(m->arch, "gemma3") == 0;
+    const bool fused = strcmp(m->arch, "phi3") == 0;
+    return (olmo ? WHOLE_NORM : PRE) | (gemma || olmo ? POST : 0) | (m->bias && !fused ? BIAS : 0) |
+           (head_norm ? HEAD_NORM : 0) | (fused ? FUSED : SPLIT);
+}
+
 static void put_layer(gguf_blob *b, const made *m, int32_t i) {
-    const bool gemma = strncmp(m->arch, "gemma", 5) == 0;
-    const bool qk_norm = strcmp(m->arch, "qwen3") == 0 || strcmp(m->arch, "gemma3") == 0;
+    const int signs = signs_of(m);
     const int32_t dim = DIM * times(m), ff = FF * times(m), q = N_HEAD * HEAD * times(m),
                   kv = N_KV * HEAD * times(m);
     const struct {
         const char *name;
         int32_t rows, cols; /* cols 0: a vector */
-        int when;           /* 0 always, 1 Gemma, 2 with biases, 3 with norms of q and k */
+        int when;           /* one of signs_of; 0: always */
     } parts[] = {
-        {"attn_norm.weight", dim, 0, 0},
-        {"ffn_norm.weight", dim, 0, 0},
-        {"post_attention_norm.weight", dim, 0, 1},
-        {"post_ffw_norm.weight", dim, 0, 1},
-        {"attn_q.weight", q, dim, 0},
-        {"attn_k.weight", kv, dim, 0},
-        {"attn_v.weight", kv, dim, 0},
+        {"attn_norm.weight", dim, 0, PRE},
+        {"ffn_norm.weight", dim, 0, PRE},
+        {"post_attention_norm.weight", dim, 0, POST},
+        {"post_ffw_norm.weight", dim, 0, POST},
+        {"attn_qkv.weight", q + 2 * kv, dim, FUSED},
+        {"attn_q.weight", q, dim, SPLIT},
+        {"attn_k.weight", kv, dim, SPLIT},
+        {"attn_v.weight", kv, dim, SPLIT},
         {"attn_output.weight", dim, q, 0},
-        {"attn_q.bias", q, 0, 2},
-        {"attn_k.bias", kv, 0, 2},
-        {"attn_v.bias", kv, 0, 2},
-        {"attn_q_norm.weight", HEAD, 0, 3},
-        {"attn_k_norm.weight", HEAD, 0, 3},
-        {"ffn_gate.weight", ff, dim, 0},
-        {"ffn_up.weight", ff, dim, 0},
+        {"attn_q.bias", q, 0, BIAS},
+        {"attn_k.bias", kv, 0, BIAS},
+        {"attn_v.bias", kv, 0, BIAS},
+        {"attn_q_norm.weight", HEAD, 0, HEAD_NORM},
+        {"attn_k_norm.weight", HEAD, 0, HEAD_NORM},
+        {"attn_q_norm.weight", q, 0, WHOLE_NORM},
+        {"attn_k_norm.weight", kv, 0, WHOLE_NORM},
+        {"ffn_gate.weight", ff, dim, SPLIT},
+        {"ffn_up.weight", ff, dim, SPLIT},
+        {"ffn_up.weight", 2 * ff, dim, FUSED},
         {"ffn_down.weight", dim, ff, 0},
     };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         char name[64];
-        if ((parts[k].when == 1 && !gemma) || (parts[k].when == 2 && !m->bias) ||
-            (parts[k].when == 3 && !qk_norm))
-            continue;
+        if (parts[k].when && !(parts[k].when & signs)) continue;
         snprintf(name, sizeof name, "blk.%d.%s", i, parts[k].name);
         if (parts[k].cols)
             put_matrix(b, m, name, parts[k].rows, parts[k].cols);

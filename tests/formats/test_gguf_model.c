@@ -35,6 +35,10 @@ Test(gguf_model, families) {
         {WEIR_ACT_SILU, false, true, false, 1, 1e4f, 0, 0, 0},
         {WEIR_ACT_GELU_TANH, true, false, false, 8, 1e4f, 50, 30, 4096},
         {WEIR_ACT_GELU_TANH, true, true, false, 8, 1e6f, 0, 0, 0},
+        {WEIR_ACT_SILU, false, false, false, 1, 1e4f, 0, 0, 0},
+        {WEIR_ACT_SILU, true, true, false, 1, 1e4f, 0, 0, 0},
+        {WEIR_ACT_SILU, false, false, true, 1, 1e4f, 0, 0, 0},
+        {WEIR_ACT_SILU, false, false, true, 1, 2e6f, 0, 0, 0},
     };
     for (int i = 0; i < N_ARCH; i++) {
         weir_gguf_model m = read_made(&(made){.arch = ARCHS[i], .n_layer = 3});
@@ -56,7 +60,97 @@ Test(gguf_model, families) {
         cr_expect(c->rope.interleaved == want[i].interleaved &&
                   c->rope_sliding.interleaved == want[i].interleaved);
         cr_expect(c->rope.n_dim == 0 && c->window == want[i].window);
+        const bool olmo = strcmp(ARCHS[i], "olmo2") == 0, granite = strcmp(ARCHS[i], "granite") == 0;
+        cr_expect(c->no_pre_norms == olmo && c->qk_norm_whole == olmo);
+        cr_expect(c->fused == (strcmp(ARCHS[i], "phi3") == 0));
+        cr_expect(c->residual_scale == (granite ? 1.0f : 0.0f) && c->logit_scale == (granite ? 1.0f : 0.0f));
+        weir_tensor_source src = {0};
+        weir_model_facts f;
+        weir_err err = {""};
+        gguf_blob b;
+        weir_gguf *g = open_made(&(made){.arch = ARCHS[i], .n_layer = 3}, &b);
+        src = weir__gguf_source(g);
+        cr_expect_eq(weir__decoder_measure(c, &src, (weir_place){0}, &f, &err), WEIR_OK, "%s: %s", ARCHS[i],
+                     err.text);
+        weir__gguf_close(g);
+        gguf_free(&b);
     }
+}
+
+static void more_multipliers(gguf_blob *b, const char *arch) {
+    gguf_f32(b, key_of(arch, "embedding_scale"), 12);
+    gguf_f32(b, key_of(arch, "residual_scale"), 0.22f);
+    gguf_f32(b, key_of(arch, "attention.scale"), 0.0625f);
+    gguf_f32(b, key_of(arch, "logit_scale"), 8);
+    gguf_bool(b, key_of(arch, "rope.scaling.finetuned"), true);
+}
+
+static void more_zeros(gguf_blob *b, const char *arch) {
+    gguf_f32(b, key_of(arch, "embedding_scale"), 0);
+    gguf_f32(b, key_of(arch, "residual_scale"), 0);
+    gguf_f32(b, key_of(arch, "logit_scale"), 0);
+}
+
+static void more_still(gguf_blob *b, const char *arch) {
+    gguf_bool(b, key_of(arch, "rope.scaling.finetuned"), false);
+}
+
+static void more_negative(gguf_blob *b, const char *arch) { gguf_f32(b, key_of(arch, "residual_scale"), -1); }
+
+Test(gguf_model, multipliers_of_granite) {
+    weir_decoder_config c =
+        read_made(&(made){.arch = "granite", .n_layer = 1, .more = more_multipliers}).config;
+    cr_expect(c.embed_scale == 12 && c.residual_scale == 0.22f && c.attention_scale == 0.0625f &&
+              c.logit_scale == 0.125f);
+    c = read_made(&(made){.arch = "granite", .n_layer = 1, .more = more_zeros}).config; /* 0: none */
+    cr_expect(c.embed_scale == 1 && c.residual_scale == 1 && c.logit_scale == 1);
+    expect_refused(&(made){.arch = "granite", .n_layer = 1, .more = more_still}, WEIR_ENOTSUP,
+                   "granite.rope.scaling.finetuned = false is not supported");
+    expect_refused(&(made){.arch = "granite", .n_layer = 1, .more = more_negative}, WEIR_EFORMAT,
+                   "granite.residual_scale = -1, expected 0 to");
+    expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_multipliers}, WEIR_ENOTSUP,
+                   "llama.embedding_scale = 12 is not supported");
+    read_made(&(made){.arch = "llama", .n_layer = 1, .more = more_still});
+}
+
+static void more_slides(gguf_blob *b, const char *arch) {
+    gguf_u32(b, key_of(arch, "attention.sliding_window"), 47);
+    gguf_u32(b, key_of(arch, "rope.dimension_count"), HEAD / 4);
+}
+
+static void more_long(gguf_blob *b, const char *arch) {
+    static const float parts[HEAD / 2] = {1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3};
+    gguf_u32(b, key_of(arch, "rope.scaling.original_context_length"), 128);
+    gguf_f32(b, key_of(arch, "rope.scaling.attn_factor"), 1.25f);
+    gguf_tensor(b, "rope_factors_long.weight", GGML_F32, 1, (int64_t[]){HEAD / 2}, parts, sizeof parts);
+    gguf_tensor(b, "rope_factors_short.weight", GGML_F32, 1, (int64_t[]){HEAD / 2}, parts, sizeof parts);
+}
+
+static void more_short(gguf_blob *b, const char *arch) {
+    static const float parts[HEAD / 2] = {0};
+    (void)arch;
+    gguf_tensor(b, "rope_factors_short.weight", GGML_F32, 1, (int64_t[]){HEAD / 2}, parts, sizeof parts);
+}
+
+static void more_long_and_linear(gguf_blob *b, const char *arch) {
+    gguf_f32(b, key_of(arch, "rope.scaling.factor"), 2);
+    more_long(b, arch);
+}
+
+Test(gguf_model, positions_of_phi3_and_smollm3) {
+    weir_decoder_config c = read_made(&(made){.arch = "phi3", .n_layer = 3, .more = more_slides}).config;
+    cr_expect(c.window == 47 && c.sliding[0] && c.sliding[2] && !c.sliding[3] && c.rope.n_dim == HEAD / 4);
+    c = read_made(&(made){.arch = "phi3", .n_layer = 1, .more = more_long}).config;
+    cr_expect(c.rope.kind == WEIR_ROPE_LONGROPE && c.rope.n_ctx_original == 128 && c.rope.factor == 4 &&
+              c.rope.attention_factor == 1.25f && c.window == 0);
+    expect_refused(&(made){.arch = "phi3", .n_layer = 1, .more = more_short}, WEIR_EFORMAT,
+                   "rope_factors_short.weight: element 0 is 0");
+    expect_refused(&(made){.arch = "phi3", .n_layer = 1, .more = more_long_and_linear}, WEIR_ENOTSUP,
+                   "rope.scaling.factor = 2 is not supported with longrope's divisors");
+    expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_slides}, WEIR_ENOTSUP,
+                   "llama.attention.sliding_window = 47 is not supported");
+    c = read_made(&(made){.arch = "smollm3", .n_layer = 9}).config;
+    for (int i = 0; i < 10; i++) cr_expect_eq(c.no_rope[i], i == 3 || i == 7, "layer %d", i);
 }
 
 static void more_half_heads(gguf_blob *b, const char *arch) {
@@ -268,7 +362,7 @@ static const struct {
 };
 
 Test(gguf_model, tensors_by_their_hugging_face_names) {
-    for (int a = 0; a < N_ARCH; a++) {
+    for (int a = 0; a < 5; a++) { /* the others: tests/host/test_decoder_gguf.c */
         gguf_blob b;
         weir_gguf *g = open_made(
             &(made){.arch = ARCHS[a], .n_layer = 2, .head = true, .bias = true, .matrix = GGML_Q4_0}, &b);

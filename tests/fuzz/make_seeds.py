@@ -134,6 +134,17 @@ put("config", "gemma3_eyes", b'\3'
     b'{"model_type":"gemma3","text_config":{"model_type":"gemma3_text",'
     b'"rope_scaling":{"rope_type":"linear","factor":8}},"vision_config":{},"eos_token_id":[1,'
     b'106]}')
+put("config", "phi3", b'\3'
+    b'{"model_type":"phi3","hidden_size":32,"num_attention_heads":2,"partial_rotary_factor":0.75,'
+    b'"original_max_position_embeddings":128,"sliding_window":9,"rope_scaling":{"type":"su",'
+    b'"short_factor":[1,1,1,1,1.5,2],"long_factor":[1,2,3,4,5,6.5]}}')
+put("config", "granite", b'\3'
+    b'{"model_type":"granite","embedding_multiplier":12,"attention_multiplier":0.0625,'
+    b'"residual_multiplier":0.22,"logits_scaling":8}')
+put("config", "smollm3", b'\3'
+    b'{"model_type":"smollm3","num_hidden_layers":2,"no_rope_layers":[1,0],"use_sliding_window":true,'
+    b'"sliding_window":4,"no_rope_layer_interval":2}')
+put("config", "olmo2", b'\3{"model_type":"olmo2","rope_scaling":{"type":"linear","factor":2.0}}')
 put("config", "generation_decoder", b'\4'
     b'{"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":0,"repetition_penalty":1.1,'
     b'"temperature":0.7}')
@@ -162,6 +173,12 @@ put("gguf", "gemma2", gguf_model("gemma2", ("attention.sliding_window", U32, 4),
 put("gguf", "gemma3", gguf_model("gemma3", ("attention.sliding_window", U32, 4),
                                  ("attention.sliding_window_pattern", BOOL, [True]),
                                  ("rope.freq_base", F32, 1e6), skip=["rope_freqs.weight"]))
+put("gguf", "phi3", gguf_model("phi3", ("attention.sliding_window", U32, 4), ("rope.dimension_count", U32, 2),
+                               ("rope.scaling.attn_factor", F32, 1.0),
+                               skip=["rope_freqs.weight", "blk.0.attn_q.weight"]))
+put("gguf", "granite", gguf_model("granite", ("embedding_scale", F32, 12.0), ("residual_scale", F32, 0.22),
+                                  ("logit_scale", F32, 8.0), ("attention.scale", F32, 0.5),
+                                  ("rope.scaling.finetuned", BOOL, True)))
 
 for name in ["tiny_unigram", "tiny_bpe"]:
     put("spm", name, (ROOT / f"tests/golden/tokenizer/{name}.model").read_bytes())

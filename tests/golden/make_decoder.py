@@ -22,8 +22,11 @@ import struct
 import sys
 
 import torch
-from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig,
-                          LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GraniteConfig,
+                          GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig,
+                          MistralForCausalLM, Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM,
+                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config,
+                          SmolLM3ForCausalLM)
 
 HERE = pathlib.Path(__file__).parent / "decoder"
 CASES = [1, 7, 65, 130]  # ids; pages hold 64
@@ -47,6 +50,20 @@ GEMMA3 = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=7, num_att
               rms_norm_eps=1e-6, sliding_window=17, query_pre_attn_scalar=9, rope_theta=1e6,
               rope_local_base_freq=1e4, rope_scaling=dict(rope_type="linear", factor=8.0))
 
+MISTRAL = dict(LLAMA, hidden_size=28, intermediate_size=37, rope_theta=1e6, sliding_window=16)
+PHI3 = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2, vocab_size=67, max_position_embeddings=512,
+            original_max_position_embeddings=512, rms_norm_eps=1e-5, sliding_window=16)
+PHI4 = dict(PHI3, hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, partial_rotary_factor=0.75, sliding_window=None, tie_word_embeddings=True,
+            rope_scaling=dict(type="longrope", short_factor=[1.0, 1.1, 1.25, 1.5, 1.75, 2.5],
+                              long_factor=[1.0, 1.5, 3.0, 7.5, 19.0, 42.0]))
+OLMO2 = dict(LLAMA, rms_norm_eps=1e-6, rope_theta=5e5)
+GRANITE = dict(STRETCHED, head_dim=10, rope_theta=1e5, embedding_multiplier=3.5, residual_multiplier=0.22,
+               attention_multiplier=0.4, logits_scaling=1.7)
+SMOLLM3 = dict(LLAMA, num_hidden_layers=5, rms_norm_eps=1e-6, rope_theta=5e6, tie_word_embeddings=True)
+FULL, SLIDING = "full_attention", "sliding_attention"
+
 F32, BF16 = torch.float32, torch.bfloat16
 MODELS = {  # name: (config class, model class, config, dtype)
     "llama_f32": (LlamaConfig, LlamaForCausalLM, LLAMA, F32),
@@ -66,6 +83,21 @@ MODELS = {  # name: (config class, model class, config, dtype)
         GEMMA2, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=256,
         query_pre_attn_scalar=256), BF16),
     "gemma3_bf16": (Gemma3TextConfig, Gemma3ForCausalLM, dict(GEMMA3, head_dim=32), BF16),
+    "mistral_f32": (MistralConfig, MistralForCausalLM, MISTRAL, F32),
+    "mistral_full_f32": (MistralConfig, MistralForCausalLM, dict(MISTRAL, sliding_window=None), F32),
+    "phi3_f32": (Phi3Config, Phi3ForCausalLM, PHI3, F32),
+    # all cases but the one of a single id, where positions do not matter, on one side of the trained context
+    "phi4_short_f32": (Phi3Config, Phi3ForCausalLM, dict(PHI4, original_max_position_embeddings=256), F32),
+    "phi4_long_f32": (Phi3Config, Phi3ForCausalLM, dict(PHI4, original_max_position_embeddings=6), F32),
+    "phi4_bf16": (Phi3Config, Phi3ForCausalLM, dict(PHI4, original_max_position_embeddings=256), BF16),
+    "olmo2_f32": (Olmo2Config, Olmo2ForCausalLM, OLMO2, F32),
+    "olmo2_bf16": (Olmo2Config, Olmo2ForCausalLM, dict(OLMO2, hidden_size=32, head_dim=16), BF16),
+    "granite_f32": (GraniteConfig, GraniteForCausalLM, GRANITE, F32),
+    "granite_bf16": (GraniteConfig, GraniteForCausalLM, dict(GRANITE, hidden_size=32, head_dim=16), BF16),
+    "smollm3_f32": (SmolLM3Config, SmolLM3ForCausalLM, SMOLLM3, F32),
+    "smollm3_window_f32": (SmolLM3Config, SmolLM3ForCausalLM, dict(
+        SMOLLM3, use_sliding_window=True, sliding_window=16, no_rope_layers=[1, 0, 1, 0, 1],
+        layer_types=[SLIDING, SLIDING, FULL, FULL, SLIDING]), F32),
 }
 
 

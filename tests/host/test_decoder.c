@@ -47,11 +47,14 @@ Test(decoder, configs_are_those_of_the_golden_models) {
                   "%s: sizes", g->name);
         cr_assert(c->eps == w->eps && c->act == w->act && c->norm_one_plus == w->norm_one_plus &&
                       c->post_norms == w->post_norms && c->qk_norm == w->qk_norm &&
-                      c->qkv_bias == w->qkv_bias && c->tied == w->tied,
+                      c->qkv_bias == w->qkv_bias && c->tied == w->tied && c->fused == w->fused &&
+                      c->no_pre_norms == w->no_pre_norms && c->qk_norm_whole == w->qk_norm_whole,
                   "%s: choices", g->name);
+        cr_assert(memcmp(c->no_rope, w->no_rope, sizeof c->no_rope) == 0, "%s: no_rope", g->name);
         cr_assert(c->embed_scale == w->embed_scale &&
                       fabsf(c->attention_scale - w->attention_scale) <= 1e-7f &&
-                      c->attention_softcap == w->attention_softcap && c->final_softcap == w->final_softcap,
+                      c->attention_softcap == w->attention_softcap && c->final_softcap == w->final_softcap &&
+                      c->residual_scale == w->residual_scale && c->logit_scale == w->logit_scale,
                   "%s: scales", g->name);
         cr_assert(c->window == w->window && memcmp(c->sliding, w->sliding, sizeof c->sliding) == 0,
                   "%s: windows", g->name);

@@ -1,5 +1,6 @@
 /* A GGUF file under the engine: the same model as its safetensors, and the tokenizer that comes with it. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,58 +40,109 @@ static void put_tokenizer(gguf_blob *b, const char *pre, size_t n_token) {
     gguf_bool(b, "tokenizer.ggml.add_bos_token", true);
 }
 
-static void put_sizes(gguf_blob *b, const weir_decoder_config *c) {
-    gguf_text(b, "general.architecture", "qwen2");
-    gguf_u32(b, "qwen2.embedding_length", (uint32_t)c->dim);
-    gguf_u32(b, "qwen2.block_count", (uint32_t)c->n_layer);
-    gguf_u32(b, "qwen2.feed_forward_length", (uint32_t)c->ff_dim);
-    gguf_u32(b, "qwen2.context_length", 512);
-    gguf_u32(b, "qwen2.attention.head_count", (uint32_t)c->n_head);
-    gguf_u32(b, "qwen2.attention.head_count_kv", (uint32_t)c->n_head_kv);
-    gguf_f32(b, "qwen2.attention.layer_norm_rms_epsilon", c->eps);
-    gguf_f32(b, "qwen2.rope.freq_base", c->rope.theta);
+/* A golden model as llama.cpp's converter would write it. */
+typedef struct source {
+    const char *golden, *arch, *pre;
+    void (*keys)(gguf_blob *b, const weir_decoder_config *c); /* NULL: none besides the sizes */
+    bool paired; /* rows of q and k go by neighbours: row 2 i + j of a head is row i + j * head_dim / 2 */
+} source;
+
+static const char *key_of(const char *arch, const char *name) {
+    static char room[96];
+    snprintf(room, sizeof room, "%s.%s", arch, name);
+    return room;
 }
 
-static void put_tensor(gguf_blob *b, weir_safetensors *s, const char *to, const char *from) {
+static void put_sizes(gguf_blob *b, const char *arch, const weir_decoder_config *c) {
+    gguf_text(b, "general.architecture", arch);
+    gguf_u32(b, key_of(arch, "embedding_length"), (uint32_t)c->dim);
+    gguf_u32(b, key_of(arch, "block_count"), (uint32_t)c->n_layer);
+    gguf_u32(b, key_of(arch, "feed_forward_length"), (uint32_t)c->ff_dim);
+    gguf_u32(b, key_of(arch, "context_length"), 512);
+    gguf_u32(b, key_of(arch, "attention.head_count"), (uint32_t)c->n_head);
+    gguf_u32(b, key_of(arch, "attention.head_count_kv"), (uint32_t)c->n_head_kv);
+    gguf_u32(b, key_of(arch, "attention.key_length"), (uint32_t)c->head_dim);
+    gguf_u32(b, key_of(arch, "attention.value_length"), (uint32_t)c->head_dim);
+    gguf_f32(b, key_of(arch, "attention.layer_norm_rms_epsilon"), c->eps);
+    gguf_f32(b, key_of(arch, "rope.freq_base"), c->rope.theta);
+}
+
+static float *paired_rows(const weir_entry *e, int32_t head_dim) {
+    const float *from = e->data;
+    const int64_t n = e->shape[1];
+    float *to = malloc((size_t)(e->shape[0] * n) * sizeof *to);
+    cr_assert(to && e->n_dim == 2);
+    for (int64_t r = 0; r < e->shape[0]; r++) {
+        const int64_t i = r % head_dim, at = r - i + i / 2 + i % 2 * (head_dim / 2);
+        memcpy(to + r * n, from + at * n, (size_t)n * sizeof *to);
+    }
+    return to;
+}
+
+/* False: the golden model has no such tensor. */
+static bool put_tensor(gguf_blob *b, weir_safetensors *s, const char *to, const char *from, int32_t paired) {
     weir_entry e;
-    cr_assert(weir__safetensors_find(s, from, &e) && strcmp(e.type, "F32") == 0, "%s", from);
+    if (!weir__safetensors_find(s, from, &e)) return false;
+    cr_assert(strcmp(e.type, "F32") == 0, "%s", from);
     const int64_t shape[2] = {e.shape[e.n_dim - 1], e.shape[0]};
-    gguf_tensor(b, to, GGML_F32, e.n_dim, shape, e.data,
+    const bool turns = strstr(from, "q_proj.weight") || strstr(from, "k_proj.weight");
+    float *rows = turns && paired ? paired_rows(&e, paired) : NULL;
+    gguf_tensor(b, to, GGML_F32, e.n_dim, shape, rows ? rows : e.data,
                 (size_t)(shape[0] * (e.n_dim == 2 ? shape[1] : 1)) * 4);
+    free(rows);
+    return true;
 }
 
-/* qwen2_f32 of the golden models with its first n_token tokens as name in dir; returns the path. */
-static char *write_part(const char *dir, const char *name, const char *pre, size_t n_token) {
-    static const char *const parts[][2] = {{"attn_norm.weight", "input_layernorm.weight"},
-                                           {"ffn_norm.weight", "post_attention_layernorm.weight"},
-                                           {"attn_q.weight", "self_attn.q_proj.weight"},
-                                           {"attn_k.weight", "self_attn.k_proj.weight"},
-                                           {"attn_v.weight", "self_attn.v_proj.weight"},
-                                           {"attn_q.bias", "self_attn.q_proj.bias"},
-                                           {"attn_k.bias", "self_attn.k_proj.bias"},
-                                           {"attn_v.bias", "self_attn.v_proj.bias"},
-                                           {"attn_output.weight", "self_attn.o_proj.weight"},
-                                           {"ffn_gate.weight", "mlp.gate_proj.weight"},
-                                           {"ffn_up.weight", "mlp.up_proj.weight"},
-                                           {"ffn_down.weight", "mlp.down_proj.weight"}};
-    const golden_model *g = golden_find("qwen2_f32");
+static size_t put_layer(gguf_blob *b, const source *f, weir_safetensors *s, int layer, int32_t paired) {
+    static const struct {
+        const char *gguf, *hf, *arch; /* arch NULL: of the families that have no row of their own */
+    } parts[] = {{"post_attention_norm.weight", "post_attention_layernorm.weight", "olmo2"},
+                 {"post_ffw_norm.weight", "post_feedforward_layernorm.weight", "olmo2"},
+                 {"attn_norm.weight", "input_layernorm.weight", NULL},
+                 {"ffn_norm.weight", "post_attention_layernorm.weight", NULL},
+                 {"attn_q.weight", "self_attn.q_proj.weight", NULL},
+                 {"attn_k.weight", "self_attn.k_proj.weight", NULL},
+                 {"attn_v.weight", "self_attn.v_proj.weight", NULL},
+                 {"attn_qkv.weight", "self_attn.qkv_proj.weight", NULL},
+                 {"attn_q.bias", "self_attn.q_proj.bias", NULL},
+                 {"attn_k.bias", "self_attn.k_proj.bias", NULL},
+                 {"attn_v.bias", "self_attn.v_proj.bias", NULL},
+                 {"attn_q_norm.weight", "self_attn.q_norm.weight", NULL},
+                 {"attn_k_norm.weight", "self_attn.k_norm.weight", NULL},
+                 {"attn_output.weight", "self_attn.o_proj.weight", NULL},
+                 {"ffn_gate.weight", "mlp.gate_proj.weight", NULL},
+                 {"ffn_up.weight", "mlp.up_proj.weight", NULL},
+                 {"ffn_up.weight", "mlp.gate_up_proj.weight", NULL},
+                 {"ffn_down.weight", "mlp.down_proj.weight", NULL}};
+    const bool post = strcmp(f->arch, "olmo2") == 0;
+    size_t n = 0;
+    for (size_t k = post ? 0 : 2; k < sizeof parts / sizeof *parts; k++) {
+        char to[64], from[96];
+        if (post && strstr(parts[k].gguf, "ffn_norm")) continue;
+        snprintf(to, sizeof to, "blk.%d.%s", layer, parts[k].gguf);
+        snprintf(from, sizeof from, "model.layers.%d.%s", layer, parts[k].hf);
+        n += put_tensor(b, s, to, from, paired);
+    }
+    return n;
+}
+
+/* The golden model with its first n_token tokens as name in dir; returns the path. */
+static char *write_model(const char *dir, const char *name, const source *f, size_t n_token) {
+    const golden_model *g = golden_find(f->golden);
     weir_safetensors *s = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir__safetensors_open_dir(&s, WEIR_SOURCE_DIR "/tests/golden/decoder/qwen2_f32", &err),
-                 WEIR_OK, "%s", err.text);
+    char from[512];
+    snprintf(from, sizeof from, WEIR_SOURCE_DIR "/tests/golden/decoder/%s", f->golden);
+    cr_assert_eq(weir__safetensors_open_dir(&s, from, &err), WEIR_OK, "%s", err.text);
     gguf_blob b = gguf_begin(3);
-    put_sizes(&b, &g->c);
-    put_tokenizer(&b, pre, n_token);
-    put_tensor(&b, s, "token_embd.weight", "model.embed_tokens.weight");
-    put_tensor(&b, s, "output_norm.weight", "model.norm.weight");
-    for (int i = 0; i < g->c.n_layer; i++) {
-        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
-            char to[64], from[96];
-            snprintf(to, sizeof to, "blk.%d.%s", i, parts[k][0]);
-            snprintf(from, sizeof from, "model.layers.%d.%s", i, parts[k][1]);
-            put_tensor(&b, s, to, from);
-        }
-    }
+    put_sizes(&b, f->arch, &g->c);
+    put_tokenizer(&b, f->pre, n_token);
+    if (f->keys) f->keys(&b, &g->c);
+    size_t n = put_tensor(&b, s, "token_embd.weight", "model.embed_tokens.weight", 0);
+    n += put_tensor(&b, s, "output_norm.weight", "model.norm.weight", 0);
+    n += put_tensor(&b, s, "output.weight", "lm_head.weight", 0);
+    for (int i = 0; i < g->c.n_layer; i++) n += put_layer(&b, f, s, i, f->paired ? g->c.head_dim : 0);
+    cr_assert_eq(n, weir__safetensors_count(s), "%s: tensors left out", f->golden);
     gguf_finish(&b);
     files_write(dir, name, b.p, b.n);
     gguf_free(&b);
@@ -98,18 +150,28 @@ static char *write_part(const char *dir, const char *name, const char *pre, size
     return files_path(dir, name);
 }
 
+static char *write_part(const char *dir, const char *name, const char *pre, size_t n_token) {
+    const source qwen2 = {.golden = "qwen2_f32", .arch = "qwen2", .pre = pre};
+    return write_model(dir, name, &qwen2, n_token);
+}
+
 static char *write_qwen2(const char *dir, const char *pre) { return write_part(dir, "m.gguf", pre, ROWS); }
 
-static weir_status open_file(const char *path, const char *draft, weir_engine **e, weir_err *err) {
+static weir_status open_context(const char *path, const char *draft, int ctx, weir_engine **e,
+                                weir_err *err) {
     weir_engine_options o = weir_engine_options_default();
     o.costs = TEST_COSTS;
     o.model = path;
     o.model_draft = draft;
     o.device = "cpu";
     o.n_thread = 1;
-    o.ctx_size = 128;
+    o.ctx_size = ctx;
     err->text[0] = '\0';
     return weir_engine_open(e, &o, err);
+}
+
+static weir_status open_file(const char *path, const char *draft, weir_engine **e, weir_err *err) {
+    return open_context(path, draft, 128, e, err);
 }
 
 Test(decoder_gguf, the_same_model_gives_the_same_bits) {
@@ -134,6 +196,75 @@ Test(decoder_gguf, the_same_model_gives_the_same_bits) {
     free(path);
     files_remove_dir(dir);
 }
+
+/* ---- the other architectures --------------------------------------------------------------------------- */
+
+static void phi3_keys(gguf_blob *b, const weir_decoder_config *c) {
+    gguf_u32(b, "phi3.attention.sliding_window", (uint32_t)c->window);
+    gguf_u32(b, "phi3.rope.dimension_count", (uint32_t)c->head_dim);
+    gguf_u32(b, "phi3.rope.scaling.original_context_length", 512);
+}
+
+/* What the converter works out: transformers' attention factor. */
+static void phi4_keys(gguf_blob *b, const weir_decoder_config *c) {
+    static const float parts[2][6] = {{1.0f, 1.1f, 1.25f, 1.5f, 1.75f, 2.5f},
+                                      {1.0f, 1.5f, 3.0f, 7.5f, 19.0f, 42.0f}};
+    const double context = c->rope.n_ctx_original;
+    gguf_u32(b, "phi3.attention.sliding_window", 0);
+    gguf_u32(b, "phi3.rope.dimension_count", (uint32_t)c->rope.n_dim);
+    gguf_u32(b, "phi3.rope.scaling.original_context_length", (uint32_t)context);
+    gguf_f32(b, "phi3.rope.scaling.attn_factor", (float)sqrt(1.0 + log(512.0 / context) / log(context)));
+    gguf_tensor(b, "rope_factors_long.weight", GGML_F32, 1, (int64_t[]){6}, parts[1], sizeof parts[1]);
+    gguf_tensor(b, "rope_factors_short.weight", GGML_F32, 1, (int64_t[]){6}, parts[0], sizeof parts[0]);
+}
+
+static void granite_keys(gguf_blob *b, const weir_decoder_config *c) {
+    gguf_f32(b, "granite.embedding_scale", c->embed_scale);
+    gguf_f32(b, "granite.residual_scale", c->residual_scale);
+    gguf_f32(b, "granite.attention.scale", c->attention_scale);
+    gguf_f32(b, "granite.logit_scale", 1.7f);
+    gguf_u32(b, "granite.vocab_size", ROWS);
+}
+
+/* Scores of transformers, whatever kind of file the weights are in; and the same bits as from the directory
+ * where the rows of q and k are in the same order. */
+Test(decoder_gguf, architectures_score_as_transformers) {
+    static const source sources[] = {{"mistral_full_f32", "llama", "tekken", NULL, true},
+                                     {"phi3_f32", "phi3", "gpt-4o", phi3_keys, false},
+                                     {"phi4_short_f32", "phi3", "gpt-4o", phi4_keys, false},
+                                     {"phi4_long_f32", "phi3", "gpt-4o", phi4_keys, false},
+                                     {"olmo2_f32", "olmo2", "dbrx", NULL, false},
+                                     {"granite_f32", "granite", "refact", granite_keys, true},
+                                     {"smollm3_f32", "smollm3", "smaug-bpe", NULL, true}};
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        char *dir = files_temp_dir(), *path = write_model(dir, "m.gguf", &sources[i], ROWS);
+        golden *want = golden_read(golden_find(sources[i].golden));
+        const decoder_names names = {sources[i].golden, NULL};
+        weir_engine *e = NULL, *hf = decoder_open(&names, "cpu", 1, 1, 140);
+        weir_err err;
+        cr_assert_eq(open_context(path, NULL, 140, &e, &err), WEIR_OK, "%s", err.text);
+        cr_assert_eq(e->pair.facts.n_param[0], hf->pair.facts.n_param[0]);
+        for (int k = 1; k < want->n_case; k++) {
+            const golden_case *c = &want->c[k];
+            const size_t n = (size_t)c->n - 1;
+            float got[FIX_PROMPT], same[FIX_PROMPT];
+            cr_assert_eq(weir_score(e, c->token, 1, c->token + 1, n, got, &err), WEIR_OK, "%s", err.text);
+            cr_assert_eq(weir_score(hf, c->token, 1, c->token + 1, n, same, &err), WEIR_OK, "%s", err.text);
+            for (size_t t = 0; t < n; t++)
+                cr_assert(fabs((double)got[t] - (double)c->logprobs[t]) <= 1e-4, "%s, token %zu: %g, want %g",
+                          sources[i].golden, t, (double)got[t], (double)c->logprobs[t]);
+            cr_expect(sources[i].paired || memcmp(got, same, n * sizeof *got) == 0, "%s: bits",
+                      sources[i].golden);
+        }
+        free(want);
+        weir_engine_close(hf);
+        weir_engine_close(e);
+        free(path);
+        files_remove_dir(dir);
+    }
+}
+
+/* ---- text ---------------------------------------------------------------------------------------------- */
 
 Test(decoder_gguf, text_in_and_out) {
     char *dir = files_temp_dir(), *path = write_qwen2(dir, "qwen2");

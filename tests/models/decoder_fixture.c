@@ -18,6 +18,29 @@
     .n_vocab_rows = 67, .eps = 1e-6f, .act = WEIR_ACT_GELU_TANH, .norm_one_plus = true, .post_norms = true, \
     .tied = true
 
+#define MISTRAL                                                                                             \
+    .dim = 28, .ff_dim = 37, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 10, .n_vocab_rows = 67, \
+    .eps = 1e-5f, .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e6f}
+#define PHI .n_vocab_rows = 67, .eps = 1e-5f, .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .fused = true
+#define PHI4 \
+    PHI, .dim = 32, .ff_dim = 24, .n_layer = 2, .n_head = 2, .n_head_kv = 1, .head_dim = 16, .tied = true
+#define LONGROPE(context)                                                                     \
+    {                                                                                         \
+        .kind = WEIR_ROPE_LONGROPE, .theta = 1e4f, .factor = 512.0f / (context), .n_dim = 12, \
+        .n_ctx_original = (context)                                                           \
+    }
+#define OLMO2                                                                                  \
+    .ff_dim = 40, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .n_vocab_rows = 67, .eps = 1e-6f, \
+    .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 5e5f}, .post_norms = true,    \
+    .no_pre_norms = true, .qk_norm = true, .qk_norm_whole = true
+#define GRANITE                                                                                            \
+    .ff_dim = 40, .n_layer = 2, .n_head = 3, .n_head_kv = 1, .n_vocab_rows = 67, .eps = 1e-5f,             \
+    .act = WEIR_ACT_SILU, .embed_scale = 3.5f, .residual_scale = 0.22f, .logit_scale = (float)(1.0 / 1.7), \
+    .rope = {.theta = 1e5f}, .tied = true
+#define SMOLLM3                                                                                             \
+    .dim = 24, .ff_dim = 40, .n_layer = 5, .n_head = 4, .n_head_kv = 2, .head_dim = 10, .n_vocab_rows = 67, \
+    .eps = 1e-6f, .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 5e6f}, .tied = true
+
 static golden_model models[] = {
     {"llama_f32", {LLAMA}, false},
     {"llama3_f32",
@@ -99,11 +122,32 @@ static golden_model models[] = {
       .qk_norm = true, .window = 17, .sliding = {true, true, true, true, true, false, true},
       .rope = {.kind = WEIR_ROPE_LINEAR, .theta = 1e6f, .factor = 8.0f}, .rope_sliding = {.theta = 1e4f}},
      true},
+    {"mistral_f32",
+     {MISTRAL, .window = 16, .sliding = {true, true, true}, .rope_sliding = {.theta = 1e6f}},
+     false},
+    {"mistral_full_f32", {MISTRAL}, false},
+    {"phi3_f32",
+     {PHI, .dim = 24, .ff_dim = 40, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 6, .window = 16,
+      .sliding = {true, true, true}, .rope = {.theta = 1e4f}, .rope_sliding = {.theta = 1e4f}},
+     false},
+    {"phi4_short_f32", {PHI4, .rope = LONGROPE(256)}, false},
+    {"phi4_long_f32", {PHI4, .rope = LONGROPE(6)}, false},
+    {"phi4_bf16", {PHI4, .rope = LONGROPE(256)}, true},
+    {"olmo2_f32", {OLMO2, .dim = 24, .head_dim = 10}, false},
+    {"olmo2_bf16", {OLMO2, .dim = 32, .head_dim = 16}, true},
+    {"granite_f32", {GRANITE, .dim = 24, .head_dim = 10}, false},
+    {"granite_bf16", {GRANITE, .dim = 32, .head_dim = 16}, true},
+    {"smollm3_f32", {SMOLLM3, .no_rope = {false, false, false, true}}, false},
+    {"smollm3_window_f32",
+     {SMOLLM3, .window = 16, .sliding = {true, true, false, false, true},
+      .no_rope = {false, true, false, true}, .rope_sliding = {.theta = 5e6f}},
+     false},
     {NULL, {0}, false},
 };
 
-/* query_pre_attn_scalar where it is not head_dim. */
+/* query_pre_attn_scalar where it is not head_dim; Granite's attention_multiplier is 0.4. */
 static float attention_scalar(const golden_model *g) {
+    if (strncmp(g->name, "granite", 7) == 0) return 6.25f;
     if (strcmp(g->name, "gemma2_f32") == 0) return 7.0f;
     return strncmp(g->name, "gemma3", 6) == 0 ? 9.0f : (float)g->c.head_dim;
 }
@@ -126,8 +170,19 @@ const golden_model *golden_find(const char *name) {
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
+/* What config.json holds of longrope, under the names that models ask for. */
+static bool find_divisors(const char *name, weir_tensor *out) {
+    static const float parts[2][6] = {{1.0f, 1.1f, 1.25f, 1.5f, 1.75f, 2.5f},
+                                      {1.0f, 1.5f, 3.0f, 7.5f, 19.0f, 42.0f}};
+    const bool is_long = strcmp(name, "rope_factors_long.weight") == 0;
+    if (!is_long && strcmp(name, "rope_factors_short.weight") != 0) return false;
+    *out = (weir_tensor){parts[is_long], WEIR_DTYPE_F32, 1, 6};
+    return true;
+}
+
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
     weir_entry e;
+    if (find_divisors(name, out)) return true;
     if (!weir__safetensors_find(ud, name, &e) || e.n_dim < 1 || e.n_dim > 2) return false;
     const bool f32 = strcmp(e.type, "F32") == 0;
     cr_assert(f32 || strcmp(e.type, "BF16") == 0, "%s is %s", name, e.type);

@@ -51,6 +51,49 @@ Test(decoder_load, names_each_missing_or_misshapen_tensor_gemma) {
     break_each_tensor(&c, 2 + 3 * 13);
 }
 
+Test(decoder_load, names_each_missing_or_misshapen_tensor_fused) {
+    weir_decoder_config c = plain;
+    c.qkv_bias = c.qk_norm = false, c.fused = true;
+    break_each_tensor(&c, 3 + 3 * 6);
+}
+Test(decoder_load, names_each_missing_or_misshapen_tensor_norms_after) {
+    weir_decoder_config c = plain;
+    c.qkv_bias = false, c.qk_norm_whole = c.post_norms = c.no_pre_norms = true;
+    break_each_tensor(&c, 3 + 3 * 11);
+}
+
+/* One tensor's rows are several matrices: the same model as from a file that has them apart. */
+Test(decoder_load, fused_and_apart_take_the_same_room) {
+    weir_decoder_config c = plain;
+    c.qkv_bias = c.qk_norm = false;
+    weir_model_facts f[2];
+    for (int i = 0; i < 2; i++) {
+        c.fused = i == 1;
+        fake *k = fake_decoder(&c, WEIR_DTYPE_BF16);
+        const weir_tensor_source src = fake_source(k);
+        cr_assert_eq(weir__decoder_measure(&c, &src, (weir_place){0}, &f[i], NULL), WEIR_OK);
+        fake_free(k);
+    }
+    cr_expect(f[0].n_param == f[1].n_param && f[0].weight_bytes == f[1].weight_bytes &&
+              f[0].decode_bytes == f[1].decode_bytes && f[0].n_param > 0);
+}
+
+/* A sum over heads that are on several ranks. */
+Test(decoder_load, norms_over_all_heads_are_not_shared_out) {
+    weir_decoder_config c = plain;
+    c.qkv_bias = false, c.qk_norm_whole = true;
+    fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
+    const weir_tensor_source src = fake_source(k);
+    weir_model_facts f;
+    weir_err err = {""};
+    cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 2}, &f, &err), WEIR_ENOTSUP);
+    cr_expect(strstr(err.text, "q_norm and k_norm span all heads") && strstr(err.text, "2 ranks"), "%s",
+              err.text);
+    cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 2, .whole_body = true}, &f, &err),
+                 WEIR_OK);
+    fake_free(k);
+}
+
 Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
     weir_backend *be = fake_backend(1);
     const struct {
@@ -103,20 +146,27 @@ static void bad_number(int i, weir_decoder_config *c) {
     case 16: c->rope.kind = (weir_rope_kind)7; break;
     case 17: c->window = 4, c->sliding[0] = true, c->rope_sliding.theta = NAN; break;
     case 18: c->act = (weir_act)9; break;
+    case 19: c->no_pre_norms = true; break;
+    case 20: c->qk_norm = false, c->qkv_bias = false, c->qk_norm_whole = true; break;
+    case 21: c->qk_norm_whole = true; break; /* with biases */
+    case 22: c->residual_scale = 0.5f, c->post_norms = true; break;
+    case 23: c->residual_scale = NAN; break;
+    case 24: c->logit_scale = -1.0f; break;
+    case 25: c->rope.kind = WEIR_ROPE_LONGROPE, c->rope.factor = 4.0f, c->rope.n_ctx_original = 1; break;
     default: c->dim = INT32_MAX; break;
     }
 }
 
 Test(decoder_load, refuses_configs_no_decoder_has) {
     weir_backend *be = fake_backend(1);
-    for (int i = 0; i < 26; i++) {
+    for (int i = 0; i < 33; i++) {
         fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
         weir_decoder_config *c = &k->decoder;
         int32_t *const field[] = {&c->dim, &c->head_dim, &c->n_head, &c->n_head_kv, &c->ff_dim, &c->n_layer};
-        if (i < 20)
+        if (i < 27)
             bad_number(i, c);
         else
-            *field[i - 20] = 0;
+            *field[i - 27] = 0;
         weir_model *m = NULL;
         weir_err err = {""};
         cr_expect_eq(fake_create(k, be, &m, &err), WEIR_EINVAL, "case %d: %s", i, err.text);

@@ -200,6 +200,16 @@ subject model_llama(void) {
     return s;
 }
 
+/* Factors that are no powers of two; tensors of which a rank has several pieces. */
+subject model_granite(void) {
+    subject s = model_llama();
+    s.name = "multipliers, fused";
+    s.decoder.ff_dim = 448, s.decoder.fused = true;
+    s.decoder.embed_scale = 12.0f, s.decoder.residual_scale = 0.22f, s.decoder.logit_scale = 0.3f;
+    s.decoder.no_rope[1] = true;
+    return s;
+}
+
 subject model_t5(int32_t n_head, int32_t head_dim, bool gated, bool tied) {
     return (subject){.name = gated ? "T5 v1.1" : "T5",
                      .make = make_t5,

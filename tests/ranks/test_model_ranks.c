@@ -28,6 +28,11 @@ Test(model_ranks, fewer_heads_than_ranks) {
     check_all(model_gemma(), weir__isa_best());
 }
 Test(model_ranks, heads_that_divide) { check_all(model_llama(), weir__isa_best()); }
+Test(model_ranks, multipliers_and_fused_tensors) {
+    check_all(model_granite(), WEIR_ISA_PORTABLE);
+    check_all(model_granite(), WEIR_ISA_AVX2);
+    check_all(model_granite(), weir__isa_best());
+}
 Test(model_ranks, avx2_too) { check_all(model_qwen(), WEIR_ISA_AVX2); }
 Test(model_ranks, t5_gated_with_a_head_of_its_own) {
     check_all(model_t5(6, 16, true, false), WEIR_ISA_PORTABLE);

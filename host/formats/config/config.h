@@ -105,10 +105,18 @@ bool weir__parse_act(const char *name, weir_act *out);
 /* eos_token_id: an id or a list of at most 8; none as in weir__get_id. */
 weir_status weir__get_eos(const json_t *o, weir_checkpoint *out, const char *label, weir_err *err);
 
+/* What a rotary embedding has from outside its object. */
+typedef struct weir_rope_base {
+    double theta;           /* where the object has no rope_theta */
+    int32_t n_ctx;          /* max_position_embeddings */
+    int32_t n_ctx_original; /* of longrope, where the object does not say it */
+    int32_t n_dim;          /* as in weir_rope_config */
+    bool longrope;          /* the family may have it, and may turn a part of a head */
+} weir_rope_base;
+
 /* rope_config.c: the rotary embedding of a `rope_scaling` (or `rope_parameters`) object; NULL or null: the
- * plain one. theta: the base where the object has no rope_theta; n_ctx: max_position_embeddings. Keys of no
- * effect are noted in ck. */
-weir_status weir__rope_parse(const json_t *rope, double theta, int32_t n_ctx, const char *label,
+ * plain one. Longrope's divisors go to ck, whose decoder has head_dim. Keys of no effect are noted there. */
+weir_status weir__rope_parse(const json_t *rope, const weir_rope_base *base, const char *label,
                              weir_checkpoint *ck, weir_rope_config *out, weir_err *err);
 
 #endif /* WEIR_HOST_FORMATS_CONFIG_CONFIG_H */

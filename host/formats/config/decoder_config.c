@@ -1,5 +1,6 @@
-/* config.json of a decoder-only model, as transformers 4.57's LlamaConfig, MistralConfig, Qwen2Config,
- * Qwen3Config, Gemma2Config and Gemma3TextConfig read it: same names, defaults and precedence. */
+/* config.json of a decoder-only model, as transformers 4.57's LlamaConfig, MistralConfig, Phi3Config,
+ * Olmo2Config, GraniteConfig, SmolLM3Config, Qwen2Config, Qwen3Config, Gemma2Config and Gemma3TextConfig read
+ * it: same names, defaults and precedence. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,16 +41,26 @@ static const struct {
     {"hidden_act", FAMILY_ALL, WEIR_NEUTRAL_ANY}, /* Gemma's own name for it counts */
     {"hidden_activation", FAMILY_ACTIVATION, WEIR_NEUTRAL_NULL},
     {"sliding_window", FAMILY_WINDOW, WEIR_NEUTRAL_NULL},
-    {"use_sliding_window", FAMILY_MAY_SLIDE, WEIR_NEUTRAL_OFF},
+    {"use_sliding_window", FAMILY_MAY_SLIDE | FAMILY_NO_ROPE, WEIR_NEUTRAL_OFF},
     {"max_window_layers", FAMILY_MAY_SLIDE, WEIR_NEUTRAL_ANY},
     {"layer_types", FAMILY_LAYER_TYPES, WEIR_NEUTRAL_NULL},
     {"sliding_window_pattern", FAMILY_PERIOD_KEY, WEIR_NEUTRAL_NULL},
     {"query_pre_attn_scalar", FAMILY_QUERY_SCALAR, WEIR_NEUTRAL_NULL},
     {"attn_logit_softcapping", FAMILY_SCORE_CAP, WEIR_NEUTRAL_NULL},
     {"final_logit_softcapping", FAMILY_FINAL_CAP, WEIR_NEUTRAL_NULL},
+    {"partial_rotary_factor", FAMILY_LONGROPE, WEIR_NEUTRAL_ONE},
+    {"original_max_position_embeddings", FAMILY_LONGROPE, WEIR_NEUTRAL_NOTED},
+    {"embedding_multiplier", FAMILY_MULTIPLIERS, WEIR_NEUTRAL_ONE},
+    {"residual_multiplier", FAMILY_MULTIPLIERS, WEIR_NEUTRAL_ONE},
+    {"logits_scaling", FAMILY_MULTIPLIERS, WEIR_NEUTRAL_ONE},
+    {"attention_multiplier", FAMILY_MULTIPLIERS, WEIR_NEUTRAL_NULL},
+    {"no_rope_layers", FAMILY_NO_ROPE, WEIR_NEUTRAL_OFF},
+    {"no_rope_layer_interval", FAMILY_NO_ROPE, WEIR_NEUTRAL_OFF},
     /* never change what we compute */
     {"initializer_range", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     {"attention_dropout", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"resid_pdrop", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"embd_pdrop", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     {"pretraining_tp", FAMILY_ALL, WEIR_NEUTRAL_ANY}, /* how a product is cut, not what it is */
     {"is_decoder", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     {"is_llama_config", FAMILY_ALL, WEIR_NEUTRAL_ANY},
@@ -155,7 +166,7 @@ static weir_status parse_heads(const family_row *f, const json_t *root, const ch
 
 static weir_status parse_sizes(const family_row *f, const json_t *root, const char *label,
                                weir_decoder_config *c, weir_err *err) {
-    double eps = 1e-6;
+    double eps = f->decoder.config.eps > 0.0f ? (double)f->decoder.config.eps : 1e-6;
     WEIR_TRY(weir__get_int(root, "vocab_size", 1, MAX_VOCAB, &c->n_vocab_rows, label, err));
     WEIR_TRY(weir__get_int(root, "hidden_size", 1, MAX_DIM, &c->dim, label, err));
     WEIR_TRY(weir__get_int(root, "intermediate_size", 1, MAX_DIM, &c->ff_dim, label, err));
@@ -168,6 +179,27 @@ static weir_status parse_sizes(const family_row *f, const json_t *root, const ch
 }
 
 /* ---- layers -------------------------------------------------------------------------------------------- */
+
+/* In the list 1 is a layer that turns, whatever the name says. */
+static weir_status parse_no_rope(const family_row *f, const json_t *root, const char *label,
+                                 weir_decoder_config *c, weir_err *err) {
+    int32_t interval = f->decoder.no_rope_interval;
+    const json_t *list = json_object_get(root, "no_rope_layers");
+    const bool given = list && !json_is_null(list);
+    if (!weir__family_has(f, FAMILY_NO_ROPE)) return WEIR_OK;
+    if (given && (!json_is_array(list) || json_array_size(list) != (size_t)c->n_layer))
+        return weir__fail_field(err, WEIR_EFORMAT, label, "no_rope_layers", list,
+                                "expected a list of num_hidden_layers numbers, 0 or 1");
+    WEIR_TRY(weir__get_int(root, "no_rope_layer_interval", 1, INT32_MAX, &interval, label, err));
+    for (int32_t i = 0; i < c->n_layer; i++) {
+        const json_t *v = given ? json_array_get(list, (size_t)i) : NULL;
+        const bool number = json_is_integer(v) && (json_integer_value(v) == 0 || json_integer_value(v) == 1);
+        if (given && !number)
+            return weir__fail_field(err, WEIR_EFORMAT, label, "no_rope_layers", v, "expected 0 or 1");
+        c->no_rope[i] = given ? json_integer_value(v) == 0 : (i + 1) % interval == 0;
+    }
+    return WEIR_OK;
+}
 
 static weir_status parse_layer_types(const json_t *v, const char *label, weir_decoder_config *c,
                                      weir_err *err) {
@@ -186,10 +218,10 @@ static weir_status parse_layer_types(const json_t *v, const char *label, weir_de
 
 static weir_status parse_windows(const family_row *f, const json_t *root, const char *label,
                                  weir_decoder_config *c, weir_err *err) {
-    const bool may = weir__family_has(f, FAMILY_MAY_SLIDE);
+    const bool may = weir__family_has(f, FAMILY_MAY_SLIDE), some = weir__family_has(f, FAMILY_NO_ROPE);
     int32_t period = f->decoder.period, first = may ? 28 : 0;
-    bool use = !may && weir__family_has(f, FAMILY_WINDOW);
-    if (may) WEIR_TRY(weir__get_bool(root, "use_sliding_window", &use, label, err));
+    bool use = !may && !some && weir__family_has(f, FAMILY_WINDOW);
+    if (may || some) WEIR_TRY(weir__get_bool(root, "use_sliding_window", &use, label, err));
     if (may) WEIR_TRY(optional_int(root, "max_window_layers", 0, INT32_MAX, &first, label, err));
     WEIR_TRY(optional_int(root, "sliding_window_pattern", 1, INT32_MAX, &period, label, err));
     if (json_is_null(json_object_get(root, "sliding_window")) && json_object_get(root, "sliding_window"))
@@ -201,7 +233,8 @@ static weir_status parse_windows(const family_row *f, const json_t *root, const 
         WEIR_TRY(parse_layer_types(json_object_get(root, "layer_types"), label, c, err));
     } else {
         for (int32_t i = 0; i < c->n_layer; i++)
-            c->sliding[i] = period > 0 ? (i + 1) % period != 0 : c->window > 0 && i >= first;
+            c->sliding[i] =
+                period > 0 ? (i + 1) % period != 0 : c->window > 0 && i >= first && (!some || c->no_rope[i]);
     }
     bool any = false;
     for (int32_t i = 0; i < c->n_layer; i++) any |= c->sliding[i];
@@ -213,6 +246,25 @@ static weir_status parse_windows(const family_row *f, const json_t *root, const 
 }
 
 /* ---- rotary embeddings --------------------------------------------------------------------------------- */
+
+/* How many leading elements of a head turn; 0: all. In an object of rope_parameters too. */
+static weir_status parse_partial(const family_row *f, const json_t *root, const json_t *rope,
+                                 const char *label, const weir_decoder_config *c, int32_t *n_dim,
+                                 weir_err *err) {
+    double part = 1.0;
+    *n_dim = 0;
+    if (!weir__family_has(f, FAMILY_LONGROPE)) return WEIR_OK;
+    WEIR_TRY(weir__get_real(root, "partial_rotary_factor", 1e-6, 1.0, &part, label, err));
+    WEIR_TRY(weir__get_real(rope, "partial_rotary_factor", 1e-6, 1.0, &part, label, err));
+    const int32_t n = (int32_t)(c->head_dim * part);
+    if (n < 2 || n % 2 != 0)
+        return weir_fail(err, WEIR_EFORMAT,
+                         "%s: partial_rotary_factor = %g: %d of %d elements of a head turn, expected an even "
+                         "number",
+                         weir__label(label), part, n, c->head_dim);
+    *n_dim = n == c->head_dim ? 0 : n;
+    return WEIR_OK;
+}
 
 /* rope_parameters (transformers 5) holds what rope_scaling and the thetas say, in Gemma 3 one object a kind
  * of layer. */
@@ -235,11 +287,18 @@ static weir_status parse_ropes(const family_row *f, const json_t *root, const ch
         return weir__fail_field(err, WEIR_ENOTSUP, label, "rope_parameters", all,
                                 "expected full_attention and sliding_attention alone");
     if (!nested) global = weir__is_set(root, "rope_scaling") ? scaling : all;
-    WEIR_TRY(weir__rope_parse(global, theta, c->n_ctx_train, label, out, &c->rope, err));
+    weir_rope_base base = {.theta = theta,
+                           .n_ctx = c->n_ctx_train,
+                           .n_ctx_original = f->decoder.config.rope.n_ctx_original,
+                           .longrope = weir__family_has(f, FAMILY_LONGROPE)};
+    WEIR_TRY(parse_partial(f, root, global, label, c, &base.n_dim, err));
+    if (base.longrope)
+        WEIR_TRY(optional_int(root, "original_max_position_embeddings", 2, INT32_MAX, &base.n_ctx_original,
+                              label, err));
+    WEIR_TRY(weir__rope_parse(global, &base, label, out, &c->rope, err));
     c->rope_sliding = c->rope;
-    if (nested || sliding > 0)
-        return weir__rope_parse(local, sliding > 0 ? sliding : theta, c->n_ctx_train, label, out,
-                                &c->rope_sliding, err);
+    if (sliding > 0) base.theta = sliding;
+    if (nested || sliding > 0) return weir__rope_parse(local, &base, label, out, &c->rope_sliding, err);
     return WEIR_OK;
 }
 
@@ -299,6 +358,24 @@ static weir_status parse_cap(const json_t *root, const char *key, const char *la
     return WEIR_OK;
 }
 
+static weir_status parse_multipliers(const json_t *root, const char *label, weir_decoder_config *c,
+                                     weir_err *err) {
+    struct {
+        const char *key;
+        double value;
+    } m[] = {{"embedding_multiplier", 1},
+             {"attention_multiplier", 1},
+             {"residual_multiplier", 1},
+             {"logits_scaling", 1}};
+    for (size_t i = 0; i < sizeof m / sizeof *m; i++)
+        WEIR_TRY(weir__get_real(root, m[i].key, 1e-9, 1e9, &m[i].value, label, err));
+    c->embed_scale = (float)m[0].value;
+    c->attention_scale = (float)m[1].value;
+    c->residual_scale = (float)m[2].value;
+    c->logit_scale = (float)(1.0 / m[3].value);
+    return WEIR_OK;
+}
+
 static weir_status parse_scales(const family_row *f, const json_t *root, const char *label,
                                 weir_decoder_config *c, weir_err *err) {
     double scalar = f->decoder.query_scalar > 0 ? f->decoder.query_scalar : (double)c->head_dim;
@@ -310,7 +387,7 @@ static weir_status parse_scales(const family_row *f, const json_t *root, const c
     if (weir__family_has(f, FAMILY_SCORE_CAP))
         WEIR_TRY(parse_cap(root, "attn_logit_softcapping", label, &c->attention_softcap, err));
     c->attention_scale = (float)(1.0 / sqrt(scalar));
-    return WEIR_OK;
+    return weir__family_has(f, FAMILY_MULTIPLIERS) ? parse_multipliers(root, label, c, err) : WEIR_OK;
 }
 
 /* An id that only a default names is none where the vocabulary is smaller (tests, cut models). */
@@ -340,12 +417,12 @@ static weir_status parse_text(const family_row *f, json_t *root, const char *lab
     const char *act = "";
     out->kind = WEIR_FAMILY_DECODER;
     *c = f->decoder.config;
+    weir__family_choose(f, c);
     c->qkv_bias = weir__family_has(f, FAMILY_QKV_BIAS);
-    c->qk_norm = weir__family_has(f, FAMILY_QK_NORM);
-    c->post_norms = weir__family_has(f, FAMILY_POST_NORMS);
     c->norm_one_plus = weir__family_has(f, FAMILY_ONE_PLUS);
     WEIR_TRY(check_fields(f, root, label, out, err));
     WEIR_TRY(parse_sizes(f, root, label, c, err));
+    WEIR_TRY(parse_no_rope(f, root, label, c, err));
     WEIR_TRY(parse_windows(f, root, label, c, err));
     WEIR_TRY(parse_ropes(f, root, label, out, err));
     WEIR_TRY(check_aliases(root, label, c, err));

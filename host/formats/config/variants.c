@@ -42,7 +42,7 @@ static const struct {
     {WEIR_NEUTRAL_NULL, "local_rope_theta rope_local_base_freq rope_global_base_freq "},
     {WEIR_NEUTRAL_ONE,
      "partial_rotary_factor rotary_pct rope_pct rope_percent rotary_percentage rotary_emb_fraction "
-     "rope_ratio rope_scaling_factor rope_condense_ratio "},
+     "rope_ratio rope_scaling_factor rope_condense_ratio interpolate_factor full_attn_mod "},
     {WEIR_NEUTRAL_TRUE, "use_rope use_rotary use_rotary_embedding rotary "},
     /* scales of embedding, residual stream and logits */
     {WEIR_NEUTRAL_ONE,

@@ -1,5 +1,6 @@
 /* The configs of decoder-only models from GGUF metadata. Keys, defaults and rules are llama.cpp's, as its
- * readers of these architectures have them (llama-model.cpp; src/models/gemma2.cpp, gemma3.cpp). */
+ * readers of these architectures have them (llama-model.cpp; src/models/gemma2.cpp, gemma3.cpp, phi3.cpp,
+ * olmo2.cpp, granite.cpp, smollm3.cpp). */
 #include "host/formats/gguf/gguf_model.h"
 
 #include <math.h>
@@ -162,6 +163,30 @@ static weir_status read_yarn(const reader *r, const weir_decoder_config *c, doub
     return WEIR_OK;
 }
 
+/* Longrope's divisors are tensors, and their presence is the only sign of it. */
+static bool has_divisors(const weir_gguf *g) {
+    weir_entry e;
+    return weir__gguf_find(g, "rope_factors_short.weight", &e) ||
+           weir__gguf_find(g, "rope_factors_long.weight", &e);
+}
+
+static weir_status read_longrope(const reader *r, const weir_decoder_config *c, double factor, double attn,
+                                 weir_rope_config *rope) {
+    rope->kind = WEIR_ROPE_LONGROPE;
+    rope->n_ctx_original = c->n_ctx_train;
+    rope->attention_factor = (float)attn;
+    WEIR_TRY(get_int(r, "rope.scaling.original_context_length", 1, MAX_CONTEXT, &rope->n_ctx_original));
+    if (rope->n_ctx_original < 2)
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: longrope's divisors without the context that was trained",
+                         weir__label(r->g->label));
+    if (factor > 0 && factor != 1)
+        return weir_fail(r->err, WEIR_ENOTSUP,
+                         "%s: rope.scaling.factor = %g is not supported with longrope's divisors",
+                         weir__label(r->g->label), factor);
+    rope->factor = (float)c->n_ctx_train / (float)rope->n_ctx_original;
+    return WEIR_OK;
+}
+
 static weir_status read_scaling(const reader *r, const weir_decoder_config *c, weir_rope_config *rope) {
     char key[128];
     double factor = 0, attn = 1;
@@ -172,6 +197,8 @@ static weir_status read_scaling(const reader *r, const weir_decoder_config *c, w
     WEIR_TRY(get_real(r, "rope.scaling.attn_factor", 1e-3, 1e3, &attn));
     rope->factor = factor > 0 ? (float)factor : 1;
     weir__gguf_key(r->f, "rope.scaling.type", key);
+    if (weir__family_has(r->f, FAMILY_LONGROPE) && has_divisors(r->g))
+        return read_longrope(r, c, factor, attn, rope);
     if (is_text(r->g, key, "yarn")) return read_yarn(r, c, attn, rope);
     if (attn != 1)
         return weir_fail(r->err, WEIR_ENOTSUP,
@@ -202,9 +229,8 @@ static weir_status read_rope(const reader *r, weir_decoder_config *c) {
         return weir_fail(r->err, WEIR_EFORMAT, "%s: %d elements of a head turn, expected an even number",
                          weir__label(r->g->label), n_dim);
     if (weir__family_has(r->f, FAMILY_INTERLEAVED) && n_dim != c->head_dim)
-        return weir_fail(r->err, WEIR_EFORMAT,
-                         "%s: llama.rope.dimension_count = %d, expected %d as a head has",
-                         weir__label(r->g->label), n_dim, c->head_dim);
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %s.rope.dimension_count = %d, expected %d as a head has",
+                         weir__label(r->g->label), r->f->gguf, n_dim, c->head_dim);
     c->rope = (weir_rope_config){.theta = (float)theta,
                                  .factor = 1,
                                  .n_dim = n_dim == c->head_dim ? 0 : n_dim,
@@ -217,6 +243,17 @@ static weir_status read_rope(const reader *r, weir_decoder_config *c) {
     if (!own_theta) c->rope_sliding = c->rope;
     c->rope_sliding.theta = (float)local;
     return WEIR_OK;
+}
+
+/* Granite's files say with this key that no layer has positions. */
+static weir_status check_turning(const reader *r) {
+    char key[128];
+    bool turns = true;
+    weir__gguf_key(r->f, "rope.scaling.finetuned", key);
+    if (!weir__family_has(r->f, FAMILY_MULTIPLIERS) || !weir__gguf_bool(r->g, key, &turns) || turns)
+        return WEIR_OK;
+    return weir_fail(r->err, WEIR_ENOTSUP, "%s: %s = false is not supported, it changes the result",
+                     weir__label(r->g->label), key);
 }
 
 /* ---- which layers slide -------------------------------------------------------------------------------- */
@@ -242,11 +279,13 @@ static weir_status read_pattern(const reader *r, weir_decoder_config *c) {
 }
 
 static weir_status read_window(const reader *r, weir_decoder_config *c) {
+    const bool all = weir__family_has(r->f, FAMILY_LONGROPE); /* as in Phi-3's config.json */
     c->window = r->f->decoder.gguf_window;
-    if (!weir__family_has(r->f, FAMILY_PERIOD)) return WEIR_OK;
+    if (!all && !weir__family_has(r->f, FAMILY_PERIOD)) return WEIR_OK;
     WEIR_TRY(get_int(r, "attention.sliding_window", 0, MAX_CONTEXT, &c->window));
     if (c->window == 0) return WEIR_OK;
-    WEIR_TRY(read_pattern(r, c));
+    for (int32_t i = 0; all && i < c->n_layer; i++) c->sliding[i] = true;
+    if (!all) WEIR_TRY(read_pattern(r, c));
     bool any = false;
     for (int32_t i = 0; i < c->n_layer; i++) any |= c->sliding[i];
     if (!any) c->window = 0;
@@ -254,6 +293,19 @@ static weir_status read_window(const reader *r, weir_decoder_config *c) {
 }
 
 /* ---- the rest ------------------------------------------------------------------------------------------ */
+
+/* Granite's. 0 stands for none, as in llama.cpp. */
+static weir_status read_multipliers(const reader *r, weir_decoder_config *c) {
+    double embedding = 1, residual = 1, logits = 1;
+    if (!weir__family_has(r->f, FAMILY_MULTIPLIERS)) return WEIR_OK;
+    WEIR_TRY(get_real(r, "embedding_scale", 0, 1e9, &embedding));
+    WEIR_TRY(get_real(r, "residual_scale", 0, 1e9, &residual));
+    WEIR_TRY(get_real(r, "logit_scale", 0, 1e9, &logits));
+    c->embed_scale = embedding > 0 ? (float)embedding : 1;
+    c->residual_scale = residual > 0 ? (float)residual : 1;
+    c->logit_scale = logits > 0 ? (float)(1 / logits) : 1;
+    return WEIR_OK;
+}
 
 static weir_status read_scales(const reader *r, weir_decoder_config *c) {
     const decoder_defaults *d = &r->f->decoder;
@@ -269,7 +321,7 @@ static weir_status read_scales(const reader *r, weir_decoder_config *c) {
     c->attention_softcap = (float)attention;
     c->final_softcap = (float) final;
     c->embed_scale = weir__family_has(r->f, FAMILY_EMBED_SCALE) ? sqrtf((float)c->dim) : 1;
-    return WEIR_OK;
+    return read_multipliers(r, c);
 }
 
 weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err) {
@@ -280,11 +332,13 @@ weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir
     WEIR_TRY(weir__gguf_check_keys(g, r.f, err));
     WEIR_TRY(read_sizes(&r, c));
     WEIR_TRY(read_rope(&r, c));
+    WEIR_TRY(check_turning(&r));
     WEIR_TRY(read_window(&r, c));
     WEIR_TRY(read_scales(&r, c));
     (void)weir__parse_act(r.f->decoder.act, &c->act);
-    c->post_norms = weir__family_has(r.f, FAMILY_POST_NORMS);
-    c->qk_norm = weir__family_has(r.f, FAMILY_QK_NORM);
+    weir__family_choose(r.f, c);
+    for (int32_t i = 0, n = r.f->decoder.no_rope_interval; n > 0 && i < c->n_layer; i++)
+        c->no_rope[i] = (i + 1) % n == 0;
     memcpy(m.architecture, r.f->gguf, strlen(r.f->gguf) + 1);
     WEIR_TRY(weir__gguf_check_tensors(g, r.f, &m, err));
     WEIR_TRY(weir__gguf_read_vocab(g, &m, err));

@@ -19,27 +19,31 @@ static const tensor_name TOP[] = {
     {"lm_head.weight", "output.weight", FAMILY_ALL, 0},
     {"rope_freqs.weight", "rope_freqs.weight", FAMILY_ROPE_FREQS,
      0}, /* GGUF's alone: what llama3 scaling divides frequencies by */
+    {"rope_factors_short.weight", "rope_factors_short.weight", FAMILY_LONGROPE, 0},
+    {"rope_factors_long.weight", "rope_factors_long.weight", FAMILY_LONGROPE, 0},
 };
 
 /* After "model.layers.N." and "blk.N.". With norms after sub-layers, "post_attention_layernorm" is the one
  * after attention; without, it is the one before the feed-forward. */
 static const tensor_name LAYER[] = {
-    {"input_layernorm.weight", "attn_norm.weight", FAMILY_ALL, 0},
+    {"input_layernorm.weight", "attn_norm.weight", FAMILY_ALL, FAMILY_ONLY_POST},
     {"post_attention_layernorm.weight", "ffn_norm.weight", FAMILY_ALL, FAMILY_POST_NORMS},
     {"post_attention_layernorm.weight", "post_attention_norm.weight", FAMILY_POST_NORMS, 0},
-    {"pre_feedforward_layernorm.weight", "ffn_norm.weight", FAMILY_POST_NORMS, 0},
+    {"pre_feedforward_layernorm.weight", "ffn_norm.weight", FAMILY_POST_NORMS, FAMILY_ONLY_POST},
     {"post_feedforward_layernorm.weight", "post_ffw_norm.weight", FAMILY_POST_NORMS, 0},
-    {"self_attn.q_proj.weight", "attn_q.weight", FAMILY_ALL, 0},
-    {"self_attn.k_proj.weight", "attn_k.weight", FAMILY_ALL, 0},
-    {"self_attn.v_proj.weight", "attn_v.weight", FAMILY_ALL, 0},
+    {"self_attn.qkv_proj.weight", "attn_qkv.weight", FAMILY_FUSED, 0},
+    {"self_attn.q_proj.weight", "attn_q.weight", FAMILY_ALL, FAMILY_FUSED},
+    {"self_attn.k_proj.weight", "attn_k.weight", FAMILY_ALL, FAMILY_FUSED},
+    {"self_attn.v_proj.weight", "attn_v.weight", FAMILY_ALL, FAMILY_FUSED},
     {"self_attn.o_proj.weight", "attn_output.weight", FAMILY_ALL, 0},
     {"self_attn.q_proj.bias", "attn_q.bias", FAMILY_ALL, 0},
     {"self_attn.k_proj.bias", "attn_k.bias", FAMILY_ALL, 0},
     {"self_attn.v_proj.bias", "attn_v.bias", FAMILY_ALL, 0},
     {"self_attn.q_norm.weight", "attn_q_norm.weight", FAMILY_QK_NORM, 0},
     {"self_attn.k_norm.weight", "attn_k_norm.weight", FAMILY_QK_NORM, 0},
-    {"mlp.gate_proj.weight", "ffn_gate.weight", FAMILY_ALL, 0},
-    {"mlp.up_proj.weight", "ffn_up.weight", FAMILY_ALL, 0},
+    {"mlp.gate_up_proj.weight", "ffn_up.weight", FAMILY_FUSED, 0},
+    {"mlp.gate_proj.weight", "ffn_gate.weight", FAMILY_ALL, FAMILY_FUSED},
+    {"mlp.up_proj.weight", "ffn_up.weight", FAMILY_ALL, FAMILY_FUSED},
     {"mlp.down_proj.weight", "ffn_down.weight", FAMILY_ALL, 0},
 };
 
@@ -136,20 +140,20 @@ static weir_status check_tensor(const weir_gguf *g, const weir_entry *t, weir_er
 }
 
 /* The divisors of the frequencies: one per pair of elements, all positive. */
-static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *c, weir_err *err) {
+static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *c, const char *name,
+                                 weir_err *err) {
     weir_entry e;
     int32_t n = (c->rope.n_dim ? c->rope.n_dim : c->head_dim) / 2;
-    if (!weir__gguf_find(g, "rope_freqs.weight", &e)) return WEIR_OK;
+    if (!weir__gguf_find(g, name, &e)) return WEIR_OK;
     if (e.dtype != WEIR_DTYPE_F32 || e.n_dim != 1 || e.shape[0] != n)
-        return weir_fail(err, WEIR_EFORMAT, "%s: tensor rope_freqs.weight: expected %d F32 numbers",
-                         weir__label(g->label), n);
+        return weir_fail(err, WEIR_EFORMAT, "%s: tensor %s: expected %d F32 numbers", weir__label(g->label),
+                         name, n);
     for (int32_t i = 0; i < n; i++) {
         float v;
         memcpy(&v, (const uint8_t *)e.data + (size_t)i * sizeof v, sizeof v);
         if (!(v > 0) || !isfinite(v))
-            return weir_fail(err, WEIR_EFORMAT,
-                             "%s: tensor rope_freqs.weight: element %d is %g, expected a positive number",
-                             weir__label(g->label), i, (double)v);
+            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %s: element %d is %g, expected a positive number",
+                             weir__label(g->label), name, i, (double)v);
     }
     return WEIR_OK;
 }
@@ -184,5 +188,7 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const family_row *f, we
     for (int i = 0; i < WEIR_DTYPE_COUNT; i++)
         if (count[i] > count[m->dtype]) m->dtype = (weir_dtype)i;
     WEIR_TRY(check_quantization(g, m->dtype, err));
-    return check_factors(g, c, err);
+    WEIR_TRY(check_factors(g, c, "rope_freqs.weight", err));
+    WEIR_TRY(check_factors(g, c, "rope_factors_short.weight", err));
+    return check_factors(g, c, "rope_factors_long.weight", err);
 }

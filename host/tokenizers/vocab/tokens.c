@@ -15,7 +15,8 @@ static const struct {
     {"t5", "T5Tokenizer"},         {"mt5", "MT5Tokenizer"},           {"llama", "LlamaTokenizer"},
     {"mistral", "LlamaTokenizer"}, {"gemma", "GemmaTokenizer"},       {"gemma2", "GemmaTokenizer"},
     {"gemma3", "GemmaTokenizer"},  {"gemma3_text", "GemmaTokenizer"}, {"qwen2", "Qwen2Tokenizer"},
-    {"qwen3", "Qwen2Tokenizer"},   {"gpt2", "GPT2Tokenizer"}};
+    {"qwen3", "Qwen2Tokenizer"},   {"gpt2", "GPT2Tokenizer"},         {"phi3", "LlamaTokenizer"},
+    {"granite", "GPT2Tokenizer"}};
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
