@@ -8,8 +8,8 @@
 /* y (+)= W·norm(x): eps, n_row and rows of `a` are filled in; a scale of 0 stands for 1. */
 weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a);
 
-/* x += residual W·in, or x += norm(W·in) where post, the weights of that norm, is not NULL. Where W is split over
- * ranks, their partial sums are added; has: bit r, rank r has inputs. */
+/* x += residual W·in, or x += norm(W·in) where post, the weights of that norm, is not NULL. Where W is split
+ * over ranks, their partial sums are added; has: bit r, rank r has inputs. */
 weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight *w, uint32_t has,
                            const float *in, const float *post);
 

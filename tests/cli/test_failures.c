@@ -52,6 +52,40 @@ Test(failures, an_empty_directory_is_no_checkpoint) {
     expect_failure(&o, 1, dir, "config.json");
 }
 
+/* One line, whoever opens it: what the checkpoint is, and the field that stops it. */
+Test(failures, what_is_not_supported_is_named_by_every_command) {
+    static const struct {
+        const char *config, *part;
+    } cases[] = {
+        {"{\"architectures\":[\"MambaForCausalLM\"],\"model_type\":\"mamba\"}",
+         "architectures = \"MambaForCausalLM\", model_type = \"mamba\": not supported, expected t5, "},
+        {"{\"architectures\":[\"GPT2LMHeadModel\"]}",
+         "architectures = \"GPT2LMHeadModel\": not supported without a model_type"},
+        {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}",
+         "rope_scaling's rope_type = \"dynamic\": not supported, expected default, linear, llama3 or yarn"},
+        {"{\"model_type\":\"olmo2\",\"attention_bias\":true}", "attention_bias = true: not supported"},
+        {"{\"_class_name\":\"Unet\"}", "neither model_type nor architectures says what model this is"},
+    };
+    static const char *const commands[] = {"info", "generate -p x", "serve --port 0"};
+    char dir[] = "/tmp/weir_cli_XXXXXX", path[64];
+    cr_assert(mkdtemp(dir) != NULL);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FILE *f = fopen(path, "w");
+        cr_assert(f && fputs(cases[i].config, f) >= 0 && fclose(f) == 0);
+        for (size_t k = 0; k < sizeof commands / sizeof *commands; k++) {
+            char line[100];
+            snprintf(line, sizeof line, "%s -m %s", commands[k], dir);
+            outcome o = run(line);
+            const char *at = strstr(o.err, path); /* a server says where it listens, before it or after */
+            cr_expect(o.rc == 1 && at && strstr(at, cases[i].part), "%s: rc %d, \"%s\" is not in: %s", line,
+                      o.rc, cases[i].part, o.err);
+        }
+    }
+    unlink(path);
+    rmdir(dir);
+}
+
 /* ---- output that fails --------------------------------------------------------------------------------- */
 
 static const char *const writers[] = {"generate -m @V --temp 0 -p 'It snowed a lot.'",

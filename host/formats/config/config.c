@@ -307,15 +307,23 @@ weir_status weir__get_eos(const json_t *o, weir_checkpoint *out, const char *lab
 
 /* ---- config.json --------------------------------------------------------------------------------------- */
 
+/* What it is by its own words, and the field that stops it. */
+static weir_status refuse_type(const json_t *root, const char *type, family_filter filter, const char *label,
+                               weir_err *err) {
+    const char *built = json_string_value(json_array_get(json_object_get(root, "architectures"), 0));
+    char list[160], what[96] = "";
+    if (built) snprintf(what, sizeof what, "architectures = \"%.60s\", ", built);
+    return weir_fail(err, WEIR_ENOTSUP, "%s: %smodel_type = \"%.40s\": not supported, expected %s",
+                     weir__label(label), what, type, weir__family_list(filter, list));
+}
+
 static weir_status parse_root(json_t *root, family_filter filter, const char *label, weir_checkpoint *out,
                               weir_err *err) {
     const char *type = NULL;
-    char list[160];
     WEIR_TRY(weir__get_string(root, "model_type", &type, label, err));
     const family_row *f = weir__family_typed(type ? type : "t5");
     if (!f || (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5))
-        return weir_fail(err, WEIR_ENOTSUP, "%s: model_type = \"%.40s\": not supported, expected %s",
-                         weir__label(label), type, weir__family_list(filter, list));
+        return refuse_type(root, type, filter, label, err);
     if (f->refused)
         return weir_fail(err, WEIR_ENOTSUP, "%s: model_type = \"%s\": not supported: %s", weir__label(label),
                          f->model_type, f->refused);

@@ -84,7 +84,8 @@ static bool known_architecture(const char *s) {
     return (f && f->kind == WEIR_FAMILY_T5) || strcmp(s, "T5WithLMHeadModel") == 0; /* its name before 2020 */
 }
 
-static weir_status check_architectures(const json_t *v, const char *label, bool *found, weir_err *err) {
+static weir_status check_architectures(const json_t *v, bool typed, const char *label, bool *found,
+                                       weir_err *err) {
     *found = false;
     if (!v || json_is_null(v)) return WEIR_OK;
     if (!json_is_array(v))
@@ -96,14 +97,17 @@ static weir_status check_architectures(const json_t *v, const char *label, bool 
     if (*found || json_array_size(v) == 0) return WEIR_OK;
     return weir__fail_field(
         err, WEIR_ENOTSUP, label, "architectures", json_array_get(v, 0),
-        "not supported, expected T5ForConditionalGeneration or MT5ForConditionalGeneration");
+        typed ? "not supported, expected T5ForConditionalGeneration or MT5ForConditionalGeneration"
+              : "not supported without a model_type, expected T5ForConditionalGeneration or "
+                "MT5ForConditionalGeneration");
 }
 
 /* A file without a model_type is a T5 if its architectures say so. */
 static weir_status check_family(const json_t *root, const char *label, weir_err *err) {
     bool named = false, encdec = true;
-    WEIR_TRY(check_architectures(json_object_get(root, "architectures"), label, &named, err));
-    if (!weir__is_set(root, "model_type") && !named)
+    const bool typed = weir__is_set(root, "model_type");
+    WEIR_TRY(check_architectures(json_object_get(root, "architectures"), typed, label, &named, err));
+    if (!typed && !named)
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: neither model_type nor architectures says what model this is",
                          weir__label(label));
