@@ -118,7 +118,8 @@ typedef struct weir_engine_facts {
     int32_t window[2], n_layer_sliding[2]; /* positions that a sliding layer sees, and how many layers
                                               slide */
     int32_t n_ctx_train[2];                /* positions it was trained for; 0 = unknown */
-    const char *rope[2];                   /* rotary embeddings: "plain", "linear", "llama3", "yarn" */
+    const char *rope[2];                   /* rotary embeddings: "plain", "linear", "llama3", "yarn",
+                                              "longrope, short divisors", "longrope, long divisors" */
     float rope_theta[2], rope_factor[2], rope_theta_sliding[2];
     int32_t bos_id;        /* -1 if none */
     bool add_bos;          /* a prompt's ids begin with it */

@@ -61,9 +61,11 @@ static weir_status decoder_create(weir_model **out, weir_backend *be, const weir
     return weir__decoder_create(out, be, &ck->decoder, src, whole_body, n_row, n_prompt, err);
 }
 
-static const char *rope_name(weir_rope_kind kind) {
-    static const char *const names[] = {"plain", "linear", "llama3", "yarn", "longrope"};
-    return names[kind];
+/* Which of longrope's divisors count follows from the context, as in models/decoder_load.c. */
+static const char *rope_name(const weir_rope_config *r, int32_t n_ctx) {
+    static const char *const names[] = {"plain", "linear", "llama3", "yarn", "longrope, short divisors"};
+    return r->kind == WEIR_ROPE_LONGROPE && n_ctx > r->n_ctx_original ? "longrope, long divisors"
+                                                                      : names[r->kind];
 }
 
 static void decoder_note(const weir_checkpoint *ck, int i, weir_engine_facts *f) {
@@ -77,7 +79,7 @@ static void decoder_note(const weir_checkpoint *ck, int i, weir_engine_facts *f)
     f->window[i] = c->window;
     for (int32_t k = 0; k < c->n_layer; k++) f->n_layer_sliding[i] += c->sliding[k];
     f->n_ctx_train[i] = c->n_ctx_train;
-    f->rope[i] = rope_name(c->rope.kind);
+    f->rope[i] = rope_name(&c->rope, f->ctx_size);
     f->rope_theta[i] = c->rope.theta;
     f->rope_factor[i] = c->rope.factor;
     f->rope_theta_sliding[i] = c->window > 0 ? c->rope_sliding.theta : 0.0f;

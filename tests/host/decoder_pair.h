@@ -10,9 +10,9 @@ typedef struct decoder_names {
     const char *verifier, *drafter;
 } decoder_names;
 
-enum { DECODER_PAIRS = 3 };
+enum { DECODER_PAIRS = 4 };
 extern const decoder_names decoder_pairs[DECODER_PAIRS]; /* strangers; one model twice, which agrees with
-                                                            itself; kin */
+                                                            itself; kin; two of the later families */
 
 weir_engine *decoder_open(const decoder_names *names, const char *device, int n_parallel, int n_thread,
                           int ctx_size);
