@@ -111,8 +111,7 @@ typedef struct weir_engine_facts {
     int32_t n_vocab_rows[2];
     const char *dtype[2]; /* of the matrices */
     int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];
-    const char *ignored[2]; /* what weir does not know in a directory: "config.json: a, b"; NULL:
-                                     none */
+    const char *ignored[2]; /* what weir does not know in a directory: "config.json: a, b"; or NULL */
     const char *family[2];  /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head, GGUF)" */
     /* decoder-only models; elsewhere 0 and NULL */
     int32_t window[2], n_layer_sliding[2]; /* positions that a sliding layer sees, and how many layers

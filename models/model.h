@@ -42,8 +42,9 @@ typedef struct weir_t5_config {
     int32_t n_bucket, max_distance; /* relative position buckets */
     float eps;
     weir_act act;
-    bool gated; /* wi_0, wi_1 (v1.1) instead of wi */
-    bool tied;  /* head = embedding, logits scaled by dim^-0.5 (original T5) */
+    bool gated;      /* wi_0, wi_1 (v1.1) instead of wi */
+    bool layer_bias; /* every layer has a position bias of its own (UMT5), not the first for all */
+    bool tied;       /* head = embedding, logits scaled by dim^-0.5 (original T5) */
 } weir_t5_config;
 
 /* How rotary embeddings stretch beyond the trained context; names and formulas as in transformers'

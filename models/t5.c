@@ -1,5 +1,6 @@
 /* The order of ops of T5. RMSNorm before a sub-layer is part of the linear op that reads it; attention has no
- * scale; the stack's first layer owns the position bias of all its layers; cross attention has none.
+ * scale; the stack's first layer owns the position bias of all its layers, or each has one (UMT5, arXiv
+ * 2304.09151); cross attention has none.
  *
  *   layer    x += O·attention(qkv(norm x))      decoder rows: K, V appended first, keys [0, pos]
  *            x += O·attention(q(norm x), cross) decoder only: keys [0, source length)
@@ -9,18 +10,25 @@
 #include "models/rows.h"
 #include "models/t5.h"
 
+static attention_kind with_bias(attention_kind kind, const float *bias) {
+    kind.bias = bias;
+    return kind;
+}
+
 /* ---- decoder rows ---- */
 
 weir_status weir__t5_append(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t layer) {
     const t5_model *m = (const t5_model *)base;
-    WEIR_TRY(weir__attention_qkv(base, &m->dec[layer].self, &m->dec_kind, r));
+    const attention_kind kind = with_bias(m->dec_kind, m->dec[layer].bias);
+    WEIR_TRY(weir__attention_qkv(base, &m->dec[layer].self, &kind, r));
     return weir__attention_append(base, &m->dec[layer].self, (attention_cache){&kv->self, layer}, r);
 }
 
 weir_status weir__t5_rest(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t layer) {
     const t5_model *m = (const t5_model *)base;
     const t5_dec_layer *d = &m->dec[layer];
-    WEIR_TRY(weir__attention_output(base, &d->self, &m->dec_kind, (attention_cache){&kv->self, layer}, r));
+    const attention_kind kind = with_bias(m->dec_kind, d->bias);
+    WEIR_TRY(weir__attention_output(base, &d->self, &kind, (attention_cache){&kv->self, layer}, r));
     WEIR_TRY(weir__cross_output(base, &d->cross, &m->cross_kind, (attention_cache){&kv->cross, layer}, r));
     return weir__feed_forward(base, &d->ff, r);
 }
@@ -87,9 +95,10 @@ static weir_status encoder_step(t5_model *m, const weir_kv *kv, const model_rows
         return cross_step(m, kv, &r);
     }
     const t5_enc_layer *l = &m->enc[pass / 2];
-    if (pass % 2 == 0) return weir__attention_qkv(base, &l->self, &m->enc_kind, &r);
+    const attention_kind kind = with_bias(m->enc_kind, l->bias);
+    if (pass % 2 == 0) return weir__attention_qkv(base, &l->self, &kind, &r);
     if (begin == 0) WEIR_TRY(weir__attention_append(base, &l->self, c, p));
-    WEIR_TRY(weir__attention_output(base, &l->self, &m->enc_kind, c, &r));
+    WEIR_TRY(weir__attention_output(base, &l->self, &kind, c, &r));
     return weir__feed_forward(base, &l->ff, &r);
 }
 

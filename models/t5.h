@@ -7,11 +7,13 @@
 /* The T5 family; internal to models/. */
 
 typedef struct t5_enc_layer {
+    const float *bias; /* of positions, as a table: the layer's own, or that of the first */
     attention self;
     feed_forward ff;
 } t5_enc_layer;
 
 typedef struct t5_dec_layer {
+    const float *bias;
     attention self;
     cross_attention cross;
     feed_forward ff;
@@ -20,7 +22,7 @@ typedef struct t5_dec_layer {
 typedef struct t5_model {
     weir_model base;
     weir_t5_config c;
-    attention_kind enc_kind, dec_kind, cross_kind; /* both stacks have a bias of positions, as a table */
+    attention_kind enc_kind, dec_kind, cross_kind; /* of both stacks without the layer's bias */
     t5_enc_layer *enc;                             /* (n_enc_layer) */
     t5_dec_layer *dec;                             /* (n_dec_layer) */
     const float *enc_norm;                         /* (dim) the encoder's last; the decoder's is the head's */

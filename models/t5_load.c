@@ -10,16 +10,18 @@ static weir_use use_of(const char *stack) {
     return strcmp(stack, "encoder") == 0 ? WEIR_USE_PREFILL : WEIR_USE_ROWS;
 }
 
-/* Relative position bias. stack: "encoder" or "decoder". */
-static weir_status load_bias(const t5_model *m, weights *w, const char *stack, int32_t right,
+/* Relative position bias of a layer: its own, or the one that *out has from the first. stack: "encoder" or
+ * "decoder". */
+static weir_status load_bias(const t5_model *m, weights *w, const char *stack, int layer, int32_t right,
                              const float **out) {
+    if (layer > 0 && !m->c.layer_bias) return WEIR_OK;
     const weir_share own =
         use_of(stack) == WEIR_USE_ROWS ? m->base.shape.own : weir__share_whole(&m->base.shape);
     const weir_t5_config *c = &m->c;
     char name[WEIR__NAME_CAP];
     weir_tensor t;
-    (void)snprintf(name, sizeof name, "%s.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
-                   stack);
+    (void)snprintf(name, sizeof name, "%s.block.%d.layer.0.SelfAttention.relative_attention_bias.weight",
+                   stack, layer);
     WEIR_TRY(weir__want(w, name, c->n_bucket, c->n_head, &t));
     const weir_tensor heads = weir_tensor_cols(&t, own.head, own.n_head);
     float *to = weir__next_vector(w, (int64_t)own.n_head * ((int64_t)c->max_distance + 1 + right), out);
@@ -87,9 +89,11 @@ static weir_status name_embedding(const weights *w, const char **name) {
 static weir_status load_encoder(t5_model *m, weights *w) {
     const model_shape *s = &m->base.shape;
     t5_enc_layer measured = {0};
-    WEIR_TRY(load_bias(m, w, "encoder", m->c.max_distance, &m->enc_kind.bias));
+    const float *bias = NULL;
     for (int i = 0; i < m->c.n_enc_layer; i++) {
         t5_enc_layer *l = m->enc ? &m->enc[i] : &measured;
+        WEIR_TRY(load_bias(m, w, "encoder", i, m->c.max_distance, &bias));
+        l->bias = bias;
         WEIR_TRY(load_self(s, w, "encoder", i, &l->self));
         WEIR_TRY(load_ff(s, w, "encoder", i, 1, &l->ff));
     }
@@ -99,9 +103,11 @@ static weir_status load_encoder(t5_model *m, weights *w) {
 static weir_status load_decoder(t5_model *m, weights *w) {
     const model_shape *s = &m->base.shape;
     t5_dec_layer measured = {0};
-    WEIR_TRY(load_bias(m, w, "decoder", 0, &m->dec_kind.bias));
+    const float *bias = NULL;
     for (int i = 0; i < m->c.n_dec_layer; i++) {
         t5_dec_layer *l = m->dec ? &m->dec[i] : &measured;
+        WEIR_TRY(load_bias(m, w, "decoder", i, 0, &bias));
+        l->bias = bias;
         WEIR_TRY(load_self(s, w, "decoder", i, &l->self));
         WEIR_TRY(load_cross(s, w, i, &l->cross));
         WEIR_TRY(load_ff(s, w, "decoder", i, 2, &l->ff));

@@ -43,7 +43,23 @@ static const family_row FAMILIES[] = {
             .eps = 1e-6f,
             .act = WEIR_ACT_GELU_TANH,
             .gated = true}},
-    {.model_type = "umt5", .kind = WEIR_FAMILY_T5, .refused = "its position bias differs by layer"},
+    {.model_type = "umt5",
+     .architecture = "UMT5ForConditionalGeneration",
+     .kind = WEIR_FAMILY_T5,
+     .parse = weir__t5_parse,
+     .t5 = {.dim = 512,
+            .head_dim = 64,
+            .n_head = 6,
+            .ff_dim = 1024,
+            .n_enc_layer = 8,
+            .n_vocab_rows = 250112,
+            .n_bucket = 32,
+            .max_distance = 128,
+            .eps = 1e-6f,
+            .act = WEIR_ACT_GELU_TANH,
+            .gated = true,
+            .layer_bias = true,
+            .tied = true}},
     {.model_type = "llama",
      .architecture = "LlamaForCausalLM",
      .gguf = "llama",
@@ -283,7 +299,7 @@ const family_row *weir__family_gguf(const char *architecture, size_t n) {
 }
 
 static const char *listed_name(const family_row *f, family_filter filter) {
-    if (f->refused || (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5)) return NULL;
+    if (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5) return NULL;
     return filter == FAMILY_GGUF ? f->gguf : f->model_type;
 }
 

@@ -114,7 +114,7 @@ static void add_block(weights *w, const char *stack, long i, const json_t *c) {
     int n = 0;
     snprintf(at, sizeof at, "%s.block.%ld.layer.%d", stack, i, n++);
     add_attention(w, at, "SelfAttention", inner, d);
-    if (i == 0)
+    if (i == 0 || strcmp(text_of(c, "model_type", ""), "umt5") == 0)
         add(w, number_of(c, "relative_attention_num_buckets", 32), heads,
             "%s.SelfAttention.relative_attention_bias.weight", at);
     if (strcmp(stack, "decoder") == 0) {

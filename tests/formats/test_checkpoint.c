@@ -51,10 +51,13 @@ Test(checkpoint, defaults_are_those_of_transformers) {
     cr_assert(c.t5.dim == 512 && c.t5.head_dim == 64 && c.t5.n_head == 8 && c.t5.ff_dim == 2048);
     cr_assert(c.t5.n_enc_layer == 6 && c.t5.n_dec_layer == 6 && c.t5.n_vocab_rows == 32128);
     cr_assert(c.t5.n_bucket == 32 && c.t5.max_distance == 128 && c.t5.eps == 1e-6f);
-    cr_assert(c.t5.act == WEIR_ACT_RELU && !c.t5.gated && c.t5.tied);
+    cr_assert(c.t5.act == WEIR_ACT_RELU && !c.t5.gated && c.t5.tied && !c.t5.layer_bias);
     cr_assert(c.start_id == 0 && c.pad_id == 0 && c.n_eos == 1 && c.eos[0] == 1);
     cr_assert_str_eq(c.family, "t5 (relu, tied head)");
 
+    c = good("{\"model_type\":\"umt5\",\"architectures\":[\"UMT5ForConditionalGeneration\"]}");
+    cr_assert(c.t5.layer_bias && c.t5.gated && c.t5.tied && c.t5.n_head == 6 && c.t5.n_enc_layer == 8 &&
+              c.t5.act == WEIR_ACT_GELU_TANH && c.t5.n_vocab_rows == 250112);
     c = good("{\"model_type\":\"mt5\"}");
     cr_assert(c.t5.dim == 512 && c.t5.n_head == 6 && c.t5.ff_dim == 1024 && c.t5.n_enc_layer == 8);
     cr_assert(c.t5.n_dec_layer == 8 && c.t5.n_vocab_rows == 250112 && !c.t5.tied && c.t5.gated);
@@ -177,9 +180,10 @@ Test(checkpoint, ids) {
 }
 
 Test(checkpoint, other_models_are_refused_by_name) {
-    bad_config("{\"model_type\":\"umt5\"}", WEIR_ENOTSUP, "position bias differs by layer");
+    bad_config("{\"model_type\":\"umt5\",\"architectures\":[\"UMT5EncoderModel\"]}", WEIR_ENOTSUP,
+               "architectures = \"UMT5EncoderModel\": not supported, expected T5For");
     bad_config("{\"model_type\":\"llama\"}", WEIR_ENOTSUP,
-               "model_type = \"llama\": not supported, expected t5 or mt5");
+               "model_type = \"llama\": not supported, expected t5, mt5 or umt5");
     bad_config("{\"model_type\":\"switch_transformers\"}", WEIR_ENOTSUP, "switch_transformers");
     bad_config("{\"model_type\":7}", WEIR_EFORMAT, "model_type = 7: expected a string");
     bad_config("{}", WEIR_ENOTSUP, "neither model_type nor architectures");

@@ -330,7 +330,7 @@ Test(decoder_config, what_changes_the_result_is_refused_by_name) {
         {LLAMA(",\"num_beams\":4"), "num_beams"},
         {LLAMA(",\"architectures\":[\"LlamaForSequenceClassification\"]"), "expected LlamaForCausalLM"},
         {"{\"model_type\":\"mixtral\"}",
-         "model_type = \"mixtral\": not supported, expected t5, mt5, llama, mistral"},
+         "model_type = \"mixtral\": not supported, expected t5, mt5, umt5, llama, mistral"},
         {"{\"model_type\":\"qwen2_moe\"}", "qwen2_moe"},
         {"{\"model_type\":\"gemma3\",\"text_config\":{\"model_type\":\"llama\"}}",
          "text_config's model_type"},

@@ -117,10 +117,10 @@ Test(families, layers_without_positions) {
 }
 
 Test(families, every_prefix_is_refused) {
-    every_prefix(PHI3("," SMALL ",\"partial_rotary_factor\":0.75,\"rope_scaling\":{\"type\":\"longrope\"," DIVISORS
-                      "}"));
+    every_prefix(PHI3(
+        "," SMALL ",\"partial_rotary_factor\":0.75,\"rope_scaling\":{\"type\":\"longrope\"," DIVISORS "}"));
     every_prefix(SMOLLM3(",\"num_hidden_layers\":2,\"no_rope_layers\":[1,0],\"layer_types\":"
                          "[\"full_attention\",\"full_attention\"]"));
-    every_prefix(GRANITE(
-        ",\"embedding_multiplier\":12.0,\"logits_scaling\":8.0,\"residual_multiplier\":0.22"));
+    every_prefix(
+        GRANITE(",\"embedding_multiplier\":12.0,\"logits_scaling\":8.0,\"residual_multiplier\":0.22"));
 }

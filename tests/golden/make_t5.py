@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Golden values of T5 from transformers, for tests/models/test_t5*.c.
 
-    python3 tests/golden/make_t5.py        (torch, transformers 4.57, safetensors; transformers 5 ties such
-                                           heads wrongly)
+    python3 tests/golden/make_t5.py [NAME ...]      (torch, transformers 4.57, safetensors; transformers 5
+                                                    ties such heads wrongly)
 
 Writes into tests/golden/t5 one Hugging Face directory per model (tiny, random, fixed seeds, shapes chosen to
 be awkward: inner != dim, nothing a multiple of 16) with golden.bin, and buckets.txt. golden.bin, little
@@ -19,10 +19,11 @@ over 32 draws.
 """
 import pathlib
 import struct
+import sys
 
 import torch
 from safetensors.torch import load_file
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5Config, T5ForConditionalGeneration, UMT5Config, UMT5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
 HERE = pathlib.Path(__file__).parent / "t5"
@@ -44,6 +45,8 @@ MODELS = {  # name: (config, dtype of matrices, matrices kept in f32)
     "mixed_bf16": (dict(SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False), torch.bfloat16,
                    ("wo",)),
     "relu_f16": (dict(ODD, feed_forward_proj="relu"), torch.float16, ()),
+    "umt5_f32": (dict(SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False), torch.float32, ()),
+    "umt5_tied_bf16": (dict(ODD, num_decoder_layers=2, feed_forward_proj="gated-gelu"), torch.bfloat16, ()),
 }
 
 
@@ -96,7 +99,9 @@ def bf16_bound(model, prompt, completion, clean):
 def make_model(name, config, dtype, keep_f32, seed):
     path = HERE / name
     gen = torch.Generator().manual_seed(seed)
-    model = T5ForConditionalGeneration(T5Config(**config, decoder_start_token_id=0, dropout_rate=0.0)).eval()
+    config_class, model_class = ((UMT5Config, UMT5ForConditionalGeneration) if name.startswith("umt5") else
+                                 (T5Config, T5ForConditionalGeneration))
+    model = model_class(config_class(**config, decoder_start_token_id=0, dropout_rate=0.0)).eval()
     randomise(model, gen)
     for n, p in model.named_parameters():
         if not any(f".{k}." in n for k in keep_f32):
@@ -142,4 +147,5 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     make_buckets()
     for i, (name, (config, dtype, keep)) in enumerate(MODELS.items()):
-        make_model(name, config, dtype, keep, 100 + i)
+        if len(sys.argv) == 1 or name in sys.argv[1:]:
+            make_model(name, config, dtype, keep, 100 + i)

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const golden_names[] = {"gated_f32",  "relu_f32",   "gelu_f32", "silu_f32",
-                                    "gated_bf16", "mixed_bf16", "relu_f16", NULL};
+const char *const golden_names[] = {"gated_f32",  "relu_f32", "gelu_f32", "silu_f32",       "gated_bf16",
+                                    "mixed_bf16", "relu_f16", "umt5_f32", "umt5_tied_bf16", NULL};
 
 void t5_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
     weir_backend *be = NULL;

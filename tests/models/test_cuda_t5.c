@@ -72,11 +72,13 @@ Test(cuda_t5, logits_are_those_of_transformers_f32) {
     check_golden("relu_f32");
     check_golden("gelu_f32");
     check_golden("silu_f32");
+    check_golden("umt5_f32");
 }
 Test(cuda_t5, logits_are_those_of_transformers_16_bit) {
     check_golden("gated_bf16");
     check_golden("mixed_bf16");
     check_golden("relu_f16");
+    check_golden("umt5_tied_bf16");
 }
 
 /* ---- bits ---------------------------------------------------------------------------------------------- */

@@ -48,6 +48,12 @@ Test(t5_load, names_each_missing_or_misshapen_tensor_tied) {
     break_each_tensor(&c, 5 + 2 * 8 + 3 * 13);
 }
 
+Test(t5_load, names_each_missing_or_misshapen_tensor_of_biases_by_layer) {
+    weir_t5_config c = gated;
+    c.layer_bias = true;
+    break_each_tensor(&c, 4 + 2 * 10 + 3 * 15);
+}
+
 Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
     weir_backend *be = fake_backend(1);
     const struct {

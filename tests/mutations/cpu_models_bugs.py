@@ -49,6 +49,8 @@ BLOCKS = [
 T5 = [
     bug("models/t5.c", "mask", "cross attention has the decoder's bias", "t5_golden", "&d->cross, &m->cross_kind,",
         "&d->cross, &m->dec_kind,"),
+    bug("models/t5_load.c", "check", "umT5's later layers share the bias of the first", "t5_golden",
+        "if (layer > 0 && !m->c.layer_bias) return WEIR_OK;", "if (layer > 0) return WEIR_OK;"),
     bug("models/t5.c", "index", "every chunk has the first chunk's positions", "t5_golden t5_rows",
         ".pos = p->pos + begin,", ".pos = p->pos,"),
     bug("models/t5.c", "index", "every chunk's queries are the first's", "t5_golden t5_rows",

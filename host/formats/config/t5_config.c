@@ -1,4 +1,4 @@
-/* config.json of a T5 or mT5, as transformers' T5Config reads it: same names, defaults and precedence. */
+/* config.json of a T5, mT5 or umT5, as transformers' T5Config reads it: same names, defaults, precedence. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -97,9 +97,9 @@ static weir_status check_architectures(const json_t *v, bool typed, const char *
     if (*found || json_array_size(v) == 0) return WEIR_OK;
     return weir__fail_field(
         err, WEIR_ENOTSUP, label, "architectures", json_array_get(v, 0),
-        typed ? "not supported, expected T5ForConditionalGeneration or MT5ForConditionalGeneration"
-              : "not supported without a model_type, expected T5ForConditionalGeneration or "
-                "MT5ForConditionalGeneration");
+        typed ? "not supported, expected T5ForConditionalGeneration, or that of an MT5 or UMT5"
+              : "not supported without a model_type, expected T5ForConditionalGeneration, or that of an MT5 "
+                "or UMT5");
 }
 
 /* A file without a model_type is a T5 if its architectures say so. */
