@@ -10,7 +10,7 @@
 template <typename T> struct key_chunk;
 template <> struct key_chunk<uint16_t> {
     uint4 raw;
-    __device__ void load(const uint16_t *p) { raw = ptx::load_stream16(p); }
+    __device__ void load(const uint16_t *p) { raw = ptx::load_once16(p); }
     __device__ void clear() { raw = make_uint4(0, 0, 0, 0); }
     __device__ void widen(float (&f)[8]) const {
         const uint32_t w[4] = {raw.x, raw.y, raw.z, raw.w};
@@ -24,8 +24,8 @@ template <> struct key_chunk<uint16_t> {
 template <> struct key_chunk<float> {
     uint4 raw[2];
     __device__ void load(const float *p) {
-        raw[0] = ptx::load_stream16(p);
-        raw[1] = ptx::load_stream16(p + 4);
+        raw[0] = ptx::load_once16(p);
+        raw[1] = ptx::load_once16(p + 4);
     }
     __device__ void clear() { raw[0] = raw[1] = make_uint4(0, 0, 0, 0); }
     __device__ void widen(float (&f)[8]) const { memcpy(f, raw, sizeof raw); }
@@ -56,7 +56,7 @@ template <typename T, int E, bool VEC> struct value_chunk {
         if constexpr (WORDS >= 4) {
 #pragma unroll
             for (int i = 0; i < WORDS / 4; i++) {
-                const uint4 w = ptx::load_stream16(p + i * (16 / sizeof(T)));
+                const uint4 w = ptx::load_once16(p + i * (16 / sizeof(T)));
                 memcpy(&raw[4 * i], &w, sizeof w);
             }
         } else if constexpr (WORDS == 2) {

@@ -115,6 +115,20 @@ PTX_FN uint4 load_stream16(const void *p PTX_AT) {
 #endif
 }
 
+/* The same for what another kernel writes while this one has begun already (K_LAUNCH_PDL): as any load, it
+ * sees what was written before grid_wait. */
+PTX_FN uint4 load_once16(const void *p PTX_AT) {
+#ifdef __CUDACC__
+    uint4 v;
+    asm volatile("ld.global.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(p));
+    return v;
+#else
+    return runner::load16(p, "load_once16", at);
+#endif
+}
+
 /* Copies 16 bytes to shared memory: visible to this thread after cp_async_wait, to others after a barrier
  * too. */
 PTX_FN void cp_async16(void *smem, const void *gmem PTX_AT) {
