@@ -28,8 +28,7 @@ fi
 # measure WORK FILE: "registers<TAB>smem<TAB>stack<TAB>spills<TAB>file<TAB>kernel" of each kernel.
 cat >"$work/measure" <<'SH'
 file=$2 log=$1/$(echo "$2" | tr / _)
-case $file in accept/* | loop/*) fmad=-fmad=false ;; *) fmad=-fmad=true ;; esac
-if ! nvcc -std=c++17 -O3 -DNDEBUG -D_GNU_SOURCE -I. -gencode arch=compute_90a,code=sm_90a $fmad \
+if ! nvcc -std=c++17 -O3 -DNDEBUG -D_GNU_SOURCE -I. -gencode arch=compute_90a,code=sm_90a -fmad=false \
     -Werror all-warnings -Xptxas -v -cubin -o "$log.cubin" "kernels/$file" >"$log.log" 2>&1; then
     cat "$log.log"
     echo "ptxas: kernels/$file does not compile"
