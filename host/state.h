@@ -72,7 +72,7 @@ typedef struct weir_pair_side {
 /* Of a group of devices: blocks that they run on their own. record: `body` as weir_backend_stream.capture
  * does, looped, on rank 0, and all its calls of models on the members, under a key below WEIR_LOOP_KEYS.
  * goes_on: backend memory, a word that the body sets to 0 when no other block follows. loop: the members run
- * theirs; then rank 0 launches its own. */
+ * theirs; then rank 0 launches its own. record: ENOTSUP if a device of the group takes no loop. */
 enum { WEIR_LOOP_KEYS = 9216 };
 typedef struct weir_loop_lead {
     weir_status (*record)(weir_engine *e, int key, weir_status (*body)(void *ctx), void *ctx,
@@ -84,6 +84,7 @@ typedef struct weir_pair {
     weir_backend *be;
     weir_pair_side side[2];
     bool has_draft; /* a drafter is loaded */
+    bool no_graph;  /* as the options */
     bool lookup;    /* in its place drafts are looked up: side[WEIR_DRAFTER] has only ld */
     int lookup_min, lookup_max;
     weir_tokenizer *tok; /* NULL: ids only */

@@ -53,8 +53,17 @@ typedef struct weir_backend_ops {
 
 enum { WEIR_STAMPS = 512 }; /* marks in the stream that a backend keeps, for timings */
 
-/* A recorded sequence of ops, run without the host: once, or repeatedly until loop_close ends it. */
-typedef struct weir_graph weir_graph;
+/* A recorded sequence of ops, run without the host. */
+typedef struct weir_graph {
+    bool loops; /* a launch repeats it until loop_close ends it; false: once */
+} weir_graph;
+
+/* Which ways a device takes, in docs/gpu.md's words; NULL on the CPU. */
+typedef struct weir_device_ways {
+    const char *graph; /* "while", "straight", "none": what a looped capture becomes */
+    const char *team;  /* "cooperative", "plain": launches of kernels whose blocks wait for each other */
+    const char *pdl;   /* "on", "off": whether a kernel may begin before the one ahead of it has ended */
+} weir_device_ways;
 
 /* Memory and stream. On the CPU "backend memory" is host memory and everything is done when it returns. */
 typedef struct weir_backend_stream {
@@ -74,7 +83,9 @@ typedef struct weir_backend_stream {
     weir_status (*poll)(weir_backend *be, bool *busy); /* never waits; reports a failure of the stream */
     weir_status (*reserve)(weir_backend *be, size_t floats);
     void (*close)(weir_backend *be);
-    /* NULL: this backend captures nothing; the caller loops itself. `body` issues ops only. */
+    /* NULL: this backend captures nothing; the caller loops itself. `body` issues ops only, and may be called
+     * several times: a device that refuses something gets another graph. looped: if it takes loops; else the
+     * graph is a straight one. ENOTSUP: it takes no graph. */
     weir_status (*capture)(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
                            weir_graph **out);
     /* Inside the body of a looped capture: `test` issues ops of which one is a loop_rows for a drafter step,
@@ -82,17 +93,23 @@ typedef struct weir_backend_stream {
      * is. */
     weir_status (*branch)(weir_backend *be, weir_status (*test)(void *ctx), weir_status (*rest)(void *ctx),
                           void *ctx);
+    /* ENOTSUP: the device refuses this one; once freed, it may be captured anew, with less in it. */
     weir_status (*launch)(weir_backend *be, weir_graph *g);
     void (*graph_free)(weir_backend *be, weir_graph *g);
     /* Mark `i` of WEIR_STAMPS records the time when the stream reaches it; setting it again moves it. elapsed
      * waits for both marks; EINVAL if one was never set. Not allowed inside a capture. */
     weir_status (*stamp)(weir_backend *be, int i);
     weir_status (*elapsed)(weir_backend *be, int from, int to, double *seconds);
+    /* What is queued does not come back: from now on every call fails for the reason `why`, and nothing waits
+     * for it, so that memory is not freed. NULL on the CPU. */
+    void (*abandon)(weir_backend *be, const char *why);
 } weir_backend_stream;
 
 struct weir_backend {
     const char *name;  /* "cpu", "cuda:0" */
-    const char *about; /* "NVIDIA H200, sm_90, 139.8 GiB"; the instruction set on the CPU */
+    const char *about; /* "NVIDIA H200, sm_90, 139.8 GiB; graph while, …"; the instruction set on the CPU */
+    weir_device_ways ways; /* both are set anew when a device refuses one */
+    double patience;       /* seconds that a block may take before the device counts as lost; 0 = for ever */
     weir_backend_ops op;
     const weir_exchange_ops *exchange; /* NULL: it serves one rank only */
     weir_err exchange_why;             /* why it is not the one that was tried first; "" */

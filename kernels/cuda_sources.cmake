@@ -15,6 +15,7 @@ set(WEIR_CUDA_SOURCES
   cuda/graph.cu
   cuda/stream.cu
   cuda/stamp.cu
+  cuda/ways.cu
   linear/cublaslt.cu
   linear/linear.cu
   linear/linear_prefill.cu

@@ -1,5 +1,6 @@
 #include "host/deck/block_loop.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -7,6 +8,7 @@
 #include "host/deck/commit.h"
 #include "host/deck/deck.h"
 #include "host/deck/lookup.h"
+#include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
 #include "kernels/loop/seat.h"
 
@@ -139,6 +141,12 @@ weir_status weir__block_loop_set_costs(weir_block_loop *l) {
     weir_engine *e = l->e;
     return weir__backend_upload(e->pair.be, (void *)(uintptr_t)l->shape.cost, &e->pair.cost,
                                 sizeof e->pair.cost);
+}
+
+weir_device_ways weir__block_loop_ways(const weir_engine *e) {
+    weir_device_ways ways = e->pair.be->ways;
+    if (ways.graph && (e->pair.no_graph || (e->deck.loop && !e->deck.loop->graphs))) ways.graph = "none";
+    return ways;
 }
 
 /* ---- seats --------------------------------------------------------------------------------------------- */
@@ -324,64 +332,119 @@ static weir_status start(follow *f, int blocks) {
     return be->stream->zero(be, f->b.loop.arrived, sizeof *f->b.loop.arrived);
 }
 
-/* Block after block from here. */
-static weir_status run_called(follow *f) {
-    weir_backend *be = f->b.l->e->pair.be;
-    for (bool more = true; more && !f->flags->stop;) {
-        const int32_t before = f->taken;
-        WEIR_TRY(weir__block_run(&f->b));
-        WEIR_TRY(be->stream->wait(be));
-        WEIR_TRY(take_outcomes(f, &more));
-        watch_cancels(f);
-        if (more && f->taken == before) return WEIR_ECUDA; /* as run_captured: it would run for ever */
-    }
-    return WEIR_OK;
-}
-
 /* Spins for a while, since blocks of small models take less than a nap, then naps. */
 static void rest(int turn) {
     const struct timespec nap = {.tv_nsec = 20 * 1000};
     if (turn > 200) nanosleep(&nap, NULL);
 }
 
-/* The loop runs on its own: follow it until it says that it is over. */
-static weir_status run_captured(follow *f, weir_graph *g) {
+/* A group's exchanges have a deadline of their own, which may be longer. */
+static double patience(const follow *f) {
+    const weir_pair *p = &f->b.l->e->pair;
+    return p->n_rank > 1 ? 0.0 : p->be->patience;
+}
+
+static weir_status give_up(follow *f) {
+    weir_backend *be = f->b.l->e->pair.be;
+    char why[96];
+    snprintf(why, sizeof why, "no block for %g s: the device hangs (WEIR_BLOCK_SECONDS)", be->patience);
+    be->stream->abandon(be, why);
+    return WEIR_ECUDA;
+}
+
+/* Takes outcomes as blocks end, until `upto` of the launch are taken, the loop is over or nothing is queued;
+ * *more: it is not over. */
+static weir_status watch(follow *f, int32_t upto, bool *more) {
     enum { POLL_EVERY = 64 };
     weir_backend *be = f->b.l->e->pair.be;
-    WEIR_TRY(be->stream->launch(be, g));
+    double since = 0.0; /* of the last block, or the first look */
+    int32_t seen = -1;
     for (int turn = 0;; turn++) {
-        bool more, busy = true;
-        WEIR_TRY(take_outcomes(f, &more));
-        if (!more) return WEIR_OK;
+        bool busy = true;
+        WEIR_TRY(take_outcomes(f, more));
+        if (!*more || f->taken >= upto) return WEIR_OK;
         if (blocks_done(f) > f->taken) continue;
         watch_cancels(f);
-        if (turn % POLL_EVERY == POLL_EVERY - 1) WEIR_TRY(be->stream->poll(be, &busy));
-        if (!busy) WEIR_TRY(take_outcomes(f, &more));
-        if (!busy) return more ? WEIR_ECUDA : WEIR_OK; /* dry, and the loop never said that it was over */
+        if (turn % POLL_EVERY == POLL_EVERY - 1) {
+            const double now = weir_seconds();
+            WEIR_TRY(be->stream->poll(be, &busy));
+            if (f->taken > seen) since = now;
+            seen = f->taken;
+            if (busy && patience(f) > 0.0 && now - since > patience(f)) return give_up(f);
+        }
+        if (!busy) return take_outcomes(f, more);
         rest(turn);
     }
 }
 
+/* Block after block from here: `block` queues one. */
+static weir_status run_one_by_one(follow *f, weir_status (*block)(follow *f, weir_graph *g), weir_graph *g) {
+    for (bool more = true; more && !f->flags->stop;) {
+        const int32_t before = f->taken;
+        WEIR_TRY(block(f, g));
+        WEIR_TRY(watch(f, before + 1, &more));
+        watch_cancels(f);
+        if (more && f->taken == before) return WEIR_ECUDA; /* as run_loop: it would run for ever */
+    }
+    return WEIR_OK;
+}
+
+static weir_status call_block(follow *f, weir_graph *g) {
+    (void)g;
+    return weir__block_run(&f->b);
+}
+
+static weir_status launch(follow *f, weir_graph *g) {
+    weir_backend *be = f->b.l->e->pair.be;
+    return be->stream->launch(be, g);
+}
+
+/* The loop runs on its own: follow it until it says that it is over. */
+static weir_status run_loop(follow *f, weir_graph *g) {
+    bool more;
+    WEIR_TRY(launch(f, g));
+    WEIR_TRY(watch(f, INT32_MAX, &more));
+    return more ? WEIR_ECUDA : WEIR_OK; /* dry, and the loop never said that it was over */
+}
+
 /* Of a group, the members record and run their part too. */
+static weir_status record(follow *f, int key, weir_graph **g) {
+    weir_engine *e = f->b.l->e;
+    if (e->pair.lead) return e->pair.lead->record(e, key, weir__block_run, &f->b, f->b.loop.block + 2, g);
+    return e->pair.be->stream->capture(e->pair.be, weir__block_run, &f->b, true, g);
+}
+
+/* ENOTSUP: the device takes no graph, or not this one, which then is gone. */
 static weir_status run_recorded(follow *f, int blocks) {
     weir_block_loop *l = f->b.l;
     weir_engine *e = l->e;
     weir_graph **g = &l->graph[f->b.size][f->b.loop.gamma][f->b.loop.bonus][f->b.chooses];
     const int key = (int)(g - &l->graph[0][0][0][0]);
     _Static_assert(sizeof l->graph / sizeof *g <= WEIR_LOOP_KEYS, "a key for each");
-    if (!*g && e->pair.lead)
-        WEIR_TRY(e->pair.lead->record(e, key, weir__block_run, &f->b, f->b.loop.block + 2, g));
-    else if (!*g)
-        WEIR_TRY(e->pair.be->stream->capture(e->pair.be, weir__block_run, &f->b, true, g));
+    if (!*g) {
+        const weir_status s = record(f, key, g);
+        if (s == WEIR_ENOTSUP) l->graphs = false;
+        WEIR_TRY(s);
+    }
     WEIR_TRY(start(f, blocks));
     if (e->pair.lead) WEIR_TRY(e->pair.lead->loop(e, key));
-    return run_captured(f, *g);
+    const weir_status s = (*g)->loops ? run_loop(f, *g) : run_one_by_one(f, launch, *g);
+    if (s != WEIR_ENOTSUP) return s;
+    e->pair.be->stream->graph_free(e->pair.be, *g);
+    *g = NULL;
+    if (!e->pair.lead) return s;
+    weir__comm_abort(e->pair.be->comm, s, "a device refuses the launch of a graph (--no-graph)");
+    return WEIR_ECOMM; /* the others run theirs, and wait */
 }
 
+/* What is refused is recorded again with less in it, and in the end called op by op. */
 static weir_status run_launch(follow *f, int blocks) {
-    if (f->b.l->graphs) return run_recorded(f, blocks);
+    while (f->b.l->graphs) {
+        const weir_status s = run_recorded(f, blocks);
+        if (s != WEIR_ENOTSUP || f->taken > 0) return s;
+    }
     WEIR_TRY(start(f, blocks));
-    return run_called(f);
+    return run_one_by_one(f, call_block, NULL);
 }
 
 /* Of a block that n sessions shared; a device's blocks are not timed by part. */

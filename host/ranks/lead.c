@@ -151,20 +151,28 @@ typedef struct recording {
 static weir_status record_block(void *ctx) {
     const recording *a = ctx;
     weir_backend *be = a->r->e->pair.be;
+    a->r->script.n = 0; /* a capture may call this several times */
     WEIR_TRY(a->body(a->ctx));
     const weir_spread word = {.from = {a->goes_on}, .n = {1}};
     return be->exchange->spread(be, &word);
+}
+
+/* A group's blocks are called op by op unless every device repeats them on its own. */
+static weir_status not_looped(weir_engine *e, weir_graph **g) {
+    e->pair.be->stream->graph_free(e->pair.be, *g);
+    *g = NULL;
+    return WEIR_ENOTSUP;
 }
 
 static weir_status lead_record(weir_engine *e, int key, weir_status (*body)(void *ctx), void *ctx,
                                int32_t *goes_on, weir_graph **out) {
     struct weir_ranks *r = e->pair.ranks;
     recording a = {r, body, ctx, goes_on};
-    r->script.n = 0;
     r->recording = true;
     const weir_status s = e->pair.be->stream->capture(e->pair.be, record_block, &a, true, out);
     r->recording = false;
     if (s != WEIR_OK) return s; /* nobody has heard of it */
+    if (!(*out)->loops) return not_looped(e, out);
     begin(&r->side[0], RANKS_RECORD);
     weir__words_put(&r->msg, 0);
     weir__words_put(&r->msg, 0);
@@ -172,8 +180,9 @@ static weir_status lead_record(weir_engine *e, int key, weir_status (*body)(void
     weir__words_put(&r->msg, (int32_t)(r->script.n / RANKS_CALL_WORDS));
     weir__words_put_all(&r->msg, r->script.word, r->script.n);
     WEIR_TRY(send(r));
-    int32_t mine = 0, all[WEIR_RANKS];
-    return weir__comm_agree(r->comm, &mine, all, sizeof mine);
+    bool all;
+    WEIR_TRY(weir__loops_everywhere(r->comm, true, &all));
+    return all ? WEIR_OK : not_looped(e, out);
 }
 
 static weir_status lead_loop(weir_engine *e, int key) {

@@ -211,6 +211,14 @@ static weir_graph **loop_at(ranks_member *m, int32_t key) {
     return key < 0 || key >= WEIR_LOOP_KEYS || !m->be->device ? NULL : &m->loop[key];
 }
 
+weir_status weir__loops_everywhere(weir_comm *comm, bool mine, bool *all) {
+    int32_t word = mine, words[WEIR_RANKS];
+    WEIR_TRY(weir__comm_agree(comm, &word, words, sizeof word));
+    *all = true;
+    for (int r = 0; r < comm->n_rank; r++) *all = *all && words[r] != 0;
+    return WEIR_OK;
+}
+
 static weir_status record(ranks_member *m, ranks_reader *r) {
     weir_graph **g = loop_at(m, weir__words_get(r));
     const int32_t n = weir__words_get(r);
@@ -219,9 +227,10 @@ static weir_status record(ranks_member *m, ranks_reader *r) {
     if (!g || r->wrong) return WEIR_EFORMAT;
     if (*g) m->be->stream->graph_free(m->be, *g);
     *g = NULL;
-    WEIR_TRY(m->be->stream->capture(m->be, run_script, &a, true, g));
-    int32_t mine = 0, all[WEIR_RANKS];
-    return weir__comm_agree(m->comm, &mine, all, sizeof mine);
+    const weir_status s = m->be->stream->capture(m->be, run_script, &a, true, g);
+    if (s != WEIR_ENOTSUP) WEIR_TRY(s);
+    bool all;
+    return weir__loops_everywhere(m->comm, *g && (*g)->loops, &all);
 }
 
 static weir_status loop(ranks_member *m, ranks_reader *r) {

@@ -32,6 +32,8 @@ typedef struct ranks_member {
 weir_status weir__member_join(ranks_member *m, weir_err *err);
 weir_status weir__member_open(ranks_member *m, weir_err *err);
 void weir__member_close(ranks_member *m);
+/* Whether each rank's device has recorded a loop; every rank calls it, with its own answer. */
+weir_status weir__loops_everywhere(weir_comm *comm, bool mine, bool *all);
 /* Repeats rank 0's calls until it closes the group: true; or the group fails. */
 bool weir__member_serve(ranks_member *m);
 

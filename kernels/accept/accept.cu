@@ -39,8 +39,8 @@ extern "C" weir_status weir__accept_rows_cuda(weir_backend *be, const weir_accep
     if (a->n_session == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(
-        team_room(be, static_cast<int64_t>(a->n_session) * WEIR_GAMMA_MAX, a->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<accept_rows_kernel>(be, static_cast<int64_t>(a->n_session) * WEIR_GAMMA_MAX,
+                                           a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(accept_rows_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
     return weir__cuda_launched(be, "accept rows", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }
@@ -51,7 +51,7 @@ extern "C" weir_status weir__accept_cuda(weir_backend *be, weir_accept_args *a) 
     if (a->n_session == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, a->n_session, a->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<decide_kernel>(be, a->n_session, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(decide_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
     return weir__cuda_launched(be, "accept", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }

@@ -17,7 +17,7 @@ extern "C" weir_status weir__emit_cuda(weir_backend *be, weir_emit_args *a) {
     if (a->n_session == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, a->n_session, a->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<emit_kernel>(be, a->n_session, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(emit_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
     return weir__cuda_launched(be, "emit", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }
@@ -42,7 +42,7 @@ extern "C" weir_status weir__gate_cuda(weir_backend *be, weir_gate_args *a) {
     if (a->n_session == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, a->n_session, a->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<gate_kernel>(be, a->n_session, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(gate_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
     return weir__cuda_launched(be, "gate", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }

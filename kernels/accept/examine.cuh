@@ -13,6 +13,7 @@
 /* Rows divided among the accept step's teams: sessions times the longest block. All threads of the block. */
 TEAM_FN int32_t team_longest_block(team_shared *shared, const weir_accept_args &a) {
     if (threadIdx.x == 0) shared->most = 0;
+    ptx::grid_wait(); /* as team_begin, which comes later */
     __syncthreads();
     for (int32_t i = static_cast<int32_t>(threadIdx.x); i < a.n_session; i += TEAM_THREADS) {
         const int32_t n = a.session[i].n_draft;

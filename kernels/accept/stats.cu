@@ -23,7 +23,7 @@ extern "C" weir_status weir__row_stats_cuda(weir_backend *be, weir_row_stats_arg
     if (a->n_row == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, a->n_row, a->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<row_stats_kernel>(be, a->n_row, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(row_stats_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
     return weir__cuda_launched(be, "row_stats", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row),
                                a->n_vocab);
@@ -52,7 +52,7 @@ extern "C" weir_status weir__draw_cuda(weir_backend *be, weir_draw_args *a) {
     if (a->n_row == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, a->n_row, a->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<draw_kernel>(be, a->n_row, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(draw_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
     return weir__cuda_launched(be, "draw", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row),
                                a->n_vocab);

@@ -70,6 +70,7 @@ TEAM_FN int32_t team_chunks(int32_t n_vocab) { return (n_vocab + WEIR_CHUNK - 1)
 
 TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, const team_space &space,
                             int64_t n_item, int32_t n_vocab) {
+    ptx::grid_wait(); /* a team that is launched plainly may begin early */
     weir_env t;
     t.shared = shared;
     t.search = search;
@@ -228,14 +229,18 @@ template <int N> TEAM_FN void team_least(const weir_env *t, bool busy, uint64_t 
 
 /* ---- launching ----------------------------------------------------------------------------------------- */
 
-/* Blocks for n_item items, and their memory. WEIR_ENOMEM: the scratch is smaller than
+/* Blocks of kernel K for n_item items, and their memory. All can be resident on a device that does nothing
+ * else. WEIR_ENOMEM: the scratch is smaller than
  * weir__accept_cuda_scratch_floats. */
+template <auto K>
 static inline weir_status team_room(weir_backend *be, int64_t n_item, int32_t n_vocab, unsigned *n_block,
                                     team_space *space) {
     const weir_cuda *cu = weir__cuda_of(be);
     const int64_t n_chunk = weir__team_chunks(n_vocab),
                   useful = n_item * ((n_chunk + TEAM_CHUNKS - 1) / TEAM_CHUNKS);
-    int64_t most = static_cast<int64_t>(TEAM_PER_SM) * cu->sm_count;
+    int per_sm = 0;
+    WEIR_CUDA_TRY(be, k_resident<K>(TEAM_THREADS, &per_sm), "asking how many blocks of a team fit");
+    int64_t most = static_cast<int64_t>(per_sm) * cu->sm_count;
     if (most > WEIR_TEAM_BLOCKS) most = WEIR_TEAM_BLOCKS;
     const int64_t n = useful < most ? useful : most;
     space->per_block = weir__team_floats(n_vocab);

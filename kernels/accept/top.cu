@@ -49,7 +49,7 @@ extern "C" weir_status weir__top_cuda(weir_backend *be, weir_top_args *a) {
     if (a->n_row == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, a->n_row, a->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<top_kernel>(be, a->n_row, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(top_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
     return weir__cuda_launched(be, "top", "n_row %lld n_vocab %d n_top %d", static_cast<long long>(a->n_row),
                                a->n_vocab, a->n_top);

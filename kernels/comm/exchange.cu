@@ -247,12 +247,13 @@ dim3 blocks_of(const peers *p, int64_t pieces) {
 }
 
 /* The instance for the group's size. */
-#define LAUNCH_RANKS(kernel, grid, ...)                                                                   \
-    do {                                                                                                  \
-        cudaStream_t stream = weir__cuda_of(be)->stream;                                                  \
-        if (be->comm->n_rank == 2) K_LAUNCH_TEAM((kernel<2>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
-        if (be->comm->n_rank == 4) K_LAUNCH_TEAM((kernel<4>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
-        if (be->comm->n_rank == 8) K_LAUNCH_TEAM((kernel<8>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
+#define LAUNCH_RANKS(kernel, grid, ...)                                                              \
+    do {                                                                                             \
+        cudaStream_t stream = weir__cuda_of(be)->stream;                                             \
+        const int group = be->comm->n_rank;                                                          \
+        if (group == 2) K_LAUNCH_TEAM_AFTER((kernel<2>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
+        if (group == 4) K_LAUNCH_TEAM_AFTER((kernel<4>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
+        if (group == 8) K_LAUNCH_TEAM_AFTER((kernel<8>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
     } while (0)
 
 template <class F> void fewest(F *kernel, int *blocks) {

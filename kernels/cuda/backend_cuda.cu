@@ -15,6 +15,10 @@ enum { OLDEST_CC = 80, OPEN_SCRATCH = 1 << 20 /* floats; larger models reserve m
 /* Keeps the first failure; later ones are its consequences. */
 static weir_status broke(weir_cuda *cu, cudaError_t e, const char *what) {
     cudaGetLastError(); /* or a later, unrelated call would report it */
+    if (cu->ways.recording && k_refused(e) && !cu->broken) {
+        cu->refuses = true;
+        return weir_fail(&cu->refusal, WEIR_ENOTSUP, "%s: %s", what, cudaGetErrorString(e));
+    }
     if (!cu->broken) {
         cu->broken = true;
         weir_fail(&cu->base.err, WEIR_ECUDA, "%s: %s: %s", cu->name, what, cudaGetErrorString(e));
@@ -34,6 +38,8 @@ weir_status weir__cuda_check(weir_backend *be, cudaError_t e, const char *fmt, .
 
 weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fmt, ...) {
     const cudaError_t e = cudaPeekAtLastError();
+    weir_cuda *cu = weir__cuda_of(be);
+    if (!cu->ways.recording && cu->ways.on != cu->told) weir__cuda_ways_tell(cu); /* the launch gave one up */
     if (e == cudaSuccess) return WEIR_OK;
     char shapes[192], what[256];
     va_list args;
@@ -41,17 +47,18 @@ weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fm
     vsnprintf(shapes, sizeof shapes, fmt, args);
     va_end(args);
     snprintf(what, sizeof what, "%s (%s), or what was queued before it", op, shapes);
-    return broke(weir__cuda_of(be), e, what);
+    return broke(cu, e, what);
 }
 
 weir_status weir__cuda_enter(weir_cuda *cu, const char *what) {
     if (cu->broken) return WEIR_ECUDA;
+    k_ways_here = &cu->ways;
     return weir__cuda_check(&cu->base, cudaSetDevice(cu->device), "before %s", what);
 }
 
 weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what) {
     WEIR_TRY(weir__cuda_enter(cu, what));
-    return cu->recording ? WEIR_EINVAL : WEIR_OK;
+    return cu->ways.recording ? WEIR_EINVAL : WEIR_OK;
 }
 
 /* ---- ops: all of them, or this file does not compile --------------------------------------------------- */
@@ -130,6 +137,7 @@ int weir__backend_cuda_count(weir_err *why) {
 static void cuda_close(weir_backend *be) {
     weir_cuda *cu = weir__cuda_of(be);
     cudaSetDevice(cu->device);
+    if (k_ways_here == &cu->ways) k_ways_here = nullptr;
     if (cu->stream) (void)weir__cuda_drain(cu, "closing");
     if (cu->stuck) return; /* whatever frees memory would wait for the kernel: the process is to end */
     weir__cuda_leave(&cu->base);
@@ -149,7 +157,7 @@ static const weir_backend_stream cuda_stream = {
     weir__cuda_upload,  weir__cuda_download, weir__cuda_copy,         weir__cuda_zero,
     weir__cuda_wait,    weir__cuda_poll,     weir__cuda_reserve,      cuda_close,
     weir__cuda_capture, weir__cuda_branch,   weir__cuda_launch,       weir__cuda_graph_free,
-    weir__cuda_stamp,   weir__cuda_elapsed,
+    weir__cuda_stamp,   weir__cuda_elapsed,  weir__cuda_abandon,
 };
 
 /* Stream, memory and library of a chosen device. A failure is described in base.err, or by its status
@@ -168,16 +176,18 @@ static weir_status open_stream(weir_cuda *cu, weir_err *no_lt) {
     const weir_status s = weir__cublaslt_open(cu, no_lt);
     if (s != WEIR_OK && s != WEIR_ENOTSUP) return s;
     WEIR_TRY(weir__cuda_wait(be));
+    WEIR_TRY(weir__cuda_ways_try(cu));
     size_t total = 0; /* read after the backend's own allocations: what a plan can use */
     return weir__cuda_check(be, cudaMemGetInfo(&be->memory_free, &total), "asking for free memory");
 }
 
 static void describe(weir_cuda *cu, const cudaDeviceProp *prop, const weir_err *no_lt) {
     const double gib = static_cast<double>(prop->totalGlobalMem) / (1024.0 * 1024.0 * 1024.0);
-    const int n = snprintf(cu->about, sizeof cu->about, "%s, sm_%d, %.1f GiB", prop->name, cu->cc, gib);
-    if (cu->lt || n < 0 || (size_t)n >= sizeof cu->about) return;
-    snprintf(cu->about + n, sizeof cu->about - (size_t)n, "; %.100s: prompts take weir's own products",
-             no_lt->text);
+    snprintf(cu->device_about, sizeof cu->device_about, "%s, sm_%d, %.1f GiB", prop->name, cu->cc, gib);
+    if (!cu->lt)
+        snprintf(cu->lt_about, sizeof cu->lt_about, "; %.100s: prompts take weir's own products",
+                 no_lt->text);
+    weir__cuda_ways_tell(cu);
 }
 
 static weir_cuda *new_backend(int index, const cudaDeviceProp *prop) {
@@ -189,7 +199,7 @@ static weir_cuda *new_backend(int index, const cudaDeviceProp *prop) {
     cu->sm_count = prop->multiProcessorCount;
     cu->smem_optin = prop->sharedMemPerBlockOptin;
     cu->base.name = cu->name;
-    cu->base.about = cu->about;
+    cu->base.about = cu->about[0];
     cu->base.stream = &cuda_stream;
     cu->base.exchange = &weir__exchange_cuda;
     cu->base.device = cu->base.minmaxes = true;
@@ -213,7 +223,8 @@ weir_status weir__backend_cuda_open(weir_backend **out, int index, weir_err *err
 
     weir_cuda *cu = new_backend(index, &prop);
     if (!cu) return weir_fail(err, WEIR_ENOMEM, "device cuda:%d: out of host memory", index);
-    const weir_status s = open_stream(cu, &why);
+    weir_status s = weir__cuda_ways_read(cu, &cu->base.err);
+    if (s == WEIR_OK) s = open_stream(cu, &why);
     if (s != WEIR_OK) {
         const char *text = cu->base.err.text[0] ? cu->base.err.text : weir_status_str(s);
         weir_fail(err, s, "device cuda:%d cannot be opened: %s", index, text);

@@ -24,6 +24,8 @@
  * library's workspace is allocated at open. */
 enum { WEIR_COUNT_TEAM = 1024, WEIR_COUNT_ALL = 128 * 1024 };
 
+enum { WEIR_CUDA_ABOUTS = 6 };
+
 /* Uploads pass through a ring of pinned memory, so that src may be reused at once while the copy runs
  * alongside the host. An event marks the end of each part's copies: the part may be written again once it has
  * passed. */
@@ -46,9 +48,13 @@ struct weir_cuda {
     cudaGraph_t into;     /* the body that is being recorded of it, its own or a branch's */
     uint64_t branch;      /* the condition that loop_rows is to set, else 0 */
     bool branched;        /* the last node of what is being recorded is a branch, not a kernel */
-    bool recording;
-    bool broken;        /* base.err has the reason; every call returns ECUDA */
-    uint32_t *counters; /* device, [n_counter], zero between ops */
+    k_ways ways;          /* which ways of CUDA it takes: kernels/cuda/ways.cu */
+    uint32_t refused;     /* of them, those that something has refused */
+    uint32_t told;        /* ways.on as base.about has it */
+    bool refuses;         /* something of the graph that is being recorded was refused */
+    weir_err refusal;     /* the last one, "what: why"; "" */
+    bool broken;          /* base.err has the reason; every call returns ECUDA */
+    uint32_t *counters;   /* device, [n_counter], zero between ops */
     int32_t n_counter;
     void *lt;    /* cuBLASLt: kernels/linear/cublaslt.cu; NULL = not available */
     int n_graph; /* recorded and not freed: they contain the address of the scratch */
@@ -56,8 +62,10 @@ struct weir_cuda {
     cudaEvent_t *stamps;           /* [WEIR_STAMPS], NULL if never set; NULL before the first */
     struct weir_cuda_peers *peers; /* of the group it has joined (comm/peers.cuh), else NULL */
     struct weir_cuda_nccl *nccl;   /* the same by NCCL */
-    bool stuck; /* a kernel of an ended group does not come back: nothing may wait for it */
-    char name[16], about[320];
+    bool stuck;                    /* a kernel does not come back: nothing may wait for it */
+    char name[16], device_about[320], lt_about[192];
+    char about[WEIR_CUDA_ABOUTS][768]; /* one for each way that is given up: those before may be read */
+    int n_about;
 };
 typedef struct weir_cuda weir_cuda;
 
@@ -70,7 +78,8 @@ weir_status weir__cuda_enter(weir_cuda *cu, const char *what);
 weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what);
 
 /* WEIR_OK if e is success. Otherwise the stream is broken from then on: base.err keeps the first failure as
- * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. */
+ * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. While a
+ * graph is recorded, what CUDA refuses breaks nothing: cu->refusal has the words, ENOTSUP. */
 weir_status weir__cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -11,19 +11,27 @@
  * while it is being recorded, and its kernel sets it to 0 after the last block. */
 #include "kernels/cuda/stream.cuh"
 
-struct weir_graph {
+namespace {
+
+struct recorded {
+    weir_graph base; /* first: what the caller has */
+    uint32_t ways;   /* that it takes */
     cudaGraph_t graph;
     cudaGraphExec_t exec;
 };
 
-static void graph_drop(weir_graph *g) {
+recorded *of(weir_graph *g) { return reinterpret_cast<recorded *>(g); }
+
+} // namespace
+
+static void graph_drop(recorded *g) {
     if (g->exec) cudaGraphExecDestroy(g->exec);
     if (g->graph) cudaGraphDestroy(g->graph);
     weir_free(g);
 }
 
 /* Builds the graph around the loop; *body_graph is what its node runs. */
-static weir_status make_loop(weir_cuda *cu, weir_graph *g, cudaGraph_t *body_graph) {
+static weir_status make_loop(weir_cuda *cu, recorded *g, cudaGraph_t *body_graph) {
     weir_backend *be = &cu->base;
     WEIR_CUDA_TRY(be, cudaGraphCreate(&g->graph, 0), "recording a loop");
     cudaGraphConditionalHandle handle;
@@ -42,7 +50,7 @@ static weir_status make_loop(weir_cuda *cu, weir_graph *g, cudaGraph_t *body_gra
 }
 
 /* Runs body while the stream is captured. Thread-local: other threads may use the device meanwhile. */
-static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_status (*body)(void *ctx),
+static weir_status capture(weir_cuda *cu, recorded *g, cudaGraph_t into, weir_status (*body)(void *ctx),
                            void *ctx) {
     weir_backend *be = &cu->base;
     const cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
@@ -52,10 +60,9 @@ static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_
     } else {
         WEIR_CUDA_TRY(be, cudaStreamBeginCapture(cu->stream, mode), "recording");
     }
-    cu->recording = true;
     cu->into = into;
     const weir_status s = body(ctx);
-    cu->recording = cu->branched = false;
+    cu->branched = false;
     cu->into = NULL;
     cudaGraph_t made = NULL;
     const cudaError_t e = cudaStreamEndCapture(cu->stream, &made);
@@ -67,25 +74,90 @@ static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_
     return weir__cuda_check(be, e, "end of recording");
 }
 
+/* A graph that takes the ways that are on. ENOTSUP: one of those in cu->ways.taken was refused. */
+static weir_status make(weir_cuda *cu, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                        recorded **out) {
+    weir_backend *be = &cu->base;
+    recorded *g = static_cast<recorded *>(weir_calloc(1, sizeof *g));
+    if (!g) return WEIR_ENOMEM;
+    cudaGraph_t into = NULL;
+    g->base.loops = looped && (cu->ways.on & K_WHILE);
+    cu->ways.taken = K_GRAPH;
+    if (g->base.loops) cu->ways.taken |= K_WHILE;
+    cu->ways.recording = true;
+    cu->refuses = false;
+    weir_status s = g->base.loops ? make_loop(cu, g, &into) : WEIR_OK;
+    if (s == WEIR_OK) s = capture(cu, g, into, body, ctx);
+    cu->conditional = cu->branch = 0;
+    if (s == WEIR_OK) s = weir__cuda_check(be, cudaGraphInstantiate(&g->exec, g->graph, 0), "making a graph");
+    if (s == WEIR_OK) s = weir__cuda_check(be, cudaGraphUpload(g->exec, cu->stream), "uploading a graph");
+    cu->ways.recording = false;
+    g->ways = cu->ways.taken;
+    if (s == WEIR_OK) {
+        *out = g;
+    } else {
+        graph_drop(g);
+    }
+    return s;
+}
+
+/* The next way to do without, of those that were taken. */
+static uint32_t next_step(uint32_t taken) { return taken & (0u - taken); }
+
+/* Only the last way that was given up is known to be refused: those before it are tried again. */
+static weir_status climb(weir_cuda *cu, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                         uint32_t given_up, recorded **g) {
+    for (uint32_t way = 1; 2 * way <= given_up; way *= 2) {
+        if (!(given_up & way)) continue;
+        recorded *more = NULL;
+        cu->ways.on |= way;
+        const weir_status s = make(cu, body, ctx, looped, &more);
+        if (s == WEIR_OK) {
+            graph_drop(*g);
+            *g = more;
+            cu->refused &= ~way;
+        } else {
+            cu->ways.on &= ~way;
+            if (s != WEIR_ENOTSUP) return s;
+        }
+    }
+    return WEIR_OK;
+}
+
+/* A graph with as many ways as the device takes. ENOTSUP: none at all. */
+static weir_status descend(weir_cuda *cu, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                           recorded **g) {
+    uint32_t given_up = 0;
+    weir_status s = WEIR_ENOTSUP;
+    if (!(cu->ways.on & K_GRAPH)) return s;
+    while ((s = make(cu, body, ctx, looped, g)) == WEIR_ENOTSUP && cu->refuses) {
+        const uint32_t way = next_step(cu->ways.taken & cu->ways.on);
+        weir__cuda_give_up(cu, way);
+        given_up |= way;
+        if (way != K_GRAPH) continue;
+        cu->ways.on |= given_up & (K_EARLY | K_COOPERATIVE); /* without graphs they may do */
+        cu->refused &= ~(given_up & (K_EARLY | K_COOPERATIVE));
+        return s;
+    }
+    if (s == WEIR_OK) s = climb(cu, body, ctx, looped, given_up, g);
+    if (s != WEIR_OK && *g) {
+        graph_drop(*g);
+        *g = NULL;
+    }
+    return s;
+}
+
 weir_status weir__cuda_capture(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
                                weir_graph **out) {
     weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter(cu, "capture"));
-    if (!body || !out || cu->recording) return WEIR_EINVAL;
-    weir_graph *g = static_cast<weir_graph *>(weir_calloc(1, sizeof *g));
-    if (!g) return WEIR_ENOMEM;
-    cudaGraph_t into = NULL;
-    weir_status s = looped ? make_loop(cu, g, &into) : WEIR_OK;
-    if (s == WEIR_OK) s = capture(cu, g, into, body, ctx);
-    cu->conditional = 0;
-    if (s == WEIR_OK) s = weir__cuda_check(be, cudaGraphInstantiate(&g->exec, g->graph, 0), "making a graph");
-    if (s == WEIR_OK) s = weir__cuda_check(be, cudaGraphUpload(g->exec, cu->stream), "uploading a graph");
-    if (s != WEIR_OK) {
-        graph_drop(g);
-        return s;
-    }
+    if (!body || !out || cu->ways.recording) return WEIR_EINVAL;
+    recorded *g = NULL;
+    const weir_status s = descend(cu, body, ctx, looped, &g);
+    if (!cu->broken && cu->ways.on != cu->told) weir__cuda_ways_tell(cu);
+    if (s != WEIR_OK) return s;
     cu->n_graph++;
-    *out = g;
+    *out = &g->base;
     return WEIR_OK;
 }
 
@@ -127,10 +199,11 @@ weir_status weir__cuda_branch(weir_backend *be, weir_status (*test)(void *ctx),
     cudaGraphConditionalHandle handle = 0;
     cudaGraphNode_t branch;
     cudaGraph_t inside, made = NULL;
-    if (!outside) {
+    if (!outside || !(cu->ways.on & K_BRANCH)) {
         WEIR_TRY(test(ctx));
         return rest(ctx);
     }
+    cu->ways.taken |= K_BRANCH;
     WEIR_CUDA_TRY(be, cudaGraphConditionalHandleCreate(&handle, outside, 0, 0),
                   "recording a branch: condition");
     cu->branch = handle;
@@ -155,15 +228,24 @@ weir_status weir__cuda_branch(weir_backend *be, weir_status (*test)(void *ctx),
 weir_status weir__cuda_launch(weir_backend *be, weir_graph *g) {
     weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter(cu, "launch"));
-    if (!g || cu->recording) return WEIR_EINVAL;
-    return weir__cuda_check(be, cudaGraphLaunch(g->exec, cu->stream), "launch of a graph");
+    if (!g || cu->ways.recording) return WEIR_EINVAL;
+    const cudaError_t e = cudaGraphLaunch(of(g)->exec, cu->stream);
+    if (!k_refused(e)) return weir__cuda_check(be, e, "launch of a graph");
+    cudaGetLastError();
+    const uint32_t on = cu->ways.on, way = next_step(of(g)->ways);
+    if (of(g)->ways & ~on) return WEIR_ENOTSUP; /* with what was given up since */
+    (void)weir_fail(&cu->refusal, WEIR_ENOTSUP, "launch of a graph: %s", cudaGetErrorString(e));
+    weir__cuda_give_up(cu, way);
+    weir__cuda_ways_tell(cu);
+    return WEIR_ENOTSUP;
 }
 
 /* A running graph may be destroyed: CUDA keeps it until it has finished. */
 void weir__cuda_graph_free(weir_backend *be, weir_graph *g) {
     if (!g) return;
     weir_cuda *cu = weir__cuda_of(be);
+    if (cu->stuck) return; /* whatever frees may wait for it */
     cudaSetDevice(cu->device);
-    graph_drop(g);
+    graph_drop(of(g));
     cu->n_graph--;
 }

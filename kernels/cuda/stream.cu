@@ -24,7 +24,7 @@ void *weir__cuda_alloc(weir_backend *be, size_t bytes) {
 
 void weir__cuda_free(weir_backend *be, void *p) {
     weir_cuda *cu = weir__cuda_of(be);
-    if (!p) return;
+    if (!p || cu->stuck) return; /* it would wait for ever */
     cudaSetDevice(cu->device);
     const cudaError_t e = cudaFree(p); /* also with a broken stream; its own failure is then no news */
     weir__cuda_check(be, e, "free");
@@ -48,7 +48,7 @@ void *weir__cuda_alloc_mapped(weir_backend *be, size_t bytes, void **device) {
 }
 
 void weir__cuda_free_mapped(weir_backend *be, void *host) {
-    if (!host) return;
+    if (!host || weir__cuda_of(be)->stuck) return;
     cudaSetDevice(weir__cuda_of(be)->device);
     const cudaError_t e = cudaFreeHost(host);
     weir__cuda_check(be, e, "free of mapped memory");
@@ -161,6 +161,7 @@ static weir_status drain_peers(weir_cuda *cu, const char *what) {
 }
 
 weir_status weir__cuda_drain(weir_cuda *cu, const char *what) {
+    if (cu->stuck) return WEIR_ECUDA;
     if ((cu->peers || cu->nccl) && cu->base.comm) return drain_peers(cu, what);
     return weir__cuda_check(&cu->base, cudaStreamSynchronize(cu->stream), "%s", what);
 }
@@ -195,6 +196,14 @@ weir_status weir__cuda_wait(weir_backend *be) {
     weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "wait"));
     return weir__cuda_drain(cu, "wait");
+}
+
+void weir__cuda_abandon(weir_backend *be, const char *why) {
+    weir_cuda *cu = weir__cuda_of(be);
+    cu->stuck = true;
+    if (cu->broken) return;
+    cu->broken = true;
+    weir_fail(&be->err, WEIR_ECUDA, "%s: %s", cu->name, why);
 }
 
 weir_status weir__cuda_poll(weir_backend *be, bool *busy) {

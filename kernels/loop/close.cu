@@ -166,7 +166,7 @@ extern "C" weir_status weir__loop_close_cuda(weir_backend *be, weir_loop_close *
     if (!l->arrived || (l->gamma > 0 && !l->note) || l->n_seat > 0xffff) return WEIR_EINVAL;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, l->n_seat, l->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<close_kernel>(be, l->n_seat, l->n_vocab, &n_block, &space));
     if (l->gamma > 0) {
         weir_accept_args rows = {};
         rows.session = l->accept;

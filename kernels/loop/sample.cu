@@ -37,7 +37,7 @@ extern "C" weir_status weir__loop_sample_cuda(weir_backend *be, weir_loop_sample
     const weir_loop *l = a->loop;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, l->n_seat, l->n_vocab, &n_block, &space));
+    WEIR_TRY(team_room<sample_kernel>(be, l->n_seat, l->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(sample_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)
     (*l, a->step, a->minmax, space);
     return weir__cuda_launched(be, "loop_sample", "step %d n_seat %d n_vocab %d", a->step, l->n_seat,

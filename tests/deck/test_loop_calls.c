@@ -90,8 +90,8 @@ Test(loop_calls, a_graph_of_blocks_that_look_up_waits_for_nothing) {
     weir_engine_close(e);
 }
 
-/* Without a graph the host waits once a block, and launches the kernels itself. */
-Test(loop_calls, without_a_graph_one_wait_a_block) {
+/* Without a graph the host launches the kernels itself, and looks whether a block is over. */
+Test(loop_calls, without_a_graph_the_host_launches_kernels_and_waits_for_nothing) {
     weir_engine *e = open_small(true);
     weir_session *s[2];
     weir_err err = {""};
@@ -100,7 +100,8 @@ Test(loop_calls, without_a_graph_one_wait_a_block) {
     runner_api_reset();
     cr_assert(weir_step(e, s, 2, 2, &err) == WEIR_OK, "%s", err.text);
     cr_assert_eq(runner_api_count("cudaGraphLaunch"), 0);
-    cr_assert_eq(waits(), s[1]->stats.blocks - before);
+    cr_assert(s[1]->stats.blocks == before + 2 || s[1]->finish != WEIR_RUNNING);
+    cr_assert_eq(waits(), 0);
     cr_assert(runner_api_count("cudaLaunchKernelExC") > 0);
     for (int i = 0; i < 2; i++) weir_session_free(s[i]);
     weir_engine_close(e);

@@ -51,8 +51,10 @@ static cudaError_t last;
 enum { DEVICES = 8 };
 static bool dead[DEVICES], noticed[DEVICES]; /* a kernel failed; and a call has found out */
 static long malloc_left, host_alloc_left, launch_left;
-static int devices = 1, cc = 90, dynamic_most = 227 << 10;
+static int devices = 1, cc = 90, code, dynamic_most = 227 << 10;
 static long objects;
+static unsigned refused[RUNNER_AT_LAUNCH + 1];
+static bool hanging;
 
 bool broken() {
     const int here = chosen_device();
@@ -68,6 +70,10 @@ cudaError_t answer(cudaError_t e) {
 bool no_driver() { return devices < 0; }
 void object_born() { objects++; }
 void object_gone() { objects--; }
+
+bool refuses(runner_when when, unsigned asks) { return (refused[when] & asks) != 0; }
+
+bool hangs() { return hanging; }
 
 /* Counts down to a failure that was asked for. */
 static bool fails_now(long *left) { return *left > 0 && (*left == 1 || --*left == 0); }
@@ -135,22 +141,22 @@ static cudaError_t check_shape(const kernel_work &k, const void *kernel) {
     if (threads < 1 || threads > MAX_THREADS || b.z > 64) return cudaErrorInvalidConfiguration;
     if (blocks < 1 || g.x > 0x7fffffffu || g.y > 65535 || g.z > 65535) return cudaErrorInvalidConfiguration;
     if (k.dynamic > dynamic_allowed(kernel)) return cudaErrorInvalidValue;
-    if (k.team && blocks > static_cast<uint64_t>(occupancy(static_cast<int>(threads), k.dynamic)) *
-                               static_cast<uint64_t>(sm_count())) {
+    if (k.together && blocks > static_cast<uint64_t>(occupancy(static_cast<int>(threads), k.dynamic)) *
+                                   static_cast<uint64_t>(sm_count())) {
         return cudaErrorCooperativeLaunchTooLarge;
     }
     return cudaSuccess;
 }
 
 void run_kernel(const kernel_work &k) {
-    if (stream_is_dead()) return;
+    if (stream_is_dead() || hanging) return;
     if (fails_now(&launch_left)) {
         launch_left = 0;
         dead[at_work.device] = true;
         return;
     }
-    launch l = {k.name,    k.file,    k.line, k.grid,      k.threads,
-                k.dynamic, k.dynamic, k.team, k.dependent, &k.body};
+    launch l = {k.name,    k.file,    k.line,     k.grid,      k.threads,
+                k.dynamic, k.dynamic, k.together, k.dependent, &k.body};
     stream_submit();
     device_enter();
     run(l);
@@ -169,25 +175,41 @@ cudaError_t runner_launch(const cudaLaunchConfig_t *config, const void *kernel, 
     std::shared_ptr<kernel_work> k(new kernel_work{name.kernel, name.file, name.line, config->gridDim,
                                                    config->blockDim, config->dynamicSmemBytes, false, false,
                                                    std::move(body)});
+    bool cooperative = false;
     for (unsigned i = 0; i < config->numAttrs; i++) {
         const cudaLaunchAttribute &a = config->attrs[i];
-        if (a.id == cudaLaunchAttributeCooperative) k->team = a.val.cooperative != 0;
+        if (a.id == cudaLaunchAttributeCooperative) cooperative = a.val.cooperative != 0;
         if (a.id == cudaLaunchAttributeProgrammaticStreamSerialization) {
             if (cc < 90) return answer(cudaErrorNotSupported);
             k->dependent = a.val.programmaticStreamSerializationAllowed != 0;
         }
     }
-    const cudaError_t e = check_shape(*k, kernel);
-    if (e != cudaSuccess) return answer(e);
+    k->together = cooperative || name.team;
+    unsigned asks = 0;
+    if (cooperative) asks |= RUNNER_COOPERATIVE;
+    if (k->dependent) asks |= RUNNER_EARLY;
+    cudaError_t e = check_shape(*k, kernel);
+    if (e == cudaErrorCooperativeLaunchTooLarge && !cooperative)
+        give_up("%s: a team of more blocks than are resident", name.kernel);
+    if (e == cudaSuccess && refuses(RUNNER_AT_ONCE, asks)) e = cudaErrorNotSupported;
+    if (e != cudaSuccess) {
+        put_back(name);
+        return answer(e);
+    }
     if (config->stream && device_of_stream(config->stream) != chosen_device())
         return answer(cudaErrorInvalidResourceHandle);
-    return answer(submit(config->stream, work_of(std::move(k)),
-                         name.kernel)); /* the holder ends it after the stream's work */
+    if (k->dependent) count_call("programmatic launch");
+    if (cooperative) count_call("cooperative launch");
+    return answer(submit(config->stream, work_of(std::move(k)), name.kernel,
+                         asks)); /* the holder ends it after the stream's work */
 }
 
 cudaError_t runner_func_set(const void *kernel, cudaFuncAttribute attr, int value) {
     RUNNER_CALL(cudaFuncSetAttribute);
-    if (attr == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;
+    if (attr == cudaFuncAttributePreferredSharedMemoryCarveout) {
+        count_call("carve-out");
+        return cudaSuccess;
+    }
     if (attr != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > dynamic_most) {
         return answer(cudaErrorInvalidValue);
     }
@@ -197,6 +219,14 @@ cudaError_t runner_func_set(const void *kernel, cudaFuncAttribute attr, int valu
         return cudaSuccess;
     }
     give_up("more than %d kernels with attributes", KERNELS);
+}
+
+cudaError_t runner_func_get(cudaFuncAttributes *attr) {
+    RUNNER_CALL(cudaFuncGetAttributes);
+    *attr = cudaFuncAttributes{};
+    attr->ptxVersion = code ? code : cc;
+    attr->binaryVersion = cc;
+    return cudaSuccess;
 }
 
 cudaError_t runner_occupancy(int *blocks, int threads, size_t dynamic) {
@@ -408,6 +438,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
 /* Works on a broken device, too: tests count what is left. */
 cudaError_t cudaFree(void *p) {
     call in_call("cudaFree");
+    if (hanging) give_up("cudaFree waits for a device that hangs");
     if (!p) return answer(broken() ? cudaErrorIllegalAddress : cudaSuccess);
     if (any_capture()) return answer(refuse_capture("cudaFree"));
     host_waits_all();
@@ -430,6 +461,7 @@ cudaError_t cudaMallocHost(void **p, size_t bytes) { return cudaHostAlloc(p, byt
 
 cudaError_t cudaFreeHost(void *p) {
     call in_call("cudaFreeHost");
+    if (hanging) give_up("cudaFreeHost waits for a device that hangs");
     if (!p) return cudaSuccess;
     if (any_capture()) return answer(refuse_capture("cudaFreeHost"));
     host_waits_all();
@@ -462,6 +494,12 @@ long runner_live_objects(void) { return objects; }
 void runner_fail_malloc(long n) { malloc_left = n; }
 void runner_fail_host_alloc(long n) { host_alloc_left = n; }
 void runner_fail_launch(long n) { launch_left = n; }
+void runner_refuse(runner_when when, unsigned asks) {
+    for (unsigned &r : refused) r = when == RUNNER_NEVER ? 0 : r;
+    refused[when] |= asks;
+}
+void runner_hang(int on) { hanging = on != 0; }
+void runner_code(int ptx_version) { code = ptx_version; }
 void runner_mend(void) {
     for (int i = 0; i < DEVICES; i++) dead[i] = noticed[i] = false;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/cuda/library.h"
+#include "tests/runner/control.h"
 #include "tests/runner/internal.h"
 
 namespace runner {
@@ -29,7 +30,7 @@ bool no_driver();
 /* Work of a stream: done at once, or kept where the stream is being captured. false: the capture refuses
  * it. */
 typedef std::function<void()> work;
-cudaError_t submit(cudaStream_t stream, work w, const char *what);
+cudaError_t submit(cudaStream_t stream, work w, const char *what, unsigned asks = 0);
 bool capturing(cudaStream_t stream);
 bool any_capture(); /* by this thread: calls that would wait or allocate are refused */
 cudaError_t refuse_capture(const char *what); /* breaks the captures, says why */
@@ -42,7 +43,7 @@ struct kernel_work {
     int line;
     dim3 grid, threads;
     size_t dynamic;
-    bool team, dependent;
+    bool together, dependent;
     std::function<void()> body;
 };
 void run_kernel(const kernel_work &k);
@@ -50,6 +51,8 @@ work work_of(std::shared_ptr<kernel_work> k);
 bool stream_is_dead(); /* a kernel has failed: nothing runs any more */
 int device_of_stream(cudaStream_t s);
 int chosen_device();                             /* of this host thread */
+bool refuses(runner_when when, unsigned asks);   /* control.h */
+bool hangs();                                    /* as runner_hang says; a wait then ends the test */
 weir_library_fn nccl_function(const char *name); /* nccl.cc; NULL: it is not there */
 
 } // namespace runner

@@ -25,6 +25,25 @@ void runner_fail_host_alloc(long n); /* the same for cudaHostAlloc */
 /* Kernel number n (a graph's too) does not run: every later call for its device answers that memory was
  * accessed illegally, from the next one that is not cudaPeekAtLastError or cudaGetLastError. */
 void runner_fail_launch(long n);
+/* What the machine refuses from now on (runner_ask, added up), with cudaErrorNotSupported; several calls add
+ * up, runner_refuse(RUNNER_NEVER, 0) ends it. */
+enum runner_ask {
+    RUNNER_IF = 1,          /* conditional nodes of that type */
+    RUNNER_EARLY = 2,       /* programmatic launches */
+    RUNNER_COOPERATIVE = 4, /* cooperative launches */
+    RUNNER_WHILE = 8,
+    RUNNER_GRAPH = 16 /* graphs at all */
+};
+typedef enum runner_when {
+    RUNNER_NEVER,
+    RUNNER_AT_ONCE,   /* the launch of the kernel, the node's addition, the beginning of a capture */
+    RUNNER_AT_MAKING, /* cudaGraphInstantiate of a graph that has it */
+    RUNNER_AT_LAUNCH, /* cudaGraphLaunch of one */
+} runner_when;
+void runner_refuse(runner_when when, unsigned asks);
+/* 1: no kernel runs any more, and the device stays busy; a call that would wait for it ends the process. */
+void runner_hang(int on);
+void runner_code(int ptx_version);      /* of all kernels, as cudaFuncGetAttributes says; 0: as the device */
 void runner_mend(void);                 /* devices work again, as for another process */
 void runner_devices(int n);             /* 0 … 8 devices; -1: no driver */
 void runner_peers(int allowed);         /* 0: no device can be given another one's memory */

@@ -16,6 +16,7 @@ struct runner_node {
     cudaGraphConditionalHandle handle; /* 0: plain work */
     cudaGraphConditionalNodeType type;
     cudaGraph_t body;
+    unsigned asks; /* of what a machine may refuse */
 };
 
 struct runner_graph {
@@ -97,7 +98,7 @@ cudaError_t refuse_capture(const char *) {
     return cudaErrorStreamCaptureUnsupported;
 }
 
-cudaError_t submit(cudaStream_t stream, work w, const char *) {
+cudaError_t submit(cudaStream_t stream, work w, const char *, unsigned asks) {
     runner_stream *s = of(stream);
     if (!capturing(s)) {
         const at_stream here(s);
@@ -106,7 +107,7 @@ cudaError_t submit(cudaStream_t stream, work w, const char *) {
     }
     if (s->invalid) return cudaErrorStreamCaptureInvalidated;
     nodes_of(s).push_back(
-        std::make_shared<runner_node>(runner_node{std::move(w), 0, cudaGraphCondTypeIf, nullptr}));
+        std::make_shared<runner_node>(runner_node{std::move(w), 0, cudaGraphCondTypeIf, nullptr, asks}));
     return cudaSuccess;
 }
 
@@ -163,6 +164,12 @@ static void reset_conditions(const runner_graph &g) {
         condition *c = &conditions[h - 1];
         if (c->assign) c->value = c->start;
     }
+}
+
+static unsigned asks_of(const runner_graph &g) {
+    unsigned asks = RUNNER_GRAPH;
+    for (const std::shared_ptr<runner_node> &n : g.nodes) asks |= n->asks | (n->body ? asks_of(*n->body) : 0);
+    return asks;
 }
 
 static void destroy_graph(runner_graph *g) {
@@ -250,12 +257,14 @@ static double now_ms() {
 }
 
 static cudaError_t wait_all() {
+    if (hangs()) give_up("a wait for a device that hangs");
     if (any_capture()) return refuse_capture("a wait");
     host_waits_all();
     return broken() ? cudaErrorIllegalAddress : cudaSuccess;
 }
 
 static cudaError_t wait_for(cudaStream_t stream) {
+    if (hangs()) give_up("a wait for a device that hangs");
     if (any_capture()) return refuse_capture("a wait");
     const int order = of(stream)->at.order;
     host_waits(order, stream_ticket(order));
@@ -345,8 +354,8 @@ void runner_busy(long n) { n_busy = n; }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
     RUNNER_CALL(cudaStreamQuery);
-    if (n_busy > 0) {
-        n_busy--;
+    if (n_busy > 0 || hangs()) {
+        n_busy -= n_busy > 0;
         return answer(cudaErrorNotReady);
     }
     return answer(wait_for(stream));
@@ -413,6 +422,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
 
 static cudaError_t begin(cudaStream_t stream, cudaGraph_t into) {
     if (!stream || capturing(stream)) return cudaErrorIllegalState;
+    if (refuses(RUNNER_AT_ONCE, RUNNER_GRAPH)) return cudaErrorNotSupported;
     if (into) {
         stream->given = into;
     } else {
@@ -512,12 +522,14 @@ cudaError_t cudaGraphAddNode(cudaGraphNode_t *node, cudaGraph_t graph, const cud
     if (!is_next(*graph, deps, n_dep)) return answer(cudaErrorInvalidValue);
     if (params->type != cudaGraphNodeTypeConditional || params->conditional.size != 1)
         return answer(cudaErrorNotSupported);
+    const unsigned asks = params->conditional.type == cudaGraphCondTypeIf ? RUNNER_IF : RUNNER_WHILE;
+    if (refuses(RUNNER_AT_ONCE, asks)) return answer(cudaErrorNotSupported);
     const cudaGraphConditionalHandle h = params->conditional.handle;
     if (h < 1 || h > CONDITIONS || !conditions[h - 1].taken) return answer(cudaErrorInvalidValue);
     const cudaGraph_t body = new runner_graph();
     body->inner = true;
     graph->nodes.push_back(
-        std::make_shared<runner_node>(runner_node{nullptr, h, params->conditional.type, body}));
+        std::make_shared<runner_node>(runner_node{nullptr, h, params->conditional.type, body, asks}));
     *node = graph->nodes.back().get();
     params->conditional.phGraph_out = &graph->nodes.back()->body;
     return cudaSuccess;
@@ -538,7 +550,7 @@ static std::shared_ptr<runner_graph> snapshot(const runner_graph &g) {
         const cudaGraph_t body = new runner_graph(*n->body);
         body->handles.clear(); /* they are the graph's, too */
         copy_of->nodes.push_back(
-            std::make_shared<runner_node>(runner_node{nullptr, n->handle, n->type, body}));
+            std::make_shared<runner_node>(runner_node{nullptr, n->handle, n->type, body, n->asks}));
     }
     return copy_of;
 }
@@ -547,6 +559,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
     RUNNER_CALL(cudaGraphInstantiate);
     if (any_capture()) return answer(refuse_capture("cudaGraphInstantiate"));
     if (!graph || graph->inner) return answer(cudaErrorInvalidValue);
+    if (refuses(RUNNER_AT_MAKING, asks_of(*graph))) return answer(cudaErrorNotSupported);
     *exec = new runner_exec{snapshot(*graph)};
     object_born();
     return cudaSuccess;
@@ -567,6 +580,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t) {
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     RUNNER_CALL(cudaGraphLaunch);
     if (!exec || capturing(stream)) return answer(cudaErrorInvalidValue);
+    if (refuses(RUNNER_AT_LAUNCH, asks_of(*exec->graph))) return answer(cudaErrorNotSupported);
     const at_stream here(of(stream));
     reset_conditions(*exec->graph);
     in_graph = true;

@@ -71,7 +71,7 @@ struct launch {
     dim3 grid, threads;
     size_t dynamic;
     size_t dynamic_allowed;
-    bool team, dependent;
+    bool together, dependent; /* all blocks are resident; it may begin before the one ahead has ended */
     const std::function<void()> *body;
 };
 
@@ -82,8 +82,10 @@ void run(const launch &l);
 struct launch_name {
     const char *kernel, *file;
     int line;
+    bool team; /* blocks wait for each other, also without a cooperative launch */
 };
 launch_name take_launch_name();
+void put_back(launch_name n); /* of a launch that was refused: it may be made again */
 
 void barrier_of_exited(block *b);
 inline thread *current() { return static_cast<thread *>(self); }

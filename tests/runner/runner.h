@@ -28,7 +28,7 @@ struct view {
 extern view *self;
 
 [[noreturn]] void fail(site at, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void name_launch(const char *kernel, const char *file, int line);
+void name_launch(const char *kernel, const char *file, int line, bool team);
 
 /* ---- shared memory: a heap block a declaration and block ---- */
 void *shared_static(int *slot, size_t bytes, size_t align, const char *name);

@@ -1,5 +1,5 @@
 /* Which CUDA thread runs. One OS thread runs all of a launch: ordinary blocks one after another, the blocks
- * of a cooperative launch all at once. A thread runs until it waits; the next one in the schedule's order
+ * of a team all at once. A thread runs until it waits; the next one in the schedule's order
  * follows. Descending, the first one in that order that can run follows instead: the last warp runs as far
  * ahead of the others as barriers let it.
  *
@@ -124,10 +124,14 @@ long env_number(const char *name, long otherwise) {
     return text && *text ? strtol(text, nullptr, 10) : otherwise;
 }
 
-void name_launch(const char *kernel, const char *file, int line) { name_of_next = {kernel, file, line}; }
+void name_launch(const char *kernel, const char *file, int line, bool team) {
+    name_of_next = {kernel, file, line, team};
+}
+
+void put_back(launch_name n) { name_of_next = n; }
 
 launch_name take_launch_name() {
-    const launch_name n = name_of_next.kernel ? name_of_next : launch_name{"(unnamed)", "?", 0};
+    const launch_name n = name_of_next.kernel ? name_of_next : launch_name{"(unnamed)", "?", 0, false};
     name_of_next = {};
     return n;
 }
@@ -476,7 +480,7 @@ void run(const launch &l) {
     blockDim = l.threads;
     const int n = static_cast<int>(l.threads.x * l.threads.y * l.threads.z);
     const uint64_t n_block = static_cast<uint64_t>(l.grid.x) * l.grid.y * l.grid.z;
-    if (l.team) {
+    if (l.together) {
         block *all = blocks_of(static_cast<int>(n_block));
         uint64_t *number = static_cast<uint64_t *>(room_for(n_block, sizeof *number));
         for (uint64_t i = 0; i < n_block; i++) number[i] = i;

@@ -56,29 +56,37 @@ static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
 #undef RUNNER_VECTORS
 
 /* ---- errors ---- */
-#define RUNNER_ERRORS(X)                                                                                 \
-    X(cudaSuccess, 0, "no error")                                                                        \
-    X(cudaErrorInvalidValue, 1, "invalid argument")                                                      \
-    X(cudaErrorMemoryAllocation, 2, "out of memory")                                                     \
-    X(cudaErrorInitializationError, 3, "initialization error")                                           \
-    X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                \
-    X(cudaErrorInvalidDevicePointer, 17, "invalid device pointer")                                       \
-    X(cudaErrorInvalidMemcpyDirection, 21, "invalid copy direction for memcpy")                          \
-    X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")   \
-    X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                      \
-    X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                             \
-    X(cudaErrorMapBufferObjectFailed, 205, "mapping of buffer object failed")                            \
-    X(cudaErrorPeerAccessUnsupported, 217, "peer access is not supported between these two devices")     \
-    X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                    \
-    X(cudaErrorNotReady, 600, "device not ready")                                                        \
-    X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                          \
-    X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")                     \
-    X(cudaErrorPeerAccessAlreadyEnabled, 704, "peer access is already enabled")                          \
-    X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                         \
-    X(cudaErrorCooperativeLaunchTooLarge, 720, "too many blocks in cooperative launch")                  \
-    X(cudaErrorNotSupported, 801, "operation not supported")                                             \
-    X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")        \
-    X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture") \
+#define RUNNER_ERRORS(X)                                                                                   \
+    X(cudaSuccess, 0, "no error")                                                                          \
+    X(cudaErrorInvalidValue, 1, "invalid argument")                                                        \
+    X(cudaErrorMemoryAllocation, 2, "out of memory")                                                       \
+    X(cudaErrorInitializationError, 3, "initialization error")                                             \
+    X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                  \
+    X(cudaErrorInvalidDevicePointer, 17, "invalid device pointer")                                         \
+    X(cudaErrorInvalidMemcpyDirection, 21, "invalid copy direction for memcpy")                            \
+    X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")     \
+    X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                        \
+    X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                               \
+    X(cudaErrorMapBufferObjectFailed, 205, "mapping of buffer object failed")                              \
+    X(cudaErrorPeerAccessUnsupported, 217, "peer access is not supported between these two devices")       \
+    X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                      \
+    X(cudaErrorCallRequiresNewerDriver, 36, "API call is not supported in the installed CUDA driver")      \
+    X(cudaErrorNotReady, 600, "device not ready")                                                          \
+    X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                            \
+    X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")                       \
+    X(cudaErrorPeerAccessAlreadyEnabled, 704, "peer access is already enabled")                            \
+    X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                           \
+    X(cudaErrorCooperativeLaunchTooLarge, 720, "too many blocks in cooperative launch")                    \
+    X(cudaErrorNotSupported, 801, "operation not supported")                                               \
+    X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")          \
+    X(cudaErrorNotPermitted, 800, "operation not permitted")                                               \
+    X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture")   \
+    X(cudaErrorStreamCaptureMerge, 902, "operation would result in a merge of separate capture sequences") \
+    X(cudaErrorStreamCaptureUnmatched, 903, "capture was not ended in the same stream as it began")        \
+    X(cudaErrorStreamCaptureUnjoined, 904, "capturing stream has unjoined work")                           \
+    X(cudaErrorStreamCaptureIsolation, 905, "dependency created on uncaptured work in another stream")     \
+    X(cudaErrorStreamCaptureImplicit, 906,                                                                 \
+      "operation would make the legacy stream depend on a capturing blocking stream")                      \
     X(cudaErrorIllegalState, 401, "the operation cannot be performed in the present state")
 enum cudaError_t {
 #define RUNNER_ERROR(name, value, text) name = value,
@@ -241,6 +249,9 @@ enum cudaFuncAttribute {
     cudaFuncAttributePreferredSharedMemoryCarveout
 };
 enum { cudaSharedmemCarveoutMaxShared = 100 };
+struct cudaFuncAttributes {
+    int ptxVersion, binaryVersion;
+};
 enum cudaLaunchAttributeID {
     cudaLaunchAttributeIgnore = 0,
     cudaLaunchAttributeCooperative = 2,
@@ -270,7 +281,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(
 }
 
 cudaError_t runner_func_set(const void *kernel, cudaFuncAttribute attr, int value);
+cudaError_t runner_func_get(cudaFuncAttributes *attr);
 cudaError_t runner_occupancy(int *blocks, int threads, size_t dynamic);
+template <class F> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attr, F *) {
+    return runner_func_get(attr);
+}
 template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute attr, int value) {
     return runner_func_set(reinterpret_cast<const void *>(kernel), attr, value);
 }
