@@ -17,8 +17,9 @@ static const char usage[] =
     "\n"
     "--parts: what weir bench --csv prints of the first gamma, into FILE, without loading the pair again.\n"
     "--ctx: context length of a session. Decoder-only: prompt and output together; encoder-decoder: each.\n"
-    "CSV: name, device, graph, gamma, sessions, us per block (p50, p99), tokens per block, us per token,\n"
-    "     whether session 0 emits the same as in gamma's first case, its first tokens.\n"
+    "CSV: name, device, graph (while, straight, none: docs/gpu.md), gamma, sessions, us per block (p50, p99),\n"
+    "     tokens per block, us per token, whether session 0 emits the same as in gamma's first case, its first\n"
+    "     tokens, team, pdl.\n"
     "Exit status: 0, 1 for a failure or a session 0 that differs, 2 for wrong usage.\n";
 
 enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, MAX_CTX = 1 << 16, COMPARED = 16 };
@@ -116,18 +117,19 @@ static int run(weir_engine *e, const options *o) {
     weir_engine_get_facts(e, &f);
     int n_bad = 0;
     printf("name,device,graph,gamma,sessions,us_p50,us_p99,tokens_per_block,us_per_token,session_0,"
-           "first_tokens\n");
+           "first_tokens,team,pdl\n");
     for (int g = 0; g < o->n_gamma; g++) {
         result alone = {.n_first = 0};
         for (int i = 0; i < o->n_sessions; i++) {
             result r = {.n_first = 0};
             weir_err err = {{0}};
             const weir_status s = time_case(e, o, o->gamma[g], o->sessions[i], &r, &err);
-            printf("%s,%s,%s,%d,%d,", o->name, f.device, o->no_graph ? "no" : "yes", o->gamma[g],
-                   o->sessions[i]);
+            weir_engine_get_facts(e, &f); /* a device may have refused something in this case */
+            const char *graph = f.graph ? f.graph : "none";
+            printf("%s,%s,%s,%d,%d,", o->name, f.device, graph, o->gamma[g], o->sessions[i]);
             if (s != WEIR_OK) {
                 n_bad++;
-                printf(",,,,failed,\n");
+                printf(",,,,failed,,,\n");
                 fprintf(stderr, "weir-blocks: gamma %d, %d sessions: %s\n", o->gamma[g], o->sessions[i],
                         err.text[0] ? err.text : weir_status_str(s));
                 continue;
@@ -138,7 +140,7 @@ static int run(weir_engine *e, const options *o) {
             printf("%.2f,%.2f,%.3f,%.2f,%s,", 1e6 * r.p50, 1e6 * r.p99, r.tokens,
                    1e6 * r.p50 / (r.tokens * o->sessions[i]), same ? "same" : "differs");
             for (size_t t = 0; t < r.n_first; t++) printf("%s%d", t ? " " : "", (int)r.first[t]);
-            printf("\n");
+            printf(",%s,%s\n", f.team ? f.team : "", f.pdl ? f.pdl : "");
             fflush(stdout);
         }
     }

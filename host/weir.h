@@ -96,8 +96,11 @@ weir_status weir_follow(weir_engine *e, weir_err *err);
 
 /* What was decided at open, for a line on the screen. Strings are borrowed until close. */
 typedef struct weir_engine_facts {
-    const char *device;      /* "cpu", "cuda:0": what runs */
-    const char *about;       /* the device in words; the instruction set on the CPU */
+    const char *device; /* "cpu", "cuda:0": what runs */
+    const char *about;  /* the device in words; the instruction set on the CPU */
+    /* a CUDA device's ways, NULL elsewhere (docs/gpu.md): "while", "straight", "none"; "cooperative",
+     * "plain"; "on", "off". As they are when the facts are asked for: a device may refuse one later */
+    const char *graph, *team, *pdl;
     const char *isa;         /* CPU instruction set; NULL on another device */
     const char *device_note; /* why "auto" took the CPU in a build with CUDA; NULL where there is nothing
                                      to say */
@@ -400,6 +403,7 @@ typedef struct weir_session_view {
     const weir_top *top; /* (n, n_top) of the options; an entry's id is -1 where the verifier never saw the
                             position; NULL if n_top is 0 */
     const char *costs;   /* what gamma auto went by (weir_engine_facts.costs); NULL of others */
+    const char *graph, *team, *pdl; /* the device's ways, as weir_engine_facts has them */
     weir_ended ended_by;
     int stop; /* which stop string ended it; -1: none */
     weir_session_stats stats;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/session/check.h"
 #include "kernels/base/clock.h"
@@ -247,6 +248,7 @@ weir_finish weir_session_state(const weir_session *s) { return s->finish; }
 void weir_session_get(weir_session *s, weir_session_view *out) {
     count_sources(s);
     (void)weir__text_show(s); /* out of memory: the text stays what it was */
+    const weir_device_ways ways = weir__block_loop_ways(s->e);
     *out = (weir_session_view){.ids = s->timeline + 1,
                                .sources = s->sources,
                                .logprobs = s->logprobs,
@@ -263,6 +265,9 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
                                .n_eos_top = s->eos >= 0 ? weir__session_n_top(s, s->n) : 0,
                                .top = s->top,
                                .costs = weir__session_chooses(s) ? s->e->pair.facts.costs : NULL,
+                               .graph = ways.graph,
+                               .team = ways.team,
+                               .pdl = ways.pdl,
                                .ended_by = s->ended_by,
                                .stop = s->ended_by == WEIR_ENDED_STOP ? s->stop_found : -1,
                                .stats = s->stats};

@@ -35,9 +35,18 @@ json_t *wire_lookup_json(const weir_engine_facts *f) {
     return v;
 }
 
+static json_t *word(const char *text) { return text ? json_string(text) : json_null(); }
+
+void wire_set_ways(json_t *object, const char *graph, const char *team, const char *pdl) {
+    wire_set(object, "graph", word(graph));
+    wire_set(object, "team", word(team));
+    wire_set(object, "pdl", word(pdl));
+}
+
 void wire_set_device(json_t *object, const weir_engine_facts *f) {
     wire_set(object, "device", json_string(f->device));
     wire_set(object, "about", wire_text(f->about, strlen(f->about)));
+    wire_set_ways(object, f->graph, f->team, f->pdl);
     wire_set(object, "isa", f->isa ? json_string(f->isa) : json_null());
     wire_set(object, "threads", f->isa ? json_integer(f->n_thread) : json_null());
     wire_set(object, "tensor_parallel_size", json_integer(f->n_rank));
