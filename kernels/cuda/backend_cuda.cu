@@ -39,7 +39,10 @@ weir_status weir__cuda_check(weir_backend *be, cudaError_t e, const char *fmt, .
 weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fmt, ...) {
     const cudaError_t e = cudaPeekAtLastError();
     weir_cuda *cu = weir__cuda_of(be);
-    if (!cu->ways.recording && cu->ways.on != cu->told) weir__cuda_ways_tell(cu); /* the launch gave one up */
+    if (!cu->ways.recording && cu->ways.on != cu->told) { /* the launch gave one up */
+        cu->refused |= cu->told & ~cu->ways.on;
+        weir__cuda_ways_tell(cu);
+    }
     if (e == cudaSuccess) return WEIR_OK;
     char shapes[192], what[256];
     va_list args;

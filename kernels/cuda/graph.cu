@@ -20,6 +20,14 @@ struct recorded {
     cudaGraphExec_t exec;
 };
 
+/* A capture that is asked for. */
+struct request {
+    weir_status (*body)(void *ctx);
+    void *ctx;
+    bool looped;
+    weir_status (*then)(weir_cuda *cu); /* the graph is launched, and this called; NULL: it is not */
+};
+
 recorded *of(weir_graph *g) { return reinterpret_cast<recorded *>(g); }
 
 } // namespace
@@ -74,28 +82,35 @@ static weir_status capture(weir_cuda *cu, recorded *g, cudaGraph_t into, weir_st
     return weir__cuda_check(be, e, "end of recording");
 }
 
-/* A graph that takes the ways that are on. ENOTSUP: one of those in cu->ways.taken was refused. */
-static weir_status make(weir_cuda *cu, weir_status (*body)(void *ctx), void *ctx, bool looped,
-                        recorded **out) {
+/* What is recorded, made ready and, for a trial, launched. */
+static weir_status build(weir_cuda *cu, const request &r, recorded *g) {
     weir_backend *be = &cu->base;
+    cudaGraph_t into = NULL;
+    if (g->base.loops) WEIR_TRY(make_loop(cu, g, &into));
+    WEIR_TRY(capture(cu, g, into, r.body, r.ctx));
+    WEIR_CUDA_TRY(be, cudaGraphInstantiate(&g->exec, g->graph, 0), "making a graph");
+    WEIR_CUDA_TRY(be, cudaGraphUpload(g->exec, cu->stream), "uploading a graph");
+    if (r.then) WEIR_CUDA_TRY(be, cudaGraphLaunch(g->exec, cu->stream), "launch of a graph");
+    return WEIR_OK;
+}
+
+/* A graph that takes the ways that are on. ENOTSUP: one of those in cu->ways.taken was refused. */
+static weir_status make(weir_cuda *cu, const request &r, recorded **out) {
     recorded *g = static_cast<recorded *>(weir_calloc(1, sizeof *g));
     if (!g) return WEIR_ENOMEM;
-    cudaGraph_t into = NULL;
-    g->base.loops = looped && (cu->ways.on & K_WHILE);
+    g->base.loops = r.looped && (cu->ways.on & K_WHILE);
     cu->ways.taken = K_GRAPH;
     if (g->base.loops) cu->ways.taken |= K_WHILE;
     cu->ways.recording = true;
     cu->refuses = false;
-    weir_status s = g->base.loops ? make_loop(cu, g, &into) : WEIR_OK;
-    if (s == WEIR_OK) s = capture(cu, g, into, body, ctx);
+    weir_status s = build(cu, r, g);
     cu->conditional = cu->branch = 0;
-    if (s == WEIR_OK) s = weir__cuda_check(be, cudaGraphInstantiate(&g->exec, g->graph, 0), "making a graph");
-    if (s == WEIR_OK) s = weir__cuda_check(be, cudaGraphUpload(g->exec, cu->stream), "uploading a graph");
     cu->ways.recording = false;
     g->ways = cu->ways.taken;
+    if (s == WEIR_OK && r.then) s = r.then(cu);
     if (s == WEIR_OK) {
         *out = g;
-    } else {
+    } else if (!cu->stuck) {
         graph_drop(g);
     }
     return s;
@@ -105,13 +120,12 @@ static weir_status make(weir_cuda *cu, weir_status (*body)(void *ctx), void *ctx
 static uint32_t next_step(uint32_t taken) { return taken & (0u - taken); }
 
 /* Only the last way that was given up is known to be refused: those before it are tried again. */
-static weir_status climb(weir_cuda *cu, weir_status (*body)(void *ctx), void *ctx, bool looped,
-                         uint32_t given_up, recorded **g) {
+static weir_status climb(weir_cuda *cu, const request &r, uint32_t given_up, recorded **g) {
     for (uint32_t way = 1; 2 * way <= given_up; way *= 2) {
         if (!(given_up & way)) continue;
         recorded *more = NULL;
         cu->ways.on |= way;
-        const weir_status s = make(cu, body, ctx, looped, &more);
+        const weir_status s = make(cu, r, &more);
         if (s == WEIR_OK) {
             graph_drop(*g);
             *g = more;
@@ -125,22 +139,23 @@ static weir_status climb(weir_cuda *cu, weir_status (*body)(void *ctx), void *ct
 }
 
 /* A graph with as many ways as the device takes. ENOTSUP: none at all. */
-static weir_status descend(weir_cuda *cu, weir_status (*body)(void *ctx), void *ctx, bool looped,
-                           recorded **g) {
+static weir_status descend(weir_cuda *cu, const request &r, recorded **g) {
+    const uint32_t alone = K_EARLY | K_COOPERATIVE; /* that kernels take without a graph, too */
     uint32_t given_up = 0;
     weir_status s = WEIR_ENOTSUP;
     if (!(cu->ways.on & K_GRAPH)) return s;
-    while ((s = make(cu, body, ctx, looped, g)) == WEIR_ENOTSUP && cu->refuses) {
+    while ((s = make(cu, r, g)) == WEIR_ENOTSUP && cu->refuses) {
         const uint32_t way = next_step(cu->ways.taken & cu->ways.on);
         weir__cuda_give_up(cu, way);
+        if (way == K_GRAPH) {
+            cu->ways.on |= given_up & alone;
+            cu->refused &= ~given_up;
+            return s;
+        }
         given_up |= way;
-        if (way != K_GRAPH) continue;
-        cu->ways.on |= given_up & (K_EARLY | K_COOPERATIVE); /* without graphs they may do */
-        cu->refused &= ~(given_up & (K_EARLY | K_COOPERATIVE));
-        return s;
     }
-    if (s == WEIR_OK) s = climb(cu, body, ctx, looped, given_up, g);
-    if (s != WEIR_OK && *g) {
+    if (s == WEIR_OK) s = climb(cu, r, given_up, g);
+    if (s != WEIR_OK && *g && !cu->stuck) {
         graph_drop(*g);
         *g = NULL;
     }
@@ -153,12 +168,21 @@ weir_status weir__cuda_capture(weir_backend *be, weir_status (*body)(void *ctx),
     WEIR_TRY(weir__cuda_enter(cu, "capture"));
     if (!body || !out || cu->ways.recording) return WEIR_EINVAL;
     recorded *g = NULL;
-    const weir_status s = descend(cu, body, ctx, looped, &g);
+    const weir_status s = descend(cu, {body, ctx, looped, NULL}, &g);
     if (!cu->broken && cu->ways.on != cu->told) weir__cuda_ways_tell(cu);
     if (s != WEIR_OK) return s;
     cu->n_graph++;
     *out = &g->base;
     return WEIR_OK;
+}
+
+weir_status weir__cuda_try(weir_cuda *cu, weir_status (*body)(void *ctx),
+                           weir_status (*then)(weir_cuda *cu)) {
+    recorded *g = NULL;
+    WEIR_TRY(weir__cuda_enter(cu, "a trial"));
+    const weir_status s = descend(cu, {body, cu, true, then}, &g);
+    if (s == WEIR_OK) graph_drop(g);
+    return s;
 }
 
 /* ---- branches ------------------------------------------------------------------------------------------ */

@@ -39,6 +39,8 @@ void weir__cuda_give_up(weir_cuda *cu, uint32_t ways); /* because they were refu
 /* graph.cu */
 weir_status weir__cuda_capture(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
                                weir_graph **out);
+/* The same with a loop that is launched at once: what is refused is given up. then: waits for its end. */
+weir_status weir__cuda_try(weir_cuda *cu, weir_status (*body)(void *ctx), weir_status (*then)(weir_cuda *cu));
 weir_status weir__cuda_branch(weir_backend *be, weir_status (*test)(void *ctx),
                               weir_status (*rest)(void *ctx), void *ctx);
 weir_status weir__cuda_launch(weir_backend *be, weir_graph *g);

@@ -90,8 +90,7 @@ static void refused_words(const weir_cuda *cu, char *text, size_t cap) {
         if (!(cu->refused & a.way)) continue;
         n += snprintf(text + n, cap - (size_t)n, "%s%s", n == 0 ? "; refused here: " : ", ", a.word);
     }
-    if (n > 0 && cu->refusal.text[0])
-        snprintf(text + n, cap - (size_t)n, " (%.100s)", cu->refusal.text);
+    if (n > 0 && cu->refusal.text[0]) snprintf(text + n, cap - (size_t)n, " (%.100s)", cu->refusal.text);
 }
 
 void weir__cuda_ways_tell(weir_cuda *cu) {
@@ -170,13 +169,6 @@ weir_status ends(weir_cuda *cu) {
 
 weir_status weir__cuda_ways_try(weir_cuda *cu) {
     if (k_code<trial_step>(cu->ways.carveout) < 90) cu->ways.on &= ~static_cast<uint32_t>(K_EARLY);
-    for (;;) {
-        weir_graph *g = NULL;
-        weir_status s = weir__cuda_capture(&cu->base, body, cu, true, &g);
-        if (s == WEIR_OK) s = weir__cuda_launch(&cu->base, g);
-        const bool again = g && s == WEIR_ENOTSUP;
-        if (s == WEIR_OK) s = ends(cu);
-        weir__cuda_graph_free(&cu->base, g);
-        if (!again) return s == WEIR_ENOTSUP ? WEIR_OK : s; /* ops are called one by one */
-    }
+    const weir_status s = weir__cuda_try(cu, body, ends);
+    return s == WEIR_ENOTSUP ? WEIR_OK : s; /* ops are called one by one */
 }

@@ -54,7 +54,7 @@ static long malloc_left, host_alloc_left, launch_left;
 static int devices = 1, cc = 90, code, dynamic_most = 227 << 10;
 static long objects;
 static unsigned refused[RUNNER_AT_LAUNCH + 1];
-static bool hanging;
+static int hanging; /* as runner_hang says */
 
 bool broken() {
     const int here = chosen_device();
@@ -73,7 +73,10 @@ void object_gone() { objects--; }
 
 bool refuses(runner_when when, unsigned asks) { return (refused[when] & asks) != 0; }
 
-bool hangs() { return hanging; }
+bool hangs(bool at_graph) {
+    if (at_graph && hanging == 2) hanging = 1;
+    return hanging == 1;
+}
 
 /* Counts down to a failure that was asked for. */
 static bool fails_now(long *left) { return *left > 0 && (*left == 1 || --*left == 0); }
@@ -149,7 +152,7 @@ static cudaError_t check_shape(const kernel_work &k, const void *kernel) {
 }
 
 void run_kernel(const kernel_work &k) {
-    if (stream_is_dead() || hanging) return;
+    if (stream_is_dead() || hangs()) return;
     if (fails_now(&launch_left)) {
         launch_left = 0;
         dead[at_work.device] = true;
@@ -438,7 +441,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
 /* Works on a broken device, too: tests count what is left. */
 cudaError_t cudaFree(void *p) {
     call in_call("cudaFree");
-    if (hanging) give_up("cudaFree waits for a device that hangs");
+    if (hangs()) give_up("cudaFree waits for a device that hangs");
     if (!p) return answer(broken() ? cudaErrorIllegalAddress : cudaSuccess);
     if (any_capture()) return answer(refuse_capture("cudaFree"));
     host_waits_all();
@@ -461,7 +464,7 @@ cudaError_t cudaMallocHost(void **p, size_t bytes) { return cudaHostAlloc(p, byt
 
 cudaError_t cudaFreeHost(void *p) {
     call in_call("cudaFreeHost");
-    if (hanging) give_up("cudaFreeHost waits for a device that hangs");
+    if (hangs()) give_up("cudaFreeHost waits for a device that hangs");
     if (!p) return cudaSuccess;
     if (any_capture()) return answer(refuse_capture("cudaFreeHost"));
     host_waits_all();
@@ -498,7 +501,7 @@ void runner_refuse(runner_when when, unsigned asks) {
     for (unsigned &r : refused) r = when == RUNNER_NEVER ? 0 : r;
     refused[when] |= asks;
 }
-void runner_hang(int on) { hanging = on != 0; }
+void runner_hang(int when) { hanging = when; }
 void runner_code(int ptx_version) { code = ptx_version; }
 void runner_mend(void) {
     for (int i = 0; i < DEVICES; i++) dead[i] = noticed[i] = false;

@@ -581,6 +581,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     RUNNER_CALL(cudaGraphLaunch);
     if (!exec || capturing(stream)) return answer(cudaErrorInvalidValue);
     if (refuses(RUNNER_AT_LAUNCH, asks_of(*exec->graph))) return answer(cudaErrorNotSupported);
+    if (hangs(true)) return cudaSuccess;
     const at_stream here(of(stream));
     reset_conditions(*exec->graph);
     in_graph = true;
