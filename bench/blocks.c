@@ -17,9 +17,9 @@ static const char usage[] =
     "\n"
     "--parts: what weir bench --csv prints of the first gamma, into FILE, without loading the pair again.\n"
     "--ctx: context length of a session. Decoder-only: prompt and output together; encoder-decoder: each.\n"
-    "CSV: name, device, graph (while, straight, none: docs/gpu.md), gamma, sessions, us per block (p50, p99),\n"
-    "     tokens per block, us per token, whether session 0 emits the same as in gamma's first case, its first\n"
-    "     tokens, team, pdl.\n"
+    "CSV: name, device, graph (docs/gpu.md), gamma, sessions, us per block (p50, p99), tokens per block,\n"
+    "     us per token, whether session 0 emits the same as in gamma's first case, its first tokens,\n"
+    "     team, pdl (docs/gpu.md).\n"
     "Exit status: 0, 1 for a failure or a session 0 that differs, 2 for wrong usage.\n";
 
 enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, MAX_CTX = 1 << 16, COMPARED = 16 };

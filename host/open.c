@@ -123,7 +123,7 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
 
 /* What a device does changes when it refuses something. */
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
-    const weir_device_ways ways = weir__block_loop_ways(e);
+    const weir_device_ways ways = e->pair.be->ways;
     *out = e->pair.facts;
     out->about = e->pair.be->about;
     out->graph = ways.graph;
@@ -213,7 +213,7 @@ static weir_status prepare(weir_engine *e, const weir_engine_options *o, int n_t
     WEIR_TRY(weir__device_open(e, o, n_thread, isa, err));
     WEIR_TRY(weir__plan_make(e, o, err));
     WEIR_TRY(open_chat(e, o, ends, err));
-    e->pair.no_graph = o->no_graph;
+    if (o->no_graph && e->pair.be->device) e->pair.be->stream->without_graphs(e->pair.be);
     note_device(e, isa, n_thread);
     note_facts(e, ends);
     return WEIR_OK;

@@ -84,7 +84,6 @@ typedef struct weir_pair {
     weir_backend *be;
     weir_pair_side side[2];
     bool has_draft; /* a drafter is loaded */
-    bool no_graph;  /* as the options */
     bool lookup;    /* in its place drafts are looked up: side[WEIR_DRAFTER] has only ld */
     int lookup_min, lookup_max;
     weir_tokenizer *tok; /* NULL: ids only */

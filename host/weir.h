@@ -98,9 +98,7 @@ weir_status weir_follow(weir_engine *e, weir_err *err);
 typedef struct weir_engine_facts {
     const char *device; /* "cpu", "cuda:0": what runs */
     const char *about;  /* the device in words; the instruction set on the CPU */
-    /* a CUDA device's ways, NULL elsewhere (docs/gpu.md): "while", "straight", "none"; "cooperative",
-     * "plain"; "on", "off". As they are when the facts are asked for: a device may refuse one later */
-    const char *graph, *team, *pdl;
+    const char *graph, *team, *pdl; /* a CUDA device's ways (docs/gpu.md) as they are now; NULL elsewhere */
     const char *isa;         /* CPU instruction set; NULL on another device */
     const char *device_note; /* why "auto" took the CPU in a build with CUDA; NULL where there is nothing
                                      to say */
@@ -390,13 +388,11 @@ typedef struct weir_session_view {
     const uint8_t *sources; /* weir_source */
     const float *logprobs, *policy_logprobs;
     size_t n;
-    const char *text; /* of all emitted tokens, stop string cut off; while it runs without the
-                                     bytes of a character that the next token may complete */
+    const char *text; /* of all emitted tokens, stop string cut off; while it runs, whole characters only */
     size_t bytes;
     weir_finish finish;
     const char *failure; /* ELOGITS: the line of the step that ended it; else NULL */
-    int32_t eos;         /* end-of-text id that ended it, not among ids; -1: something else did, or
-                                     nothing yet */
+    int32_t eos; /* end-of-text id that ended it, not among ids; -1: none */
     float eos_logprob, eos_policy_logprob; /* of that id, as an event's; NaN where there is none */
     const weir_top *eos_top;               /* (n_eos_top) */
     int n_eos_top;

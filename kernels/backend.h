@@ -103,6 +103,8 @@ typedef struct weir_backend_stream {
     /* What is queued does not come back: from now on every call fails for the reason `why`, and nothing waits
      * for it, so that memory is not freed. NULL on the CPU. */
     void (*abandon)(weir_backend *be, const char *why);
+    void (*without_graphs)(
+        weir_backend *be); /* none will be captured: be->about and be->ways say so. NULL there */
 } weir_backend_stream;
 
 struct weir_backend {

@@ -98,11 +98,17 @@ static weir_status open_memory(weir_block_loop *l) {
     return upload_index(l, l->second, l->n_seat_max, 1, 2);
 }
 
+static void without_graphs(weir_block_loop *l) {
+    l->graphs = false;
+    l->e->pair.be->stream->without_graphs(l->e->pair.be);
+}
+
 weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool graphs) {
     weir_block_loop *l = weir_calloc(1, sizeof *l);
     if (!l) return WEIR_ENOMEM;
     l->e = e;
     l->graphs = graphs && e->pair.be->stream->capture && (e->pair.n_rank == 1 || e->pair.be->exchange->loops);
+    if (e->pair.be->device && !l->graphs) without_graphs(l);
     l->n_seat_max = e->pair.n_parallel;
     weir_status st = open_memory(l);
     if (e->pair.be->device) l->shape.first = NULL; /* blocks have a fixed shape there */
@@ -141,12 +147,6 @@ weir_status weir__block_loop_set_costs(weir_block_loop *l) {
     weir_engine *e = l->e;
     return weir__backend_upload(e->pair.be, (void *)(uintptr_t)l->shape.cost, &e->pair.cost,
                                 sizeof e->pair.cost);
-}
-
-weir_device_ways weir__block_loop_ways(const weir_engine *e) {
-    weir_device_ways ways = e->pair.be->ways;
-    if (ways.graph && (e->pair.no_graph || (e->deck.loop && !e->deck.loop->graphs))) ways.graph = "none";
-    return ways;
 }
 
 /* ---- seats --------------------------------------------------------------------------------------------- */
@@ -423,7 +423,7 @@ static weir_status run_recorded(follow *f, int blocks) {
     _Static_assert(sizeof l->graph / sizeof *g <= WEIR_LOOP_KEYS, "a key for each");
     if (!*g) {
         const weir_status s = record(f, key, g);
-        if (s == WEIR_ENOTSUP) l->graphs = false;
+        if (s == WEIR_ENOTSUP) without_graphs(l);
         WEIR_TRY(s);
     }
     WEIR_TRY(start(f, blocks));

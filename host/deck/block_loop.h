@@ -30,8 +30,6 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
 void weir__block_loop_close(weir_block_loop *l);            /* NULL allowed; before the backend is closed */
 weir_status weir__block_loop_set_costs(weir_block_loop *l); /* to the engine's; no block runs */
 
-weir_device_ways weir__block_loop_ways(const weir_engine *e); /* as they are now; also of a plan only */
-
 bool weir__block_loop_serves(const weir_session *s);
 /* Of one launch; n_top: weir__tops_asked. */
 int weir__block_loop_blocks(const weir_block_loop *l, int n_top, int max_blocks);

@@ -13,7 +13,7 @@
  *             devices give each other
  *   prefill:  slot, place, step, n, sent, token[sent]     sent: n, or 0 where the members have the prompt
  *   pages:    nothing more
- *   record:   key, n, then n times side, n_row, n_out, group: the calls of a block; all say whether they have a loop
+ *   record:   key, n, then n times side, n_row, n_out, group: the calls of a block; all say if it loops
  *   loop:     key: the blocks of what was recorded under it, until rank 0 says that no other follows
  *   exchange: bytes, times                                for timings
  */

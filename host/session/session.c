@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/session/check.h"
 #include "kernels/base/clock.h"
@@ -248,7 +247,7 @@ weir_finish weir_session_state(const weir_session *s) { return s->finish; }
 void weir_session_get(weir_session *s, weir_session_view *out) {
     count_sources(s);
     (void)weir__text_show(s); /* out of memory: the text stays what it was */
-    const weir_device_ways ways = weir__block_loop_ways(s->e);
+    const weir_device_ways ways = s->e->pair.be->ways;
     *out = (weir_session_view){.ids = s->timeline + 1,
                                .sources = s->sources,
                                .logprobs = s->logprobs,

@@ -160,7 +160,7 @@ static const weir_backend_stream cuda_stream = {
     weir__cuda_upload,  weir__cuda_download, weir__cuda_copy,         weir__cuda_zero,
     weir__cuda_wait,    weir__cuda_poll,     weir__cuda_reserve,      cuda_close,
     weir__cuda_capture, weir__cuda_branch,   weir__cuda_launch,       weir__cuda_graph_free,
-    weir__cuda_stamp,   weir__cuda_elapsed,  weir__cuda_abandon,
+    weir__cuda_stamp,   weir__cuda_elapsed,  weir__cuda_abandon,      weir__cuda_without_graphs,
 };
 
 /* Stream, memory and library of a chosen device. A failure is described in base.err, or by its status

@@ -24,7 +24,7 @@
  * library's workspace is allocated at open. */
 enum { WEIR_COUNT_TEAM = 1024, WEIR_COUNT_ALL = 128 * 1024 };
 
-enum { WEIR_CUDA_ABOUTS = 6 };
+enum { WEIR_CUDA_ABOUTS = 7 };
 
 /* Uploads pass through a ring of pinned memory, so that src may be reused at once while the copy runs
  * alongside the host. An event marks the end of each part's copies: the part may be written again once it has
@@ -64,7 +64,7 @@ struct weir_cuda {
     struct weir_cuda_nccl *nccl;   /* the same by NCCL */
     bool stuck;                    /* a kernel does not come back: nothing may wait for it */
     char name[16], device_about[320], lt_about[192];
-    char about[WEIR_CUDA_ABOUTS][768]; /* one for each way that is given up: those before may be read */
+    char about[WEIR_CUDA_ABOUTS][768]; /* a new one for each change: those before may be read */
     int n_about;
 };
 typedef struct weir_cuda weir_cuda;
@@ -78,8 +78,8 @@ weir_status weir__cuda_enter(weir_cuda *cu, const char *what);
 weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what);
 
 /* WEIR_OK if e is success. Otherwise the stream is broken from then on: base.err keeps the first failure as
- * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. While a
- * graph is recorded, what CUDA refuses breaks nothing: cu->refusal has the words, ENOTSUP. */
+ * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. While
+ * a graph is recorded, what CUDA refuses breaks nothing: cu->refusal has the words, ENOTSUP. */
 weir_status weir__cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -21,14 +21,14 @@ struct k_ways {
     uint32_t taken; /* that were, since whoever asks cleared it */
     bool recording; /* a refused launch is for whoever records to answer */
     bool
-        carveout; /* kernels ask for the most shared memory that an SM can have, not for the driver's choice */
+        carveout; /* kernels ask for the most shared memory that an SM can have */
 };
 
 /* Those of the backend that this thread has entered last; NULL: all, and nobody notes what was taken. */
 inline thread_local k_ways *k_ways_here = nullptr;
 
-/* Whether CUDA has refused a call without harm: it may be made in another way. A team that is too large is not
- * one of them: launched plainly, its blocks would wait for ever. */
+/* Whether CUDA has refused a call without harm: it may be made in another way. A team that is too large
+ * is not one of them: launched plainly, its blocks would wait for ever. */
 inline bool k_refused(cudaError_t e) {
     switch (e) {
     case cudaErrorInvalidValue:

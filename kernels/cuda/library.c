@@ -1,6 +1,10 @@
 #include "kernels/cuda/library.h"
 
 #include <dlfcn.h>
+#include <glob.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_NAMES = 32 };
@@ -12,12 +16,53 @@ static weir_library_fn function_at(void *address) {
     return f;
 }
 
+/* Where CUDA's libraries lie that the loader does not know of: the toolkit, and the wheels of a virtual
+ * environment. */
+static const struct {
+    const char *variable, *folder; /* NULL: no variable's */
+} places[] = {{"CUDA_HOME", "/lib64"},
+              {"CUDA_PATH", "/lib64"},
+              {NULL, "/usr/local/cuda/lib64"},
+              {"VIRTUAL_ENV", "/lib/python3*/site-packages/nvidia/*/lib"}};
+
+static void *open_first(const char *pattern) {
+    glob_t found = {0};
+    void *library = NULL;
+    if (glob(pattern, 0, NULL, &found) == 0)
+        for (size_t i = 0; i < found.gl_pathc && !library; i++)
+            library = dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_LOCAL);
+    globfree(&found);
+    return library;
+}
+
+/* The loader's first: LD_LIBRARY_PATH and /etc/ld.so.cache. */
+static void *open_somewhere(const char *soname) {
+    void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; i < sizeof places / sizeof *places && !library; i++) {
+        char pattern[1024];
+        const char *root = places[i].variable ? getenv(places[i].variable) : "";
+        if (!root || (places[i].variable && !*root)) continue;
+        const int n = snprintf(pattern, sizeof pattern, "%s%s/%s", root, places[i].folder, soname);
+        if (n > 0 && (size_t)n < sizeof pattern) library = open_first(pattern);
+    }
+    return library;
+}
+
+void weir__library_where(weir_library_fn fn, char *folder, size_t cap) {
+    Dl_info info;
+    void *address;
+    memcpy(&address, &fn, sizeof address);
+    const bool known = dladdr(address, &info) != 0 && info.dli_fname;
+    const char *end = known ? strrchr(info.dli_fname, '/') : NULL;
+    snprintf(folder, cap, "%.*s", end ? (int)(end - info.dli_fname) : 0, known ? info.dli_fname : "");
+}
+
 weir_status weir__library_open(void **out, const char *soname, const char *const *name, int n,
                                weir_library_fn *fn, weir_err *why) {
     if (!out || !soname || n < 0 || n > MOST_NAMES) {
         return weir_fail(why, WEIR_EINVAL, "library: %d names, expected 0 to %d", n, MOST_NAMES);
     }
-    void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+    void *library = open_somewhere(soname);
     if (!library) return weir_fail(why, WEIR_ENOTSUP, "no %s", soname);
     void *address[MOST_NAMES];
     for (int i = 0; i < n; i++) {

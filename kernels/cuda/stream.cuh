@@ -28,9 +28,9 @@ weir_status weir__cuda_stamp(weir_backend *be, int i);
 weir_status weir__cuda_elapsed(weir_backend *be, int from, int to, double *seconds);
 void weir__cuda_stamps_close(weir_cuda *cu);
 
-/* ways.cu. read: the environment's choice; EINVAL with a line about what is wrong. try: runs a small graph that
- * takes them all, and gives up what is refused; ECUDA: it does not end. tell: what is on now into base.about
- * and base.ways. */
+/* ways.cu. read: the environment's choice; EINVAL with a line about what is wrong. try: runs a small graph
+ * that takes them all, and gives up what is refused; ECUDA: it does not end. tell: what is on now into
+ * base.about and base.ways. */
 weir_status weir__cuda_ways_read(weir_cuda *cu, weir_err *err);
 weir_status weir__cuda_ways_try(weir_cuda *cu);
 void weir__cuda_ways_tell(weir_cuda *cu);
@@ -46,5 +46,6 @@ weir_status weir__cuda_branch(weir_backend *be, weir_status (*test)(void *ctx),
 weir_status weir__cuda_launch(weir_backend *be, weir_graph *g);
 void weir__cuda_graph_free(weir_backend *be, weir_graph *g);
 void weir__cuda_abandon(weir_backend *be, const char *why);
+void weir__cuda_without_graphs(weir_backend *be);
 
 #endif /* WEIR_KERNELS_CUDA_QUEUE_CUH */

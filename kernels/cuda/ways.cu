@@ -1,5 +1,5 @@
-/* Which of CUDA's ways the backend takes: what the environment chooses, a trial when the device is opened, and
- * the words for it. */
+/* Which of CUDA's ways the backend takes: what the environment chooses, a trial when the device is opened,
+ * and the words for it. */
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/stream.cuh"
 
@@ -107,6 +107,12 @@ void weir__cuda_ways_tell(weir_cuda *cu) {
     snprintf(about, sizeof cu->about[0], "%s; graph %s, team %s, pdl %s%s%s", cu->device_about,
              cu->base.ways.graph, cu->base.ways.team, cu->base.ways.pdl, refused, cu->lt_about);
     cu->base.about = about;
+}
+
+void weir__cuda_without_graphs(weir_backend *be) {
+    weir_cuda *cu = weir__cuda_of(be);
+    cu->ways.on &= ~static_cast<uint32_t>(K_GRAPH);
+    if (cu->ways.on != cu->told) weir__cuda_ways_tell(cu);
 }
 
 void weir__cuda_give_up(weir_cuda *cu, uint32_t ways) {

@@ -175,6 +175,9 @@ weir_status weir__cublaslt_open(weir_cuda *cu, weir_err *why) {
         weir__cublaslt_close(cu);
         return WEIR_EDEVMEM;
     }
+    char folder[160];
+    weir__library_where(fn[0], folder, sizeof folder);
+    snprintf(cu->lt_about, sizeof cu->lt_about, "; cuBLASLt in %s", folder);
     return WEIR_OK;
 }
 

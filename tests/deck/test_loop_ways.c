@@ -1,5 +1,5 @@
-/* What a device refuses costs time and no token: the runner refuses each of CUDA's ways, at each of the places
- * where a driver can, when the device is opened or only once the engine is loaded. */
+/* What a device refuses costs time and no token: the runner refuses each of CUDA's ways, at each of the
+ * places where a driver can, when the device is opened or only once the engine is loaded. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +14,13 @@ enum { FIXED = 8, CHOOSES = 12, N = 2 };
 static const int settings[N] = {FIXED, CHOOSES};
 static const loop_bed bed = {.n_setting = LOOP_SETTINGS, .max_tokens = 9, .warmth = 1.6f};
 
-static weir_engine *open_pair(void) {
+static weir_engine *open_ranks(int n_rank) {
     weir_engine_options o = weir_engine_options_default();
     o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/tests/golden/t5/gelu_f32";
     o.model_draft = WEIR_SOURCE_DIR "/tests/golden/t5/silu_f32";
-    o.device = "cuda:0";
+    o.device = n_rank == 1 ? "cuda:0" : "cuda:0,1";
+    o.tp = n_rank;
     o.n_parallel = 1;
     o.n_thread = 1;
     o.ctx_size = 64;
@@ -28,6 +29,8 @@ static weir_engine *open_pair(void) {
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
     return e;
 }
+
+static weir_engine *open_pair(void) { return open_ranks(1); }
 
 static void run_all(weir_engine *e, answer *out) {
     for (int i = 0; i < N; i++) {
@@ -76,6 +79,7 @@ static void expect_same(const refusal *list, size_t n, bool late) {
         snprintf(what, sizeof what, "case %zu, %s", k, late ? "late" : "at open");
         if (!late) runner_refuse(list[k].when, list[k].asks);
         e = open_pair();
+        if (late && list[k].when == RUNNER_AT_LAUNCH) run_all(e, got); /* all graphs are there */
         if (late) runner_refuse(list[k].when, list[k].asks);
         run_all(e, got);
         expect_ways(e, &list[k], what);
@@ -167,6 +171,27 @@ Test(loop_ways, the_environment_chooses_by_hand) {
         weir_engine_close(e);
         unsetenv(cases[k].name);
         for (int i = 0; i < N; i++) answer_assert_same(&want[i], &got[i], cases[k].name);
+    }
+}
+
+/* Ranks run blocks on their own, or the host calls their ops: a straight graph is not for them. */
+Test(loop_ways, ranks_without_loops_are_called_op_by_op) {
+    static answer want[N], got[N];
+    static const refusal without = {0, 0, "none", "cooperative", "on", "WHILE nodes"};
+    runner_devices(2);
+    weir_engine *e = open_ranks(2);
+    run_all(e, want);
+    expect_ways(e, &(refusal){.graph = "while", .team = "cooperative", .pdl = "on"}, "two ranks");
+    weir_engine_close(e);
+    for (int late = 0; late < 2; late++) {
+        if (!late) runner_refuse(RUNNER_AT_MAKING, RUNNER_WHILE);
+        e = open_ranks(2);
+        if (late) runner_refuse(RUNNER_AT_MAKING, RUNNER_WHILE);
+        run_all(e, got);
+        expect_ways(e, &without, "two ranks");
+        weir_engine_close(e);
+        runner_refuse(RUNNER_NEVER, 0);
+        for (int i = 0; i < N; i++) answer_assert_same(&want[i], &got[i], late ? "late" : "at open");
     }
 }
 

@@ -87,7 +87,7 @@ TRUNCATE = [
 
 STEP = [
     bug("accept/examine.cuh", "barrier", "the longest block is looked up before it is zero",
-        "shared->most = 0;\n    __syncthreads();\n", "shared->most = 0;\n"),
+        "as team_begin, which comes later */\n    __syncthreads();\n", "as team_begin, which comes later */\n"),
     bug("accept/examine.cuh", "race", "the longest block without an atomic",
         "atomicMax(&shared->most, n < WEIR_GAMMA_MAX ? n : WEIR_GAMMA_MAX)", "shared->most = n < WEIR_GAMMA_MAX ? n : WEIR_GAMMA_MAX"),
     bug("accept/examine.cuh", "off by one", "the rejected row counts as accepted", "j < d.n_accept; j++) s->row", "j <= d.n_accept; j++) s->row"),

@@ -44,8 +44,8 @@ QUEUE = [
     bug("cuda/stream.cu", "host", "scratch moves away from a graph", "    if (cu->n_graph > 0) return WEIR_EINVAL;\n", ""),
     bug("cuda/stream.cu", "wait", "a download does not wait", "    return weir__cuda_drain(cu, \"download\");", "    return WEIR_OK;"),
     bug("cuda/stream.cu", "host", "a busy queue is kept as a failure", "        cudaGetLastError(); /* not an error, but kept like one */\n", "", nth=1),
-    bug("cuda/graph.cu", "host", "what follows a loop's recording sets its condition", "    cu->conditional = 0;\n", ""),
-    bug("cuda/graph.cu", "host", "recording goes on behind its end", "cu->recording = cu->branched = false;", "cu->branched = false;"),
+    bug("cuda/graph.cu", "host", "what follows a loop's recording sets its condition", "cu->conditional = cu->branch = 0;", "cu->branch = 0;"),
+    bug("cuda/graph.cu", "host", "recording goes on behind its end", "    cu->ways.recording = false;\n    g->ways", "    g->ways"),
 ]
 
 BUGS = LOOP + QUEUE

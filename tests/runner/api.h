@@ -52,7 +52,7 @@ bool stream_is_dead(); /* a kernel has failed: nothing runs any more */
 int device_of_stream(cudaStream_t s);
 int chosen_device();                             /* of this host thread */
 bool refuses(runner_when when, unsigned asks);   /* control.h */
-bool hangs(bool at_graph = false); /* as runner_hang says; a wait then ends the test */
+bool hangs(bool at_graph = false);               /* as runner_hang says; a wait then ends the test */
 weir_library_fn nccl_function(const char *name); /* nccl.cc; NULL: it is not there */
 
 } // namespace runner

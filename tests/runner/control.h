@@ -41,8 +41,8 @@ typedef enum runner_when {
     RUNNER_AT_LAUNCH, /* cudaGraphLaunch of one */
 } runner_when;
 void runner_refuse(runner_when when, unsigned asks);
-/* 1: no kernel runs any more, and the device stays busy; a call that would wait for it ends the process. 2: that
- * from the next launch of a graph on; 0: it is over. */
+/* 1: no kernel runs any more, and the device stays busy; a call that would wait for it ends the process. 2:
+ * that from the next launch of a graph on; 0: it is over. */
 void runner_hang(int when);
 void runner_code(int ptx_version);      /* of all kernels, as cudaFuncGetAttributes says; 0: as the device */
 void runner_mend(void);                 /* devices work again, as for another process */

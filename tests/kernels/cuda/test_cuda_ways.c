@@ -1,5 +1,5 @@
-/* Which of CUDA's ways the backend takes: what the environment says, what the kernels' code can, and a trial that
- * hangs. What happens to tokens is in deck/test_loop_ways.c. */
+/* Which of CUDA's ways the backend takes: what the environment says, what the kernels' code can, and a trial
+ * that hangs. What happens to tokens is in deck/test_loop_ways.c. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

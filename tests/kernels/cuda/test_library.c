@@ -1,5 +1,8 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels/cuda/library.h"
 
@@ -31,4 +34,37 @@ Test(library, what_is_missing_is_named_and_nothing_is_filled_in) {
     cr_assert_eq(weir__library_open(&library, NULL, name, 1, fn, NULL), WEIR_EINVAL);
     cr_assert_eq(weir__library_open(&library, "libm.so.6", name, 1000, fn, NULL), WEIR_EINVAL);
     cr_assert_eq(weir__library_open(&library, "libm.so.6", name, -1, fn, NULL), WEIR_EINVAL);
+}
+
+/* One that the loader does not know lies where a toolkit has its libraries, and where a wheel has them. */
+Test(library, a_library_is_looked_for_where_cuda_has_its_own) {
+    static const char *const place[][2] = {{"CUDA_HOME", "lib64"},
+                                           {"CUDA_PATH", "lib64"},
+                                           {"VIRTUAL_ENV", "lib/python3.99/site-packages/nvidia/cu13/lib"}};
+    const char *const name[] = {"cos"};
+    weir_library_fn fn[1];
+    void *library = NULL;
+    char libm[256], target[300], folder[256], path[512];
+    cr_assert_eq(weir__library_open(&library, "libm.so.6", name, 1, fn, NULL), WEIR_OK);
+    weir__library_where(fn[0], libm, sizeof libm);
+    cr_assert_eq(libm[0], '/', "%s", libm);
+    snprintf(target, sizeof target, "%s/libm.so.6", libm);
+    for (size_t i = 0; i < sizeof place / sizeof *place; i++) {
+        char root[] = "/tmp/weir_library_XXXXXX", command[640], soname[64];
+        cr_assert_not_null(mkdtemp(root));
+        snprintf(folder, sizeof folder, "%s/%s", root, place[i][1]);
+        snprintf(soname, sizeof soname, "libweir_probe_%zu.so.1", i);
+        snprintf(path, sizeof path, "%s/%s", folder, soname);
+        snprintf(command, sizeof command, "mkdir -p %s", folder);
+        cr_assert(system(command) == 0 && symlink(target, path) == 0);
+        cr_assert_eq(weir__library_open(&library, soname, name, 1, fn, NULL), WEIR_ENOTSUP, "not there yet");
+        setenv(place[i][0], root, 1);
+        const weir_status s = weir__library_open(&library, soname, name, 1, fn, NULL);
+        unsetenv(place[i][0]);
+        snprintf(command, sizeof command, "rm -r %s", root);
+        cr_assert_eq(system(command), 0);
+        cr_assert_eq(s, WEIR_OK, "%s", place[i][0]);
+        cr_assert(((double (*)(double))fn[0])(0.0) == 1.0);
+        weir__library_close(library);
+    }
 }
