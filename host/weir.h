@@ -96,10 +96,10 @@ weir_status weir_follow(weir_engine *e, weir_err *err);
 
 /* What was decided at open, for a line on the screen. Strings are borrowed until close. */
 typedef struct weir_engine_facts {
-    const char *device; /* "cpu", "cuda:0": what runs */
-    const char *about;  /* the device in words; the instruction set on the CPU */
+    const char *device;             /* "cpu", "cuda:0": what runs */
+    const char *about;              /* the device in words; the instruction set on the CPU */
     const char *graph, *team, *pdl; /* a CUDA device's ways (docs/gpu.md) as they are now; NULL elsewhere */
-    const char *isa;         /* CPU instruction set; NULL on another device */
+    const char *isa;                /* CPU instruction set; NULL on another device */
     const char *device_note; /* why "auto" took the CPU in a build with CUDA; NULL where there is nothing
                                      to say */
     int n_thread;            /* 0 on another device than the CPU */
@@ -391,8 +391,8 @@ typedef struct weir_session_view {
     const char *text; /* of all emitted tokens, stop string cut off; while it runs, whole characters only */
     size_t bytes;
     weir_finish finish;
-    const char *failure; /* ELOGITS: the line of the step that ended it; else NULL */
-    int32_t eos; /* end-of-text id that ended it, not among ids; -1: none */
+    const char *failure;                   /* ELOGITS: the line of the step that ended it; else NULL */
+    int32_t eos;                           /* end-of-text id that ended it, not among ids; -1: none */
     float eos_logprob, eos_policy_logprob; /* of that id, as an event's; NaN where there is none */
     const weir_top *eos_top;               /* (n_eos_top) */
     int n_eos_top;

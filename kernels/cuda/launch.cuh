@@ -20,8 +20,7 @@ struct k_ways {
     uint32_t on;    /* that may be taken */
     uint32_t taken; /* that were, since whoever asks cleared it */
     bool recording; /* a refused launch is for whoever records to answer */
-    bool
-        carveout; /* kernels ask for the most shared memory that an SM can have */
+    bool carveout;  /* kernels ask for the most shared memory that an SM can have */
 };
 
 /* Those of the backend that this thread has entered last; NULL: all, and nobody notes what was taken. */
