@@ -64,7 +64,7 @@ struct weir_cuda {
     struct weir_cuda_nccl *nccl;   /* the same by NCCL */
     bool stuck;                    /* a kernel does not come back: nothing may wait for it */
     char name[16], device_about[320], lt_about[192];
-    char about[WEIR_CUDA_ABOUTS][768]; /* a new one for each change: those before may be read */
+    char about[WEIR_CUDA_ABOUTS][1024]; /* a new one for each change: those before may be read */
     int n_about;
 };
 typedef struct weir_cuda weir_cuda;
