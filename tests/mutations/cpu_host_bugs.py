@@ -43,7 +43,7 @@ LOOKUP = [
     bug("host/deck/seat.c", "reset", "a released session's history is taken to be there", "prompt_lookup", "    s->looked = 0;\n", ""),
     bug("host/deck/commit.c", "args", "a block without drafts has a bonus", "prompt_lookup", "    if (r->n_draft == 0) return WEIR_SOURCE_VERIFIER;\n", ""),
     bug("host/deck/block_loop.c", "order", "a straight graph is followed like a loop", "runner_loop_ways", "(*g)->loops ? run_loop(f, *g) : run_one_by_one(f, launch, *g);", "run_loop(f, *g);"),
-    bug("host/deck/block_loop.c", "check", "a block has no deadline", "runner_loop_ways", "if (busy && patience(f) > 0.0 && now - since > patience(f)) return give_up(f);", ""),
+    bug("host/deck/block_loop.c", "check", "a block has no deadline", "runner_loop_ways", "if (busy && patience(f) > 0.0 && now", "if (busy && patience(f) > 1e9 && now"),
     bug("host/deck/block_loop.c", "default", "without graphs the device's word for them stays", "runner_loop_ways", "    l->e->pair.be->stream->without_graphs(l->e->pair.be);\n", ""),
     bug("host/deck/block_loop.c", "check", "drafter rows are booked where there is none", "prompt_lookup", "    return s->e->pair.has_draft && weir__session_gamma(s) > 0;", "    return weir__session_gamma(s) > 0;"),
 ]
