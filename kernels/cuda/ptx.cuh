@@ -205,6 +205,18 @@ PTX_FN uint32_t ld_acquire_sys(const uint32_t *p) {
 #endif
 }
 
+/* A word that another processor may write meanwhile, and nothing else that it wrote: what follows does not
+ * wait for the answer, as it does after an acquire. */
+PTX_FN uint32_t ld_relaxed_sys(const uint32_t *p) {
+#ifdef __CUDACC__
+    uint32_t v;
+    asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(p));
+    return v;
+#else
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+#endif
+}
+
 PTX_FN void st_release_sys(uint32_t *p, uint32_t v) {
 #ifdef __CUDACC__
     asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");

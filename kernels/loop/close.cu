@@ -101,29 +101,42 @@ static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_
     if (t.rank == 0) commit_seat(l, i, block, h);
 }
 
+/* What ends the loop early: words of the host and of the exchange between ranks, 0 if they want no end. They
+ * are tested by the last seat to arrive, not where they are loaded, so that nobody waits for them. */
+struct close_asks {
+    uint32_t stop, broken;
+};
+
 /* One thread of the last seat to arrive: the block is over. */
 static __device__ __forceinline__ void end_block(const weir_loop &l, int32_t block, int32_t limit,
-                                                 int32_t running, int32_t stop, uint64_t conditional) {
-    const bool goes_on = weir__loop_goes_on(block, limit, running, stop);
+                                                 int32_t running, const close_asks &asks,
+                                                 uint64_t conditional) {
+    const bool goes_on = weir__loop_goes_on(block, limit, running, (asks.stop | asks.broken) != 0);
     *l.arrived = 0;
     l.block[0] = block + 1;
     l.block[2] = goes_on;
     l.flags->running = running;
     l.flags->over = !goes_on;
-    ptx::fence_sys();
     ptx::st_release_sys(reinterpret_cast<uint32_t *>(&l.flags->done), static_cast<uint32_t>(block) + 1u);
     if (conditional) ptx::set_conditional(conditional, goes_on);
 }
 
-/* arrived: seats in the low half, of them running in the high one. */
+/* arrived: seats in the low half, of them running in the high one.
+ *
+ * Why the host sees whole outcomes, with one system-wide release for all seats. Causality order of the PTX
+ * memory model is transitive, and a release covers all that comes before it in that order, not only what its
+ * own thread has written: a thread's part of an outcome comes before the barrier, the barrier before thread
+ * 0's arrival. Arrivals are one chain of read-modify-writes, acquiring and releasing at the scope of the
+ * device, on which all seats are: so the last one comes after every other, and the store of `done`, which
+ * releases at the scope of the system, after all of them. The host loads `done` with acquire order. Writers
+ * need no fence of their own. */
 static __device__ __forceinline__ void arrive(const weir_loop &l, bool runs, int32_t block, int32_t limit,
-                                              int32_t stop, uint64_t conditional) {
-    ptx::fence_sys(); /* this thread's part of the outcome, before the arrival */
-    __syncthreads();
+                                              const close_asks &asks, uint64_t conditional) {
+    __syncthreads(); /* all parts of the outcome are written */
     if (threadIdx.x > 0) return;
     const uint32_t old = ptx::add_release(l.arrived, 1u | static_cast<uint32_t>(runs) << 16);
     if (static_cast<int32_t>(old & 0xffffu) + 1 < l.n_seat) return;
-    end_block(l, block, limit, static_cast<int32_t>(old >> 16) + runs, stop, conditional);
+    end_block(l, block, limit, static_cast<int32_t>(old >> 16) + runs, asks, conditional);
 }
 
 /* broken: an exchange between ranks was given up (comm/peers.cuh); NULL on one rank. */
@@ -132,13 +145,13 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
     K_SHARED(shared, team_shared);
     K_SHARED(h, close_shared);
     const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
-    if (t.index >= t.n_team || t.index >= l.n_seat)
-        return; /* no seat: what the last arrival writes is not
-                                                               for it to read */
-    /* asked early: the answer comes from the host's memory while the seat is closed */
-    const bool asks =
-        team_writes(&t) && (ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)) != 0 ||
-                            (broken && ptx::ld_acquire(broken) != 0));
+    /* without a seat, what the last arrival writes is not for it to read */
+    if (t.index >= t.n_team || t.index >= l.n_seat) return;
+    close_asks asks = {};
+    if (team_writes(&t)) { /* early: the answer comes from the host's memory while the seat is closed */
+        asks.stop = ptx::ld_relaxed_sys(reinterpret_cast<uint32_t *>(&l.flags->stop));
+        if (broken) asks.broken = ptx::ld_relaxed_sys(broken);
+    }
     const int32_t block = t.rank == 0 ? l.block[0] : 0, limit = t.rank == 0 ? l.block[1] : 0;
     if (threadIdx.x == 0) {
         memset(&h.args, 0, sizeof h.args);
