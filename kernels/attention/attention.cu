@@ -320,8 +320,8 @@ template <typename T, int MT, int E, bool VEC>
 __global__ void __launch_bounds__(THREADS, 2) attend_splits(kv_pool<T> kv, split_args a) {
     using sized = shape<T, MT, E, VEC>;
     K_SHARED(sh, typename sized::shared);
-    ptx::grid_wait();
     ptx::grid_launch_dependents();
+    ptx::grid_wait();
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int head_dim = kv.head_dim, head_kv = static_cast<int>(blockIdx.y);
     const attention_range all = find_queries<MT>(a, head_kv, sh);

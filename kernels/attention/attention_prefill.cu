@@ -208,8 +208,8 @@ __device__ void store_rows(const attention_rows &a, const int64_t (&row)[2], con
 template <int HD>
 __global__ void __launch_bounds__(THREADS, 2) attend_tiles(kv_pool<uint16_t> kv, attention_rows a) {
     K_SHARED(sh, tile<HD>);
-    ptx::grid_wait();
     ptx::grid_launch_dependents();
+    ptx::grid_wait();
     const int head_dim = kv.head_dim, head = static_cast<int>(blockIdx.y),
               head_kv = (a.head0 + head) / a.heads_of_kv;
     const int64_t row0 = static_cast<int64_t>(blockIdx.x) * ROWS;

@@ -28,13 +28,13 @@ __global__ void __launch_bounds__(THREADS)
     append_tile(kv_pool<T> kv, const float *k, const float *v, int64_t ld, const int32_t *slot,
                 const int32_t *pos, int64_t n_row) {
     K_SHARED(turned, float[TILE][TILE + 1]);
-    ptx::grid_wait();
     ptx::grid_launch_dependents();
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int width = kv.n_head_kv * kv.head_dim, column0 = static_cast<int>(blockIdx.x) * TILE;
     const int64_t row0 = static_cast<int64_t>(blockIdx.y) * TILE;
 
     const int column = column0 + lane, head = column / kv.head_dim, dim = column % kv.head_dim;
+    ptx::grid_wait();
     for (int i = warp; i < TILE; i += WARPS) {
         const int64_t r = row0 + i;
         if (r >= n_row || column >= width || slot[r] < 0) continue;

@@ -144,6 +144,7 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
                                                 team_space space) {
     K_SHARED(shared, team_shared);
     K_SHARED(h, close_shared);
+    ptx::grid_launch_dependents();
     const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
     /* without a seat, what the last arrival writes is not for it to read */
     if (t.index >= t.n_team || t.index >= l.n_seat) return;

@@ -40,8 +40,8 @@ static __device__ __forceinline__ void weir__scan_append(const weir_scan_env *en
 /* A block a seat. */
 static __global__ void __launch_bounds__(LOOKUP_THREADS) lookup_kernel(weir_loop l) {
     K_SHARED(best, weir_match[LOOKUP_WARPS]);
-    ptx::grid_wait();
     ptx::grid_launch_dependents();
+    ptx::grid_wait();
     const int32_t i = static_cast<int32_t>(blockIdx.x), j = static_cast<int32_t>(threadIdx.x);
     weir_seat s = l.seat[i];
     weir__seat_begin_lookup(&s);

@@ -31,8 +31,8 @@ static __device__ __forceinline__ bool make_draft_rows(const weir_loop_rows &a, 
 
 /* One thread per seat. */
 static __global__ void __launch_bounds__(ROWS_THREADS) draft_rows_kernel(weir_loop_rows a, weir_loop l) {
-    ptx::grid_wait();
     ptx::grid_launch_dependents();
+    ptx::grid_wait();
     const int32_t i = static_cast<int32_t>(blockIdx.x) * ROWS_THREADS + static_cast<int32_t>(threadIdx.x);
     if (i < l.n_seat) make_draft_rows(a, l, i);
 }
@@ -49,8 +49,8 @@ static __global__ void __launch_bounds__(ROWS_THREADS)
 
 /* A thread a verifier row; the first of a seat also makes its block for the accept step. */
 static __global__ void __launch_bounds__(ROWS_THREADS) verify_rows_kernel(weir_loop_rows a, weir_loop l) {
-    ptx::grid_wait();
     ptx::grid_launch_dependents();
+    ptx::grid_wait();
     const int32_t at = static_cast<int32_t>(blockIdx.x) * ROWS_THREADS + static_cast<int32_t>(threadIdx.x);
     const int32_t per_seat = l.gamma + 1, i = at / per_seat, j = at % per_seat;
     if (i >= l.n_seat) return;

@@ -8,6 +8,7 @@ static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, cons
     K_SHARED(shared, team_shared);
     K_SHARED(search, team_search_shared);
     K_SHARED(stats, weir_row_stats);
+    ptx::grid_launch_dependents();
     const weir_env t = team_begin(&shared, &search, space, l.n_seat, l.n_vocab);
     if (t.index >= t.n_team) return;
     const int64_t n_minmax = team_spans(l.n_vocab);

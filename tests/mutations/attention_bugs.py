@@ -15,6 +15,8 @@ SPLITS = [
         "        if (m0 > 0) __syncthreads();\n", ""),
     bug("attention/attention.cu", "barrier", "a split is counted before it is written",
         "    __syncthreads();\n    if (threadIdx.x == 0) {\n        uint32_t *counter", "    if (threadIdx.x == 0) {\n        uint32_t *counter"),
+    bug("attention/attention.cu", "wait", "rows are read before the kernel ahead has made them", "    ptx::grid_launch_dependents();\n    ptx::grid_wait();\n",
+        "    ptx::grid_launch_dependents();\n"),
     bug("attention/attention.cu", "wait", "the last block leaves its counter", "        if (sh.last) *counter = 0;\n", ""),
     bug("attention/attention.cu", "index", "blocks of two heads share a counter", "static_cast<size_t>(blockIdx.z) * gridDim.y + blockIdx.y;",
         "static_cast<size_t>(blockIdx.z);"),
@@ -56,6 +58,7 @@ PREFILL = [
 ]
 
 APPEND = [
+    bug("attention/kv_append.cu", "wait", "rows are read before the product has made them", "    ptx::grid_wait();\n", ""),
     bug("attention/kv_append.cu", "barrier", "keys are written before they have turned", "    __syncthreads();\n    const int64_t r = row0 + lane;", "    const int64_t r = row0 + lane;"),
     bug("attention/kv_append.cu", "index", "keys do not turn", "turned[lane][i]);", "turned[i][lane]);"),
     bug("attention/kv_append.cu", "dead row", "values of a dead row are written", "|| column >= width || slot[r] < 0) continue;", "|| column >= width) continue;"),
