@@ -12,9 +12,14 @@
  *   values   warp w: positions w mod 8; lane: E dimensions, a row of V is one load of the warp
  *            sums over warps in shared memory, rising
  *
- * All of a split's K is in flight at once, and V's first loads start before the scores are known: a block
- * waits for memory twice, not once per page. A query's arithmetic is the same in every tile: it sees only its
- * own positions, each sum is ordered by position and dimension, and products are fmaf.
+ * Staged: all of a split's K and V is copied to shared memory at once, as soon as the table is known and before
+ * the queries are loaded; scores begin when K is there, while V is still under way. A block waits for its memory
+ * once. For bf16, where lanes take neighbouring dimensions and the split fits (512 head_dim bytes); if only one
+ * such block fits on an SM, for small grids: others would rather have two blocks.
+ * Else from registers: up to 16 KiB of K in flight at once, then V's first loads before the scores are known.
+ *
+ * A query's arithmetic is the same in every tile and from wherever keys come: it sees only its own positions,
+ * each sum is ordered by position and dimension, and products are fmaf.
  *
  * A group with one split writes o directly. Otherwise each block writes (max, sum, o) of its splits to
  * scratch and increments a counter; the last block merges them in rising order of splits, so it does not
@@ -60,13 +65,13 @@ struct query {
 /* ---- one block ---- */
 
 /* MT queries per tile, E dimensions of V per lane: head_dim <= 32 E. */
-template <typename T, int MT, int E, bool VEC> struct shape {
+template <typename T, int MT, int E, bool VEC, bool STAGED> struct shape {
     static constexpr int DIMS = 32 * E;
     /* 32 KiB of sums at once */
     static constexpr int QUERY_PASS = WARPS * MT * DIMS > 8192 ? 8192 / (WARPS * DIMS) : MT;
     static constexpr int SCORE_FLOATS = 4 * MT * SPLIT, SUM_FLOATS = WARPS * QUERY_PASS * DIMS;
     static constexpr int WORK = SCORE_FLOATS > SUM_FLOATS ? SCORE_FLOATS : SUM_FLOATS;
-    static constexpr int VALUE_WORDS = value_chunk<T, E, VEC>::WORDS;
+    static constexpr int VALUE_WORDS = value_chunk<T, E, VEC, STAGED>::WORDS;
     static constexpr int ROUNDS_OF_PAGE = WEIR_PAGE / WARPS;
     static constexpr int VALUE_FIT = VALUE_WORDS >= BATCH_WORDS ? 1 : BATCH_WORDS / VALUE_WORDS;
     static constexpr int VALUE_BATCH = VALUE_FIT < ROUNDS_OF_PAGE ? VALUE_FIT : ROUNDS_OF_PAGE;
@@ -78,7 +83,7 @@ template <typename T, int MT, int E, bool VEC> struct shape {
         float weight[SPLIT][MT]; /* -1: not a position of this query */
         float max[MT], sum[MT];
         query who[MT];
-        const T *page[2];    /* K of the split's pages, V follows it; NULL: no query needs these positions */
+        const T *page[2];    /* not staged: K of the split's pages, V follows it; NULL: no query needs them */
         attention_range all; /* of the tile */
         uint32_t last;
     };
@@ -105,14 +110,41 @@ __device__ attention_range find_queries(const split_args &a, int head_kv, S &sh)
     return all;
 }
 
-/* Addresses of the split's pages. Pages that no query needs are not looked up: their entries may be
- * invalid. */
-template <typename T, typename S>
-__device__ void find_pages(const kv_pool<T> &kv, int head_kv, int split, S &sh) {
-    if (threadIdx.x >= 2) return;
-    const int page = 2 * split + static_cast<int>(threadIdx.x);
-    const bool seen = page * WEIR_PAGE < sh.all.end && (page + 1) * WEIR_PAGE > sh.all.first;
-    sh.page[threadIdx.x] = seen ? kv.keys(kv.page(sh.all.slot, page), head_kv) : nullptr;
+/* K of page 2 split + half; NULL if no query needs it: its entry in the table may be invalid. */
+template <typename T>
+__device__ T *find_page(const kv_pool<T> &kv, const attention_range &all, int head_kv, int split, int half) {
+    const int page = 2 * split + half;
+    const bool seen = page * WEIR_PAGE < all.end && (page + 1) * WEIR_PAGE > all.first;
+    return seen ? kv.keys(kv.page(all.slot, page), head_kv) : nullptr;
+}
+
+/* Starts copies of what the tile's queries look at: K as one group, V as the next. Half of the warps copy a
+ * page; a page lies in `stage` as it does in memory. K goes by 8 positions, V by its rows, to whole 16 bytes. */
+template <typename T>
+__device__ void stage_split(const kv_pool<T> &kv, const attention_range &all, int head_kv, int split,
+                            T *stage) {
+    constexpr int PIECE = 16 / sizeof(T), HALF = THREADS / 2;
+    const int half = static_cast<int>(threadIdx.x) / HALF, at = static_cast<int>(threadIdx.x) % HALF;
+    const int page_elems = WEIR_PAGE * kv.head_dim, t0 = split * SPLIT + half * WEIR_PAGE;
+    const T *from = find_page(kv, all, head_kv, split, half);
+    T *to = stage + half * 2 * page_elems;
+    const int t = t0 + at * PIECE % WEIR_PAGE; /* of all this thread's pieces of K */
+    if (from && t < all.end && t + PIECE > all.first)
+        for (int i = at * PIECE; i < page_elems; i += HALF * PIECE) ptx::cp_async16(to + i, from + i);
+    ptx::cp_async_commit();
+    const int first = all.first > t0 ? all.first - t0 : 0,
+              end = all.end - t0 < WEIR_PAGE ? all.end - t0 : WEIR_PAGE;
+    if (end > first)
+        for (int i = first * kv.head_dim / PIECE * PIECE + at * PIECE; i < end * kv.head_dim;
+             i += HALF * PIECE)
+            ptx::cp_async16(to + page_elems + i, from + page_elems + i);
+    ptx::cp_async_commit();
+}
+
+/* K of a page of the split, to be followed by V. */
+template <bool STAGED, typename T, typename S>
+__device__ const T *page_at(const S &sh, const T *stage, int half, int head_dim) {
+    return STAGED ? stage + half * 2 * WEIR_PAGE * head_dim : sh.page[half];
 }
 
 template <int MT, typename S> __device__ void load_queries(const split_args &a, int head_dim, S &sh) {
@@ -129,11 +161,11 @@ template <int MT, typename S> __device__ void load_queries(const split_args &a, 
 }
 
 /* acc[m][j] of this lane's dimensions: query m, position j of its 8. */
-template <typename T, int MT, typename S>
+template <typename T, int MT, bool STAGED, typename S>
 __device__ void dot_keys(const S &sh, const T *keys, int head_dim, int d0, float (&acc)[MT * 8]) {
 #pragma unroll 1
     for (int d = d0; d < head_dim; d += 16 * KEY_BATCH) {
-        key_chunk<T> chunk[KEY_BATCH];
+        key_chunk<T, STAGED> chunk[KEY_BATCH];
 #pragma unroll
         for (int u = 0; u < KEY_BATCH; u++) {
             if (d + 16 * u < head_dim) {
@@ -214,12 +246,12 @@ template <int MT, typename S> __device__ void weigh(const split_args &a, int spl
     }
 }
 
-template <typename T, int E, bool VEC, int B, typename S>
-__device__ void load_values(const S &sh, int split, int round, int head_dim,
-                            value_chunk<T, E, VEC> (&chunk)[B]) {
+template <typename T, int E, bool VEC, bool STAGED, int B, typename S>
+__device__ void load_values(const S &sh, const T *stage, int split, int round, int head_dim,
+                            value_chunk<T, E, VEC, STAGED> (&chunk)[B]) {
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int at = warp + WARPS * round, t = split * SPLIT + at;
-    const T *page = sh.page[at / WEIR_PAGE]; /* of all B positions */
+    const T *page = page_at<STAGED>(sh, stage, at / WEIR_PAGE, head_dim); /* of all B positions */
     /* Incremented, since B products would be kept across the splits. */
     int row = (WEIR_PAGE + at % WEIR_PAGE) * head_dim;
 #pragma unroll
@@ -233,8 +265,8 @@ __device__ void load_values(const S &sh, int split, int round, int head_dim,
 }
 
 /* acc[m][e] += weight * V over B positions. Positions of weight -1 are skipped: V may hold anything there. */
-template <typename T, int MT, int E, bool VEC, int B, typename S>
-__device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC> (&chunk)[B],
+template <typename T, int MT, int E, bool VEC, bool STAGED, int B, typename S>
+__device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC, STAGED> (&chunk)[B],
                            float (&acc)[MT][E]) {
     const int warp = static_cast<int>(threadIdx.x) / 32;
 #pragma unroll
@@ -260,10 +292,10 @@ __device__ float *part_of(const split_args &a, const S &sh, int m, int split, in
 }
 
 /* Sums over warps in rising order; to o if this is the only split, else to scratch. */
-template <typename T, int MT, int E, bool VEC, typename S>
+template <typename T, int MT, int E, bool VEC, bool STAGED, typename S>
 __device__ void finish_split(const split_args &a, int split, bool alone, int head_dim,
                              const float (&acc)[MT][E], S &sh) {
-    using sized = shape<T, MT, E, VEC>;
+    using sized = shape<T, MT, E, VEC, STAGED>;
     constexpr int PASS = sized::QUERY_PASS, DIMS = sized::DIMS;
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
 #pragma unroll
@@ -316,10 +348,16 @@ template <int MT, typename S> __device__ void merge(const split_args &a, int hea
     }
 }
 
-template <typename T, int MT, int E, bool VEC>
+/* Dynamic shared memory: where STAGED, a split (2 pages, {K, V}). */
+template <typename T, int MT, int E, bool VEC, bool STAGED>
 __global__ void __launch_bounds__(THREADS, 2) attend_splits(kv_pool<T> kv, split_args a) {
-    using sized = shape<T, MT, E, VEC>;
+    using sized = shape<T, MT, E, VEC, STAGED>;
     K_SHARED(sh, typename sized::shared);
+    T *stage = nullptr;
+    if constexpr (STAGED) {
+        K_DYN_SHARED(T, split_memory);
+        stage = split_memory;
+    }
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -329,30 +367,43 @@ __global__ void __launch_bounds__(THREADS, 2) attend_splits(kv_pool<T> kv, split
               split_hi = all.empty() ? 0 : (all.end - 1) / SPLIT + 1;
     const int n_split = split_hi - split_lo, step = static_cast<int>(gridDim.x);
     if (static_cast<int>(blockIdx.x) >= n_split && blockIdx.x != 0) return;
+    int split = split_lo + static_cast<int>(blockIdx.x);
+    if constexpr (STAGED)
+        if (split < split_hi) stage_split(kv, all, head_kv, split, stage);
     __syncthreads();
     load_queries<MT>(a, head_dim, sh);
 
-    for (int split = split_lo + static_cast<int>(blockIdx.x); split < split_hi; split += step) {
-        find_pages(kv, head_kv, split, sh);
-        __syncthreads(); /* pages and queries are there, the last round's sums have been read */
+    for (; split < split_hi; split += step) {
+        if constexpr (STAGED)
+            ptx::cp_async_wait<1>();
+        else if (threadIdx.x < 2)
+            sh.page[threadIdx.x] = find_page(kv, all, head_kv, split, static_cast<int>(threadIdx.x));
+        __syncthreads(); /* K or pages, and queries, are there; the last round's sums have been read */
         {
             float acc[MT * 8] = {};
-            const T *keys = sh.page[warp % 2];
-            if (keys) dot_keys<T, MT>(sh, keys + lane % 8 * 8, head_dim, warp / 2 * 4 + lane / 8, acc);
+            const T *keys = page_at<STAGED>(sh, stage, warp % 2, head_dim);
+            if (STAGED || keys)
+                dot_keys<T, MT, STAGED>(sh, keys + lane % 8 * 8, head_dim, warp / 2 * 4 + lane / 8, acc);
             store_scores<MT>(acc, sh.work);
         }
-        value_chunk<T, E, VEC> chunk[sized::VALUE_BATCH];
-        load_values(sh, split, 0, head_dim, chunk);
-        __syncthreads();
+        value_chunk<T, E, VEC, STAGED> chunk[sized::VALUE_BATCH];
+        if constexpr (STAGED)
+            ptx::cp_async_wait<0>();
+        else
+            load_values(sh, stage, split, 0, head_dim, chunk);
+        __syncthreads(); /* scores, and V, are there */
         weigh<MT>(a, split, sh);
         __syncthreads();
         float acc[MT][E] = {};
 #pragma unroll 1
         for (int round = 0; round < sized::ROUNDS; round += sized::VALUE_BATCH) {
-            if (round > 0) load_values(sh, split, round, head_dim, chunk);
+            if (STAGED || round > 0) load_values(sh, stage, split, round, head_dim, chunk);
             add_values<T, MT, E, VEC>(sh, round, chunk, acc);
         }
-        finish_split<T, MT, E, VEC>(a, split, n_split == 1, head_dim, acc, sh);
+        finish_split<T, MT, E, VEC, STAGED>(a, split, n_split == 1, head_dim, acc, sh);
+        /* all are past finish_split's barrier, and have read the stage */
+        if constexpr (STAGED)
+            if (split + step < split_hi) stage_split(kv, all, head_kv, split + step, stage);
     }
     if (n_split <= 1) return;
 
@@ -369,36 +420,53 @@ __global__ void __launch_bounds__(THREADS, 2) attend_splits(kv_pool<T> kv, split
 
 /* ---- host ---- */
 
+/* Whether a split of `stage` bytes is staged beside `fixed` bytes: no result depends on it. A block alone on
+ * its SM computes while nothing is under way: it pays where blocks are too few to fill the device, of which
+ * the table's stride is all that is known here. */
+bool stages(const weir_cuda *cu, size_t stage, size_t fixed, dim3 grid) {
+    const int64_t blocks = static_cast<int64_t>(grid.x) * grid.y * grid.z;
+    if (2 * (stage + fixed) <= cu->smem_optin) return true;
+    return stage + fixed <= cu->smem_optin && blocks <= 2 * cu->sm_count;
+}
+
 template <typename T, int MT, int E, bool VEC>
-void launch(const weir_attention *a, const split_args &s, dim3 grid, cudaStream_t stream) {
-    K_LAUNCH_PDL((attend_splits<T, MT, E, VEC>), grid, THREADS, 0, stream)(kv_pool<T>(a->kv, a->layer), s);
+cudaError_t launch(const weir_cuda *cu, const weir_attention *a, const split_args &s, dim3 grid) {
+    const kv_pool<T> kv(a->kv, a->layer);
+    if constexpr (VEC && sizeof(T) == 2) {
+        /* up to where dynamic shared memory begins (K_DYN_SHARED) */
+        constexpr size_t FIXED = (sizeof(typename shape<T, MT, E, VEC, true>::shared) + 127) / 128 * 128;
+        const size_t stage = sizeof(T) * 2 * SPLIT * static_cast<size_t>(kv.head_dim);
+        if (stages(cu, stage, FIXED, grid)) {
+            static std::atomic<uint64_t> asked;
+            const cudaError_t e = allow_smem(attend_splits<T, MT, E, VEC, true>, &asked, cu, FIXED);
+            if (e != cudaSuccess) return e;
+            K_LAUNCH_PDL((attend_splits<T, MT, E, VEC, true>), grid, THREADS, stage, cu->stream)(kv, s);
+            return cudaSuccess;
+        }
+    }
+    K_LAUNCH_PDL((attend_splits<T, MT, E, VEC, false>), grid, THREADS, 0, cu->stream)(kv, s);
+    return cudaSuccess;
 }
 
 template <typename T, int MT>
-void launch_dims(const weir_attention *a, const split_args &s, dim3 grid, cudaStream_t stream) {
+cudaError_t launch_dims(const weir_cuda *cu, const weir_attention *a, const split_args &s, dim3 grid) {
     const int32_t n = a->kv->head_dim;
-    if (n <= 64 && n % 2 == 0) {
-        launch<T, MT, 2, true>(a, s, grid, stream);
-    } else if (n <= 128 && n % 4 == 0) {
-        launch<T, MT, 4, true>(a, s, grid, stream);
-    } else if (n % 8 == 0) {
-        launch<T, MT, 8, true>(a, s, grid, stream);
-    } else {
-        launch<T, MT, 8, false>(a, s, grid, stream);
-    }
+    if (n <= 64 && n % 2 == 0) return launch<T, MT, 2, true>(cu, a, s, grid);
+    if (n <= 128 && n % 4 == 0) return launch<T, MT, 4, true>(cu, a, s, grid);
+    if (n % 8 == 0) return launch<T, MT, 8, true>(cu, a, s, grid);
+    return launch<T, MT, 8, false>(cu, a, s, grid);
 }
 
 enum { FEW_QUERIES = 2, QUERIES = 8 }; /* of a tile */
 
-void launch_slice(const weir_attention *a, const split_args &s, int tile, dim3 grid, cudaStream_t stream) {
+cudaError_t launch_slice(const weir_cuda *cu, const weir_attention *a, const split_args &s, int tile,
+                         dim3 grid) {
     const bool few = tile == FEW_QUERIES;
-    if (a->kv->dtype == WEIR_DTYPE_F32) {
-        few ? launch_dims<float, FEW_QUERIES>(a, s, grid, stream)
-            : launch_dims<float, QUERIES>(a, s, grid, stream);
-    } else {
-        few ? launch_dims<uint16_t, FEW_QUERIES>(a, s, grid, stream)
-            : launch_dims<uint16_t, QUERIES>(a, s, grid, stream);
-    }
+    if (a->kv->dtype == WEIR_DTYPE_F32)
+        return few ? launch_dims<float, FEW_QUERIES>(cu, a, s, grid)
+                   : launch_dims<float, QUERIES>(cu, a, s, grid);
+    return few ? launch_dims<uint16_t, FEW_QUERIES>(cu, a, s, grid)
+               : launch_dims<uint16_t, QUERIES>(cu, a, s, grid);
 }
 
 /* How a call is cut: grids of as many groups as scratch and counters allow. */
@@ -448,7 +516,7 @@ extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a)
     if (a->n_row == 0) return WEIR_OK;
     if (a->prefill && attention_prefill_serves(a)) return attention_prefill(be, a);
 
-    weir_cuda *cu = weir__cuda_of(be);
+    const weir_cuda *cu = weir__cuda_of(be);
     plan p;
     WEIR_TRY(make_plan(cu, a, &p));
     const int64_t n_group = (a->n_row + p.group - 1) / p.group;
@@ -461,7 +529,7 @@ extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a)
                               cu->counters + WEIR_COUNT_TEAM};
         const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(kv->n_head_kv),
                         static_cast<unsigned>(groups * p.tiles));
-        launch_slice(a, s, p.tile, grid, cu->stream);
+        WEIR_CUDA_TRY(be, launch_slice(cu, a, s, p.tile, grid), "attention: shared memory");
         WEIR_TRY(weir__cuda_launched(be, "attention",
                                      "n_row %lld n_head %d n_head_kv %d head_dim %d group "
                                      "%d",

@@ -4,13 +4,18 @@
 #include "kernels/cuda/ptx.cuh"
 
 /* What a lane of attention.cu loads at once. It stays in memory format until it is used, so that many loads
- * in flight fit in few registers. T is float, or uint16_t for bf16. */
+ * in flight fit in few registers. T is float, or uint16_t for bf16. STAGED: from shared memory, where the split
+ * has been copied. */
+template <bool STAGED> PTX_FN uint4 load_pool16(const void *p) {
+    if constexpr (STAGED) return *static_cast<const uint4 *>(p);
+    return ptx::load_once16(p);
+}
 
 /* 8 neighbouring positions of K. */
-template <typename T> struct key_chunk;
-template <> struct key_chunk<uint16_t> {
+template <typename T, bool STAGED> struct key_chunk;
+template <bool STAGED> struct key_chunk<uint16_t, STAGED> {
     uint4 raw;
-    __device__ void load(const uint16_t *p) { raw = ptx::load_once16(p); }
+    __device__ void load(const uint16_t *p) { raw = load_pool16<STAGED>(p); }
     __device__ void clear() { raw = make_uint4(0, 0, 0, 0); }
     __device__ void widen(float (&f)[8]) const {
         const uint32_t w[4] = {raw.x, raw.y, raw.z, raw.w};
@@ -21,18 +26,18 @@ template <> struct key_chunk<uint16_t> {
         }
     }
 };
-template <> struct key_chunk<float> {
+template <bool STAGED> struct key_chunk<float, STAGED> {
     uint4 raw[2];
     __device__ void load(const float *p) {
-        raw[0] = ptx::load_once16(p);
-        raw[1] = ptx::load_once16(p + 4);
+        raw[0] = load_pool16<STAGED>(p);
+        raw[1] = load_pool16<STAGED>(p + 4);
     }
     __device__ void clear() { raw[0] = raw[1] = make_uint4(0, 0, 0, 0); }
     __device__ void widen(float (&f)[8]) const { memcpy(f, raw, sizeof raw); }
 };
 
 /* E dimensions of one position of V: neighbours from lane * E on (VEC), else lane, lane + 32, ... */
-template <typename T, int E, bool VEC> struct value_chunk {
+template <typename T, int E, bool VEC, bool STAGED> struct value_chunk {
     static constexpr int WORDS = VEC ? E * static_cast<int>(sizeof(T)) / 4 : E;
     uint32_t raw[WORDS];
     __device__ void clear() {
@@ -56,7 +61,7 @@ template <typename T, int E, bool VEC> struct value_chunk {
         if constexpr (WORDS >= 4) {
 #pragma unroll
             for (int i = 0; i < WORDS / 4; i++) {
-                const uint4 w = ptx::load_once16(p + i * (16 / sizeof(T)));
+                const uint4 w = load_pool16<STAGED>(p + i * (16 / sizeof(T)));
                 memcpy(&raw[4 * i], &w, sizeof w);
             }
         } else if constexpr (WORDS == 2) {

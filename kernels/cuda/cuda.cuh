@@ -95,6 +95,19 @@ weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fm
         if (weir_s_ != WEIR_OK) return weir_s_;                              \
     } while (0)
 
+/* Opts in to more shared memory than a kernel gets by default, once per kernel and device; taken: its static
+ * shared memory, since the driver refuses a sum of both above smem_optin. */
+template <class Kernel>
+cudaError_t allow_smem(Kernel *kernel, std::atomic<uint64_t> *asked, const weir_cuda *cu, size_t taken = 0) {
+    const uint64_t bit = uint64_t{1} << (cu->device & 63);
+    if (asked->load(std::memory_order_relaxed) & bit) return cudaSuccess;
+    const cudaError_t e = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
+                                               cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                               static_cast<int>(cu->smem_optin - taken));
+    if (e == cudaSuccess) asked->fetch_or(bit, std::memory_order_relaxed);
+    return e;
+}
+
 /* kernels/linear/cublaslt.cu, see above. */
 weir_status weir__cublaslt_open(weir_cuda *cu, weir_err *why);
 void weir__cublaslt_close(weir_cuda *cu);

@@ -47,19 +47,6 @@ inline job job_of(const weir_linear *a) {
     return j;
 }
 
-/* Opts in to more shared memory than a kernel gets by default, once per kernel and device. For kernels
- * without static shared memory: the sum of both must stay within smem_optin, or the driver refuses. */
-template <class Kernel>
-cudaError_t allow_smem(Kernel *kernel, std::atomic<uint64_t> *asked, const weir_cuda *cu) {
-    const uint64_t bit = uint64_t{1} << (cu->device & 63);
-    if (asked->load(std::memory_order_relaxed) & bit) return cudaSuccess;
-    const cudaError_t e =
-        cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)cu->smem_optin);
-    if (e == cudaSuccess) asked->fetch_or(bit, std::memory_order_relaxed);
-    return e;
-}
-
 /* ---- one output ---- */
 
 PTX_FN float activate(weir_epilogue e, float d) {

@@ -30,7 +30,7 @@ TESTS = {
     "kernels/accept/accept.cu": ["runner_accept"],
     "kernels/accept/emit.cu": ["runner_accept"],
     "kernels/accept/examine.cuh": ["runner_accept", "runner_loop_ops"],
-    "kernels/attention/attention": ["runner_attention"],
+    "kernels/attention/attention": ["runner_attention", "runner_attention_stages"],
     "kernels/attention/kv": ["runner_kv", "runner_attention"],
     "kernels/comm/nccl.cu": ["runner_nccl"],
     "kernels/comm/": ["runner_nccl", "runner_exchange", "runner_exchange_failures", "runner_model_ranks",
