@@ -49,15 +49,24 @@ TEAM_FN team_minmax team_minmax_pass(const weir_env *t, const float *logits, int
 
 TEAM_FN int32_t team_spans(int32_t n_vocab) { return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
 
-/* From the spans that the product wrote: every block merges all of them, without a barrier of the team. */
-TEAM_FN team_minmax team_minmax_spans(const weir_env *t, const weir_minmax *minmax, int32_t n_vocab) {
+/* From the spans that the product wrote: every block merges all of them, without a barrier of the team. A
+ * thread has several loads in flight; past the end it takes the last span again. */
+TEAM_FN team_minmax team_minmax_spans(const weir_env *t, const weir_minmax *row, int32_t n_vocab) {
+    constexpr int BATCH = 4;
+    const weir_minmax *minmax = team_global(row);
     const int32_t n = team_spans(n_vocab);
     uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
-    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < n; i += TEAM_THREADS) {
-        const weir_minmax e = minmax[i];
-        const uint64_t low = team_low_key(e.lo), high = team_high_key(e.hi, e.id);
-        least[0] = low < least[0] ? low : least[0];
-        least[1] = high < least[1] ? high : least[1];
+    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < n; i += BATCH * TEAM_THREADS) {
+        weir_minmax e[BATCH];
+#pragma unroll
+        for (int k = 0; k < BATCH; k++)
+            e[k] = minmax[i + k * TEAM_THREADS < n ? i + k * TEAM_THREADS : n - 1];
+#pragma unroll
+        for (int k = 0; k < BATCH; k++) {
+            const uint64_t low = team_low_key(e[k].lo), high = team_high_key(e[k].hi, e[k].id);
+            least[0] = low < least[0] ? low : least[0];
+            least[1] = high < least[1] ? high : least[1];
+        }
     }
     team_block_least(t, static_cast<int32_t>(threadIdx.x) / 32 * 32 < n, least);
     return team_minmax_of(least);

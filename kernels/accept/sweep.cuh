@@ -10,8 +10,17 @@
  * four per lane, which use one counter of the generator. */
 enum { TEAM_ROW_SPAN = 8, TEAM_PAIR_SPAN = 4, TEAM_RACE_SPAN = 4 * 32 };
 
-template <int SPAN>
-TEAM_FN void team_load(const float *logits, int32_t at, int32_t n_vocab, float (&l)[SPAN]) {
+/* Addresses of rows come from memory: the compiler does not see that they are of global memory, and would load
+ * from any. */
+template <class T> TEAM_FN const T *team_global(const T *row) {
+#ifdef __CUDACC__
+    __builtin_assume(__isGlobal(row));
+#endif
+    return row;
+}
+
+template <int SPAN> TEAM_FN void team_load(const float *row, int32_t at, int32_t n_vocab, float (&l)[SPAN]) {
+    const float *logits = team_global(row);
 #pragma unroll
     for (int k = 0; k < SPAN; k++) {
         const int32_t v = at + 32 * k + team_lane();
@@ -154,21 +163,34 @@ TEAM_FN uint64_t team_arrival(int32_t bits, int32_t id) {
     return static_cast<uint64_t>(static_cast<uint32_t>(bits)) << 32 | static_cast<uint32_t>(id);
 }
 
+/* Ids v0 … v0 + 3; v0 is a multiple of 4. */
+TEAM_FN void team_load_four(const float *row, int32_t v0, int32_t n_vocab, float (&l)[4]) {
+    const float *logits = team_global(row);
+    if (v0 + 4 <= n_vocab && reinterpret_cast<uintptr_t>(logits) % 16 == 0) {
+        const float4 x = *reinterpret_cast<const float4 *>(logits + v0);
+        l[0] = x.x, l[1] = x.y, l[2] = x.z, l[3] = x.w;
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 4; k++) l[k] = v0 + k < n_vocab ? logits[v0 + k] : -INFINITY;
+}
+
 /* Weights of four neighbours, and their exponentials from one counter if any of them has weight. */
 template <int KIND>
 TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_qp &r, const team_member &m, int32_t v0,
                                 int32_t n_vocab, uint64_t best) {
-    float w[4];
+    float w[4], lq[4], lp[4];
     bool any = false;
+    if constexpr (KIND != WEIR_WEIGHT_P) team_load_four(r.q.logits, v0, n_vocab, lq);
+    if constexpr (KIND != WEIR_WEIGHT_Q) team_load_four(r.p.logits, v0, n_vocab, lp);
 #pragma unroll
     for (int k = 0; k < 4; k++) {
         const int32_t v = v0 + k;
-        const float lq = KIND != WEIR_WEIGHT_P && v < n_vocab ? r.q.logits[v] : -INFINITY;
-        const float lp = KIND != WEIR_WEIGHT_Q && v < n_vocab ? r.p.logits[v] : -INFINITY;
-        const float q = KIND == WEIR_WEIGHT_P ? 0.0f : weir__prob_of(&r.q, lq, v, false);
-        const float p = KIND == WEIR_WEIGHT_Q ? 0.0f : weir__prob_of(&r.p, lp, v, false);
-        const float at =
-            KIND == WEIR_WEIGHT_Q || KIND == WEIR_WEIGHT_P ? 0.0f : team_member_at(m, lq, lp, q, p);
+        float q = 0.0f, p = 0.0f, at = 0.0f;
+        if constexpr (KIND != WEIR_WEIGHT_P) q = weir__prob_of(&r.q, lq[k], v, false);
+        if constexpr (KIND != WEIR_WEIGHT_Q) p = weir__prob_of(&r.p, lp[k], v, false);
+        if constexpr (KIND != WEIR_WEIGHT_Q && KIND != WEIR_WEIGHT_P)
+            at = team_member_at(m, lq[k], lp[k], q, p);
         w[k] = weir__weight(static_cast<weir_weight_kind>(KIND), &r, q, p, at);
         if (KIND == WEIR_WEIGHT_RES && v == r.skip) w[k] = 0.0f;
         any = any || w[k] > 0.0f;

@@ -39,6 +39,8 @@ TEAM = [
 
 SWEEP = [
     bug("accept/sweep.cuh", "off by one", "a logit past the row's end", "l[k] = v < n_vocab ?", "l[k] = v <= n_vocab ?"),
+    bug("accept/sweep.cuh", "bounds", "four logits past the row's end", "if (v0 + 4 <= n_vocab &&", "if (v0 < n_vocab &&"),
+    bug("accept/sweep.cuh", "layout", "four logits of a row that is not aligned", "reinterpret_cast<uintptr_t>(logits) % 16 == 0", "true"),
     bug("accept/sweep.cuh", "bounds", "the last chunk has no end", "return end < n_vocab ? end : n_vocab;", "return end < n_vocab ? end : end;"),
     bug("accept/sweep.cuh", "math", "infinite distance times no weight", "(d > -128.0f ? d : -128.0f) * w", "d * w"),
     bug("accept/sweep.cuh", "off by one", "the last tied token is cut", "l[k] == r.thr && v <= r.tie", "l[k] == r.thr && v < r.tie"),
@@ -52,6 +54,8 @@ SWEEP = [
 
 STATS = [
     bug("accept/stats.cuh", "math", "minmaxes of a row whose largest logit is a zero", "if (!minmax || e.hi == 0)", "if (!minmax)"),
+    bug("accept/stats.cuh", "off by one", "the last span is left out", "i + k * TEAM_THREADS < n ? i + k * TEAM_THREADS : n - 1", "i + k * TEAM_THREADS < n - 1 ? i + k * TEAM_THREADS : n - 2"),
+    bug("accept/stats.cuh", "reduction", "one thread looks at spans", "i < n; i += BATCH * TEAM_THREADS", "i < 1; i += BATCH * TEAM_THREADS"),
     bug("accept/stats.cuh", "reduction", "the highest id among equals", "<< 32 | static_cast<uint32_t>(id);",
         "<< 32 | ~static_cast<uint32_t>(id);"),
     bug("accept/stats.cuh", "math", "the zeros are two values", "weir__order_key(l[k] + 0.0f)", "weir__order_key(l[k])"),
