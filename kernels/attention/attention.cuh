@@ -43,11 +43,12 @@ struct attention_range {
 PTX_FN attention_range attention_nothing() { return {-1, 0, INT_MAX, 0}; }
 
 PTX_FN attention_range attention_range_of(const attention_rows &a, int64_t r) {
-    if (a.slot[r] < 0) return attention_nothing();
-    const int32_t pos = a.pos[r], n = a.n_key[r];
+    /* in one round trip: of a dead row too, whose position and length are not used */
+    const int32_t slot = ptx::load_here(a.slot + r), pos = ptx::load_here(a.pos + r),
+                  n = ptx::load_here(a.n_key + r);
     const int64_t begin = a.window > 0 ? static_cast<int64_t>(pos) + 1 - a.window : 0;
-    if (begin >= n) return attention_nothing();
-    return {a.slot[r], pos, begin < 0 ? 0 : static_cast<int32_t>(begin), n};
+    if (slot < 0 || begin >= n) return attention_nothing();
+    return {slot, pos, begin < 0 ? 0 : static_cast<int32_t>(begin), n};
 }
 
 /* The union of what several rows of one slot look at. */

@@ -9,7 +9,7 @@
  * max(0, pos[r] + 1 - window) under a sliding window (window > 0): the window includes the row's own
  * position. Decode and verify rows pass n_key = pos + 1 (causal), cross attention the source length, an
  * encoder its own length (bidirectional). n_key[r] >= 1. A row with slot < 0 is dead: its o is set to zeros
- * and nothing else of it is read. o is also zeros where a window leaves no position. Pages wholly outside
+ * and nothing else of it is used. o is also zeros where a window leaves no position. Pages wholly outside
  * [first, n_key) are not read, nor their table entries.
  *
  *   head  of a rank's share: the place of its first query head among those of its first KV head

@@ -37,7 +37,7 @@ static inline float *weir__kv_block(const weir_kv_view *v, int32_t slot, int64_t
 }
 
 /* Writes row r's K and V to position pos[r] of slot[r]. Two rows never share (slot, pos). A row with slot < 0
- * is dead (device loops pad to a fixed number of rows): nothing of it is read or written.
+ * is dead (device loops pad to a fixed number of rows): nothing of it is used or written.
  *   k, v  (n_row, n_head_kv * head_dim) f32, row stride ld */
 typedef struct weir_kv_append {
     const weir_kv_view *kv;

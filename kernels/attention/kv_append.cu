@@ -23,6 +23,15 @@ namespace {
 
 enum { TILE = 32, THREADS = 256, WARPS = THREADS / 32 };
 
+struct row_place {
+    int32_t slot, page, t; /* slot < 0: a dead row */
+};
+
+PTX_FN row_place place_of(const int32_t *slot, const int32_t *pos, int64_t r) {
+    const int32_t s = ptx::load_here(slot + r), p = ptx::load_here(pos + r);
+    return {s, p / WEIR_PAGE, p % WEIR_PAGE};
+}
+
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
     append_tile(kv_pool<T> kv, const float *k, const float *v, int64_t ld, const int32_t *slot,
@@ -37,20 +46,23 @@ __global__ void __launch_bounds__(THREADS)
     ptx::grid_wait();
     for (int i = warp; i < TILE; i += WARPS) {
         const int64_t r = row0 + i;
-        if (r >= n_row || column >= width || slot[r] < 0) continue;
-        turned[i][lane] = k[r * ld + column];
-        const int t = pos[r] % WEIR_PAGE;
-        store(kv.values(kv.page(slot[r], pos[r] / WEIR_PAGE), head) + t * kv.head_dim + dim,
-              v[r * ld + column]);
+        if (r >= n_row || column >= width) continue;
+        /* in one round trip, of a dead row too, of which nothing is used */
+        const row_place at = place_of(slot, pos, r);
+        const float key = ptx::load_here(k + r * ld + column), value = ptx::load_here(v + r * ld + column);
+        if (at.slot < 0) continue;
+        turned[i][lane] = key;
+        store(kv.values(kv.page(at.slot, at.page), head) + at.t * kv.head_dim + dim, value);
     }
     __syncthreads();
     const int64_t r = row0 + lane;
-    if (r >= n_row || slot[r] < 0) return;
-    T *page = kv.page(slot[r], pos[r] / WEIR_PAGE);
-    const int t = pos[r] % WEIR_PAGE;
+    if (r >= n_row) return;
+    const row_place at = place_of(slot, pos, r);
+    if (at.slot < 0) return;
+    T *page = kv.page(at.slot, at.page);
     for (int i = warp; i < TILE && column0 + i < width; i += WARPS) {
         const int c = column0 + i;
-        store(kv.keys(page, c / kv.head_dim) + c % kv.head_dim * WEIR_PAGE + t, turned[lane][i]);
+        store(kv.keys(page, c / kv.head_dim) + c % kv.head_dim * WEIR_PAGE + at.t, turned[lane][i]);
     }
 }
 

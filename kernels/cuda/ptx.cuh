@@ -102,6 +102,21 @@ PTX_FN void ldmatrix_x4_trans(uint32_t (&r)[4], const void *row PTX_AT) {
 
 /* ---- memory ---- */
 
+/* A word whose load stays where it is written: the compiler moves a load that only one branch needs into the
+ * branch, where it is one round trip to memory later. Not for memory that this kernel writes. */
+template <class T> PTX_FN T load_here(const T *p) {
+    static_assert(sizeof(T) == 4, "a word");
+#ifdef __CUDACC__
+    uint32_t u;
+    asm volatile("ld.global.u32 %0, [%1];" : "=r"(u) : "l"(p));
+    T x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+#else
+    return *p;
+#endif
+}
+
 /* For weights, which are read once: not worth a line of L1. Not for memory that this kernel writes. */
 PTX_FN uint4 load_stream16(const void *p PTX_AT) {
 #ifdef __CUDACC__

@@ -41,7 +41,7 @@ SPLITS = [
     bug("attention/attention.cuh", "math", "softcap without its scale", "softcap * tanhf(s / softcap)", "tanhf(s / softcap)"),
     bug("attention/attention.cuh", "bounds", "far distances have no bias of their own", "distance < -bias_left ? -bias_left : distance > bias_right", "distance > bias_right"),
     bug("attention/attention.cuh", "off by one", "the window is one position wider", "static_cast<int64_t>(pos) + 1 - a.window", "static_cast<int64_t>(pos) - a.window"),
-    bug("attention/attention.cuh", "dead row", "a dead row has positions", "    if (a.slot[r] < 0) return attention_nothing();\n", ""),
+    bug("attention/attention.cuh", "dead row", "a dead row has positions", "if (slot < 0 || begin >= n) return", "if (begin >= n) return"),
     bug("attention/attention_loads.cuh", "layout", "halves of a word change places", "raw[e / 2] >> (e % 2 * 16)", "raw[e / 2] >> ((1 - e % 2) * 16)"),
     bug("attention/kv.cuh", "layout", "heads of a page lie half as far apart", "static_cast<int64_t>(head) * 2 * head_dim", "static_cast<int64_t>(head) * head_dim"),
     bug("attention/kv.cuh", "layout", "values lie where keys do", "return keys(page, head) + head_dim * WEIR_PAGE;", "return keys(page, head) + WEIR_PAGE;"),
@@ -68,8 +68,8 @@ APPEND = [
     bug("attention/kv_append.cu", "wait", "rows are read before the product has made them", "    ptx::grid_wait();\n", ""),
     bug("attention/kv_append.cu", "barrier", "keys are written before they have turned", "    __syncthreads();\n    const int64_t r = row0 + lane;", "    const int64_t r = row0 + lane;"),
     bug("attention/kv_append.cu", "index", "keys do not turn", "turned[lane][i]);", "turned[i][lane]);"),
-    bug("attention/kv_append.cu", "dead row", "values of a dead row are written", "|| column >= width || slot[r] < 0) continue;", "|| column >= width) continue;"),
-    bug("attention/kv_append.cu", "dead row", "keys of a dead row are written", "if (r >= n_row || slot[r] < 0) return;", "if (r >= n_row) return;"),
+    bug("attention/kv_append.cu", "dead row", "values of a dead row are written", "if (at.slot < 0) continue;\n", ""),
+    bug("attention/kv_append.cu", "dead row", "keys of a dead row are written", "if (at.slot < 0) return;\n", ""),
 ]
 
 BUGS = SPLITS + PREFILL + APPEND
