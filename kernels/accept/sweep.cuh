@@ -10,8 +10,8 @@
  * four per lane, which use one counter of the generator. */
 enum { TEAM_ROW_SPAN = 8, TEAM_PAIR_SPAN = 4, TEAM_RACE_SPAN = 4 * 32 };
 
-/* Addresses of rows come from memory: the compiler does not see that they are of global memory, and would load
- * from any. */
+/* Addresses of rows come from memory: the compiler does not see that they are of global memory, and would
+ * load from any. */
 template <class T> TEAM_FN const T *team_global(const T *row) {
 #ifdef __CUDACC__
     __builtin_assume(__isGlobal(row));

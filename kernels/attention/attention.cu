@@ -12,10 +12,10 @@
  *   values   warp w: positions w mod 8; lane: E dimensions, a row of V is one load of the warp
  *            sums over warps in shared memory, rising
  *
- * Staged: all of a split's K and V is copied to shared memory at once, as soon as the table is known and before
- * the queries are loaded; scores begin when K is there, while V is still under way. A block waits for its memory
- * once. For bf16, where lanes take neighbouring dimensions and the split fits (512 head_dim bytes); if only one
- * such block fits on an SM, for small grids: others would rather have two blocks.
+ * Staged: all of a split's K and V is copied to shared memory at once, as soon as the table is known and
+ * before the queries are loaded; scores begin when K is there, while V is still under way. A block waits for
+ * its memory once. For bf16, where lanes take neighbouring dimensions and the split fits (512 head_dim bytes);
+ * if only one such block fits on an SM, for small grids: others would rather have two blocks.
  * Else from registers: up to 16 KiB of K in flight at once, then V's first loads before the scores are known.
  *
  * A query's arithmetic is the same in every tile and from wherever keys come: it sees only its own positions,
@@ -119,7 +119,8 @@ __device__ T *find_page(const kv_pool<T> &kv, const attention_range &all, int he
 }
 
 /* Starts copies of what the tile's queries look at: K as one group, V as the next. Half of the warps copy a
- * page; a page lies in `stage` as it does in memory. K goes by 8 positions, V by its rows, to whole 16 bytes. */
+ * page; a page lies in `stage` as it does in memory. K goes by 8 positions, V by its rows, to whole 16
+ * bytes. */
 template <typename T>
 __device__ void stage_split(const kv_pool<T> &kv, const attention_range &all, int head_kv, int split,
                             T *stage) {

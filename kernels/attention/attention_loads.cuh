@@ -4,8 +4,8 @@
 #include "kernels/cuda/ptx.cuh"
 
 /* What a lane of attention.cu loads at once. It stays in memory format until it is used, so that many loads
- * in flight fit in few registers. T is float, or uint16_t for bf16. STAGED: from shared memory, where the split
- * has been copied. */
+ * in flight fit in few registers. T is float, or uint16_t for bf16. STAGED: from shared memory, where the
+ * split has been copied. */
 template <bool STAGED> PTX_FN uint4 load_pool16(const void *p) {
     if constexpr (STAGED) return *static_cast<const uint4 *>(p);
     return ptx::load_once16(p);

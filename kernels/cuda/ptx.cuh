@@ -303,10 +303,10 @@ PTX_FN void grid_wait() {
 #endif
 }
 
-/* The next kernel may start once every block has called this or ended: called first of all, so that its launch
- * and what it does before grid_wait (index arithmetic, loads of weights) are hidden by this kernel. No result
- * needs it late: the next kernel waits for the end of this one, which itself ends after those before it have,
- * because every kernel waits for them or is launched plainly. */
+/* The next kernel may start once every block has called this or ended: called first of all, so that its
+ * launch and what it does before grid_wait (index arithmetic, loads of weights) are hidden by this kernel. No
+ * result needs it late: the next kernel waits for the end of this one, which itself ends after those before
+ * it have, because every kernel waits for them or is launched plainly. */
 PTX_FN void grid_launch_dependents() {
 #ifdef __CUDACC__
 #if __CUDA_ARCH__ >= 900

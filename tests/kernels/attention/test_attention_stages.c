@@ -38,7 +38,8 @@ static void run(const att_case *c, int32_t group, int shared, float *o, const ch
     runner_shared_memory(0);
 }
 
-/* Every width of a lane's dimensions, tiles of two and eight queries, windows that begin inside 8 positions. */
+/* Every width of a lane's dimensions, tiles of two and eight queries, windows that begin inside 8
+ * positions. */
 Test(attention_stages, keys_through_shared_memory_give_the_bits_of_keys_from_registers) {
     static const int32_t dims[] = {64, 42, 128, 80, 256, 200};
     static const int32_t windows[] = {0, 203, 0, 140, 0, 3};
