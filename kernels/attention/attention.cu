@@ -14,8 +14,8 @@
  *
  * Staged: all of a split's K and V is copied to shared memory at once, as soon as the table is known and
  * before the queries are loaded; scores begin when K is there, while V is still under way. A block waits for
- * its memory once. For bf16, where lanes take neighbouring dimensions and the split fits (512 head_dim bytes);
- * if only one such block fits on an SM, for small grids: others would rather have two blocks.
+ * its memory once. For bf16, where lanes take neighbouring dimensions and the split fits (512 head_dim
+ * bytes); if only one such block fits on an SM, for small grids: others would rather have two blocks.
  * Else from registers: up to 16 KiB of K in flight at once, then V's first loads before the scores are known.
  *
  * A query's arithmetic is the same in every tile and from wherever keys come: it sees only its own positions,
