@@ -215,3 +215,37 @@ void expect_refused(const made *m, weir_status want, const char *part) {
     weir__gguf_close(g);
     gguf_free(&b);
 }
+
+/* ---- parts of a split file ----------------------------------------------------------------------------- */
+
+static uint32_t type_of(int dtype) {
+    static const uint32_t types[] = {GGML_F32,  GGML_F16,  GGML_BF16, GGML_Q4_0,
+                                     GGML_Q8_0, GGML_Q4_K, GGML_Q6_K};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if ((int)dtype_of(types[i]) == dtype) return types[i];
+    abort();
+}
+
+gguf_blob make_part(const gguf_blob *whole, const made_part *p) {
+    weir_gguf *g = open_good(whole);
+    gguf_blob b = gguf_begin(3);
+    const size_t n_tensor = weir__gguf_count(g);
+    if (p->no == 0) {
+        gguf_raw(&b, whole->p + b.n, whole->pairs_end - b.n);
+        b.n_pair = whole->n_pair;
+    }
+    gguf_int(&b, "split.no", KV_U16, (uint64_t)p->no);
+    gguf_int(&b, "split.count", KV_U16, (uint64_t)p->count);
+    if (p->n_tensor >= 0) gguf_int(&b, "split.tensors.count", KV_I32, (uint64_t)p->n_tensor);
+    for (size_t i = 0; i < n_tensor; i++) {
+        weir_entry e;
+        int64_t shape[4];
+        if ((int)(i * (size_t)p->count / n_tensor) != p->holds) continue;
+        weir__gguf_at(g, i, &e);
+        for (int d = 0; d < e.n_dim; d++) shape[d] = e.shape[e.n_dim - 1 - d];
+        gguf_tensor(&b, e.name, type_of(e.dtype), e.n_dim, shape, e.data, e.bytes);
+    }
+    gguf_finish(&b);
+    weir__gguf_close(g);
+    return b;
+}

@@ -39,4 +39,13 @@ gguf_blob make(const made *m);
 weir_gguf *open_made(const made *m, gguf_blob *b); /* b holds its bytes */
 void expect_refused(const made *m, weir_status want, const char *part);
 
+/* A whole file's parts as llama.cpp's gguf-split makes them: pairs in the first, tensor i in part i n /
+ * count. They end where their data do, so every prefix of a part lacks something. */
+typedef struct made_part {
+    int no, count;
+    int64_t n_tensor; /* split.tensors.count; -1: none */
+    int holds;        /* the tensors of this part; usually its own */
+} made_part;
+gguf_blob make_part(const gguf_blob *whole, const made_part *p);
+
 #endif

@@ -46,8 +46,8 @@ static void more_old_blocks(gguf_blob *b, const char *arch) {
 Test(gguf_refusals, kinds_of_files) {
     expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_adapter}, WEIR_ENOTSUP,
                    "general.type is not");
-    expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_split}, WEIR_ENOTSUP,
-                   "one of 3 parts");
+    expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_split}, WEIR_EFORMAT,
+                   "part 1 of 3 of a split file, without the others");
     expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_experts}, WEIR_ENOTSUP,
                    "a mixture of 8 experts is not supported");
     expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_old_blocks, .matrix = GGML_Q4_0},

@@ -163,6 +163,19 @@ put("gguf", "tensors", gguf([("general.alignment", U32, 8)],
                             [("q8", 8, [32, 2], 68), ("f16", 1, [3], 6), ("q4k", 12, [256], 144),
                              ("cube", 24, [2, 2, 2], 8)],
                             alignment=8))
+
+
+def gguf_part(no, count, total, tensors, *pairs):
+    split = [("split.no", U16, no), ("split.count", U16, count), ("split.tensors.count", I32, total)]
+    part = gguf(list(pairs) + split, tensors)
+    return struct.pack("<I", len(part)) + part
+
+
+put("gguf_parts", "two", gguf_part(0, 2, 3, [("b", 0, [2], 8)], ("general.architecture", STRING, "llama"))
+    + gguf_part(1, 2, 3, [("c", 1, [3], 6), ("a", 2, [32], 18)]))
+put("gguf_parts", "three", gguf_part(0, 3, 2, []) + gguf_part(1, 3, 2, [("b", 0, [2], 8)])
+    + gguf_part(2, 3, 2, [("a", 0, [1], 4)]))
+put("gguf_parts", "alone", gguf_part(0, 1, 1, [("a", 0, [1], 4)]))
 put("gguf", "llama", gguf_model("llama", ("rope.scale_linear", F32, 2.0),
                                 ("tokenizer.ggml.bos_token_id", U32, 0)))
 put("gguf", "qwen2", gguf_model("qwen2", ("rope.scaling.type", STRING, "yarn"),

@@ -17,6 +17,7 @@ int fuzz_safetensors(const uint8_t *data, size_t n);
 int fuzz_index(const uint8_t *data, size_t n);
 int fuzz_config(const uint8_t *data, size_t n);
 int fuzz_gguf(const uint8_t *data, size_t n);
+int fuzz_gguf_parts(const uint8_t *data, size_t n);
 int fuzz_spm(const uint8_t *data, size_t n);
 int fuzz_tokenizer_json(const uint8_t *data, size_t n);
 int fuzz_tokenizer_gguf(const uint8_t *data, size_t n);

@@ -108,6 +108,7 @@ Test(mutations, gate) { run("gate", fuzz_gate, 20000); }
 Test(mutations, connection) { run("connection", fuzz_connection, 5000); }
 Test(mutations, config) { run("config", fuzz_config, 20000); }
 Test(mutations, gguf) { run("gguf", fuzz_gguf, 50000); }
+Test(mutations, gguf_parts) { run("gguf_parts", fuzz_gguf_parts, 50000); }
 Test(mutations, spm) { run("spm", fuzz_spm, 5000); }
 Test(mutations, tokenizer_json) { run("tokenizer_json", fuzz_tokenizer_json, 10000); }
 Test(mutations, tokenizer_gguf) { run("tokenizer_gguf", fuzz_tokenizer_gguf, 10000); }

@@ -92,6 +92,7 @@ void gguf_texts(gguf_blob *b, const char *key, const char *const *text, size_t n
 
 void gguf_tensor_at(gguf_blob *b, const char *name, uint32_t type, int n_dim, const int64_t *shape,
                     uint64_t offset) {
+    if (b->n_tensor == 0) b->pairs_end = b->n;
     gguf_raw_text(b, name);
     gguf_raw_int(b, (uint32_t)n_dim, 4);
     for (int i = 0; i < n_dim; i++) gguf_raw_int(b, (uint64_t)shape[i], 8);

@@ -11,6 +11,7 @@ typedef struct gguf_blob {
     uint8_t *p;
     size_t n, cap;
     uint64_t n_pair, n_tensor;
+    size_t pairs_end;   /* where in p the first tensor is described */
     uint64_t alignment; /* of the data; write the key general.alignment yourself */
     uint8_t *data;      /* of the tensors so far */
     size_t n_data;

@@ -9,12 +9,18 @@
  * Malformed files are refused, with one line; README.md of host/formats lists what is. */
 typedef struct weir_gguf weir_gguf;
 
-/* EIO: cannot open or map (with errno's text). EFORMAT; ENOTSUP: another version or byte order. ENOMEM. */
+/* The path is that of a file, or of any part of a split one ("NAME-00002-of-00003.gguf"), whose other
+ * parts lie beside it. EIO: cannot open or map (with errno's text). EFORMAT; ENOTSUP: another version or byte
+ * order. ENOMEM. */
 weir_status weir__gguf_open(weir_gguf **out, const char *path, weir_err *err);
 /* From memory (tests, fuzzing): bytes are borrowed until close; label names them in messages. */
 weir_status weir__gguf_open_bytes(weir_gguf **out, const void *bytes, size_t n, const char *label,
                                   weir_err *err);
-void weir__gguf_close(weir_gguf *g); /* NULL allowed */
+/* The n parts of a split file, in order, as one: the metadata of the first, the tensors of all. All parts are
+ * taken over, and closed on failure. EFORMAT: parts that say they are others, whose metadata differ, that
+ * have a tensor twice, or not as many as the first says. ENOMEM. */
+weir_status weir__gguf_join(weir_gguf **out, weir_gguf *const *part, size_t n, weir_err *err);
+void weir__gguf_close(weir_gguf *g); /* NULL allowed; all parts of a split file */
 
 /* ---- metadata: false where the key is absent or its value of another kind ------------------------------ */
 

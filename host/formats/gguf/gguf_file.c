@@ -155,6 +155,14 @@ static weir_status place_tensors(gguf_cursor *c, uint64_t alignment) {
     return WEIR_OK;
 }
 
+weir_status weir__gguf_sort_tensors(weir_gguf *g, weir_err *err) {
+    qsort(g->tensor, g->n_tensor, sizeof *g->tensor, weir__entry_by_name);
+    for (size_t i = 1; i < g->n_tensor; i++)
+        if (weir__entry_by_name(&g->tensor[i - 1], &g->tensor[i]) == 0)
+            return weir__fail_tensor(err, g->label, g->tensor[i].e.name, "is there twice");
+    return WEIR_OK;
+}
+
 weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignment) {
     weir_gguf *g = c->g;
     WEIR_TRY(weir__gguf_check_count(c, n, MIN_TENSOR, "tensors"));
@@ -169,11 +177,7 @@ weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignm
     for (c->i = 0; c->i < n; c->i++) WEIR_TRY(parse_tensor(c, &g->tensor[c->i], alignment));
     g->n_tensor = (size_t)n;
     WEIR_TRY(place_tensors(c, alignment));
-    qsort(g->tensor, g->n_tensor, sizeof *g->tensor, weir__entry_by_name);
-    for (size_t i = 1; i < g->n_tensor; i++)
-        if (weir__entry_by_name(&g->tensor[i - 1], &g->tensor[i]) == 0)
-            return FAIL_TENSOR(c, &g->tensor[i], "is there twice");
-    return WEIR_OK;
+    return weir__gguf_sort_tensors(g, c->err);
 }
 
 /* ---- the file ------------------------------------------------------------------------------------------ */
@@ -246,7 +250,7 @@ static weir_status open_bytes(weir_gguf **out, const uint8_t *bytes, size_t n, b
     return WEIR_OK;
 }
 
-weir_status weir__gguf_open(weir_gguf **out, const char *path, weir_err *err) {
+weir_status weir__gguf_open_file(weir_gguf **out, const char *path, weir_err *err) {
     const uint8_t *bytes;
     size_t n;
     WEIR_TRY(weir__map_file(path, &bytes, &n, err));
@@ -260,6 +264,8 @@ weir_status weir__gguf_open_bytes(weir_gguf **out, const void *bytes, size_t n, 
 
 void weir__gguf_close(weir_gguf *g) {
     if (!g) return;
+    for (size_t i = 0; i < g->n_rest; i++) weir__gguf_close(g->rest[i]);
+    weir_free(g->rest);
     for (size_t i = 0; i < g->n_pair; i++) weir_free(g->pair[i].string);
     weir_free(g->pair);
     weir_free(g->tensor);

@@ -38,7 +38,8 @@ typedef struct gguf_pair {
     size_t n;          /* elements; 1 unless an array */
     const uint8_t *at; /* numbers: the first; a string: its text, of `bytes` */
     size_t bytes;
-    size_t *string; /* (n) arrays of strings: where the length of each is in the file; owned */
+    size_t *string;    /* (n) arrays of strings: where the length of each is in the file; owned */
+    size_t begin, end; /* of type and value in the file */
 } gguf_pair;
 
 typedef struct gguf_tensor {
@@ -48,6 +49,8 @@ typedef struct gguf_tensor {
 
 struct weir_gguf {
     char *label;
+    weir_gguf **rest; /* (n_rest) parts 2 and on of a split file, whose tensors are in `tensor`; owned */
+    size_t n_rest;
     const uint8_t *bytes;
     size_t n_bytes;
     bool mapped;
@@ -66,6 +69,12 @@ typedef struct gguf_type {
 } gguf_type;
 
 const gguf_type *weir__gguf_type(int64_t number); /* NULL if unknown */
+
+/* One file, mapped; of a split file this part alone. */
+weir_status weir__gguf_open_file(weir_gguf **out, const char *path, weir_err *err);
+
+/* Which part of how many a file says that it is, from 0; 0 of 1 unless split. EFORMAT. */
+weir_status weir__gguf_place(const weir_gguf *g, int64_t *no, int64_t *count, weir_err *err);
 
 /* A reader that moves through the file. Every refusal reads "FILE: PART i of n …". */
 typedef struct gguf_cursor {
@@ -88,6 +97,10 @@ weir_status weir__gguf_parse_pairs(gguf_cursor *c, uint64_t n);
 weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignment);
 
 const gguf_pair *weir__gguf_pair(const weir_gguf *g, const char *key); /* NULL if absent */
+/* The pair of g with another file's key; NULL if absent. */
+const gguf_pair *weir__gguf_same_key(const weir_gguf *g, const gguf_pair *other);
+/* Sorts the tensors by name. EFORMAT: a name that is there twice. */
+weir_status weir__gguf_sort_tensors(weir_gguf *g, weir_err *err);
 
 /* Numbers as the file has them: little endian, at any address. */
 static inline uint64_t weir__gguf_load(const uint8_t *p, int n_byte) {

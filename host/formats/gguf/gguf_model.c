@@ -57,14 +57,15 @@ static bool is_text(const weir_gguf *g, const char *key, const char *want) {
 static weir_status check_file(const weir_gguf *g, const family_row **f, weir_err *err) {
     const char *name = NULL, *label = weir__label(g->label);
     size_t n = 0;
-    int64_t count;
+    int64_t no, count;
     char list[160];
     if (weir__gguf_has(g, "general.type") && !is_text(g, "general.type", "model"))
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: general.type is not \"model\": an adapter, a projector or the like", label);
-    if (weir__gguf_int(g, "split.count", &count) && count > 1)
-        return weir_fail(err, WEIR_ENOTSUP, "%s: one of %lld parts of a split file, expected them merged",
-                         label, (long long)count);
+    WEIR_TRY(weir__gguf_place(g, &no, &count, err));
+    if (count > 1 && g->n_rest + 1 != (size_t)count)
+        return weir_fail(err, WEIR_EFORMAT, "%s: part %lld of %lld of a split file, without the others",
+                         label, (long long)no + 1, (long long)count);
     if (!weir__gguf_string(g, "general.architecture", &name, &n))
         return weir_fail(err, WEIR_EFORMAT, "%s: no general.architecture", label);
     *f = weir__gguf_family(g);

@@ -144,10 +144,9 @@ static weir_status parse_array(gguf_cursor *c, gguf_pair *p) {
     return p->kind == GGUF_BOOL ? check_bools(c, p) : WEIR_OK;
 }
 
-static weir_status parse_pair(gguf_cursor *c, gguf_pair *p) {
+static weir_status parse_value(gguf_cursor *c, gguf_pair *p) {
     uint32_t kind;
     uint64_t bytes;
-    WEIR_TRY(parse_key(c, p));
     WEIR_TRY(weir__gguf_u32(c, &kind));
     if (kind == GGUF_ARRAY) return parse_array(c, p);
     if (kind >= GGUF_KIND_COUNT) return FAIL_KEY(c, p, WEIR_EFORMAT, "value of unknown type %u", kind);
@@ -161,6 +160,14 @@ static weir_status parse_pair(gguf_cursor *c, gguf_pair *p) {
     }
     WEIR_TRY(weir__gguf_take(c, KIND_BYTES[kind], &p->at));
     return p->kind == GGUF_BOOL ? check_bools(c, p) : WEIR_OK;
+}
+
+static weir_status parse_pair(gguf_cursor *c, gguf_pair *p) {
+    WEIR_TRY(parse_key(c, p));
+    p->begin = c->at;
+    WEIR_TRY(parse_value(c, p));
+    p->end = c->at;
+    return WEIR_OK;
 }
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
@@ -195,9 +202,12 @@ weir_status weir__gguf_parse_pairs(gguf_cursor *c, uint64_t n) {
     return WEIR_OK;
 }
 
+const gguf_pair *weir__gguf_same_key(const weir_gguf *g, const gguf_pair *other) {
+    return bsearch(other, g->pair, g->n_pair, sizeof *g->pair, by_key);
+}
+
 const gguf_pair *weir__gguf_pair(const weir_gguf *g, const char *key) {
     size_t n = strlen(key);
     if (n > MAX_KEY) return NULL;
-    gguf_pair want = {.key = key, .key_bytes = (uint32_t)n};
-    return bsearch(&want, g->pair, g->n_pair, sizeof *g->pair, by_key);
+    return weir__gguf_same_key(g, &(gguf_pair){.key = key, .key_bytes = (uint32_t)n});
 }
