@@ -6,6 +6,7 @@
 #include "bench/kernels/bench.h"
 #include "kernels/base/mem.h"
 #include "kernels/weight/pack.h"
+#include "kernels/weight/quant.h"
 
 /* Outputs that are compared with the truth: a strip at the start and one at the end. */
 enum { STRIP = 32, MAX_ROW = 128, MAX_COPY = 256 };
@@ -65,6 +66,12 @@ static const matrix matrices[] = {
     {.name = "square", .dtype = WEIR_DTYPE_Q4_1, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q5_1, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q5_K, .n = 4096, .k = 4096},
+    {.name = "square", .dtype = WEIR_DTYPE_Q4_K, .n = 4096, .k = 4096},
+    {.name = "square", .dtype = WEIR_DTYPE_IQ4_NL, .n = 4096, .k = 4096},
+    {.name = "square", .dtype = WEIR_DTYPE_IQ4_XS, .n = 4096, .k = 4096},
+    {.name = "square", .dtype = WEIR_DTYPE_MXFP4, .n = 4096, .k = 4096},
+    {.name = "square", .dtype = WEIR_DTYPE_Q2_K, .n = 4096, .k = 4096},
+    {.name = "square", .dtype = WEIR_DTYPE_Q3_K, .n = 4096, .k = 4096},
 };
 
 static const matrix tiny[] = {
@@ -78,6 +85,10 @@ static const matrix tiny[] = {
      .epilogue = WEIR_EPI_SILU},
     {.name = "tiny k", .dtype = WEIR_DTYPE_Q4_K, .n = 64, .k = 256, .epilogue = WEIR_EPI_ADD},
     {.name = "tiny k", .dtype = WEIR_DTYPE_Q6_K, .n = 64, .k = 256, .norm = true},
+    {.name = "tiny values", .dtype = WEIR_DTYPE_MXFP4, .n = 64, .k = 96},
+    {.name = "tiny values", .dtype = WEIR_DTYPE_IQ4_XS, .n = 64, .k = 256},
+    {.name = "tiny halves", .dtype = WEIR_DTYPE_Q2_K, .n = 64, .k = 256},
+    {.name = "tiny halves", .dtype = WEIR_DTYPE_Q3_K, .n = 64, .k = 256},
 };
 
 static const int row_counts[] = {1, 2, 4, 6, 8, 16, 128}, tiny_counts[] = {1, 6, 9};
@@ -102,15 +113,17 @@ typedef struct call {
 /* Random bytes are random codes; scales become numbers between 2^-9 and 2^-7, of either sign. */
 static void random_blocks(kb *k, const matrix *m, unsigned char *file, size_t bytes) {
     const size_t size = (size_t)weir_dtype_block_bytes(m->dtype);
-    const size_t at = m->dtype == WEIR_DTYPE_Q6_K ? 208 : 0;
-    const bool two = m->dtype == WEIR_DTYPE_Q4_1 || m->dtype == WEIR_DTYPE_Q5_1 ||
-                     m->dtype == WEIR_DTYPE_Q4_K || m->dtype == WEIR_DTYPE_Q5_K;
+    const weir_quant_scales at = weir__quant_scales_of(m->dtype);
     kb_random_bf16(k, (uint16_t *)(void *)file, bytes / 2);
     /* bf16 leaves some bits alone */
-    for (size_t i = 0; i < bytes; i += 2) file[i + 1] ^= (unsigned char)(file[i] * 37u);
+    for (size_t i = 0; i + 1 < bytes; i += 2) file[i + 1] ^= (unsigned char)(file[i] * 37u);
     for (size_t b = 0; b + size <= bytes; b += size) {
-        file[b + at + 1] = (unsigned char)((file[b + at + 1] & 0x83u) | 0x18u);
-        if (two) file[b + at + 3] = (unsigned char)((file[b + at + 3] & 0x83u) | 0x18u);
+        const int f16[2] = {at.d, at.min};
+        for (int i = 0; i < 2; i++) {
+            unsigned char *top = file + b + f16[i] + 1;
+            if (f16[i] >= 0) *top = (unsigned char)((*top & 0x83u) | 0x18u);
+        }
+        if (m->dtype == WEIR_DTYPE_MXFP4) file[b] = 119u + file[b] % 4u;
     }
 }
 

@@ -24,9 +24,14 @@ typedef enum weir_dtype {
     WEIR_DTYPE_Q5_0,
     WEIR_DTYPE_Q5_1,
     WEIR_DTYPE_Q8_0,
+    WEIR_DTYPE_IQ4_NL,
+    WEIR_DTYPE_MXFP4,
+    WEIR_DTYPE_Q2_K, /* the first of 256 */
+    WEIR_DTYPE_Q3_K,
     WEIR_DTYPE_Q4_K,
     WEIR_DTYPE_Q5_K,
     WEIR_DTYPE_Q6_K,
+    WEIR_DTYPE_IQ4_XS,
     WEIR_DTYPE_COUNT,
 } weir_dtype;
 
@@ -37,7 +42,7 @@ static inline int weir_dtype_bytes(weir_dtype t) { return t == WEIR_DTYPE_F32 ? 
 
 /* Elements of a block (1 for floats), and its bytes. */
 static inline int weir_dtype_block(weir_dtype t) {
-    return t >= WEIR_DTYPE_Q4_K ? 256 : t >= WEIR_DTYPE_Q4_0 ? 32 : 1;
+    return t >= WEIR_DTYPE_Q2_K ? 256 : t >= WEIR_DTYPE_Q4_0 ? 32 : 1;
 }
 int weir_dtype_block_bytes(weir_dtype t);
 

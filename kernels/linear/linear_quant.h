@@ -21,7 +21,8 @@ typedef struct weir_quant_unit {
     float d, d_sum;        /* largest |input| / 127, and d times the sum of q */
     int32_t minus;         /* -sum of q */
     int32_t minus_half[2]; /* of its first and last 16 */
-    int32_t unused[3];
+    float d_half[2];       /* d times the sums of these */
+    int32_t unused;
 } weir_quant_unit;
 
 /* A row of k inputs, normalised if norm, into units `stride` bytes apart. */

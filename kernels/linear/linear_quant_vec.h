@@ -6,10 +6,10 @@
  *   row    | q[32] d d·sum -sum | …             one line of memory for 32 inputs, broadcast four bytes at a
  *          time
  *
- * A unit is the 32 inputs (q6_k: 16) that share the scale s and the offset o of an output: its term is s d
- * (sum q x - zero · sum x), or s d sum q x + o d sum x. Each (row, output) is one chain of such terms for
- * each segment of k, in rising order, and the segments' tree, so neither the number of rows nor that of
- * panels processed at once can change a bit. */
+ * A unit is the 32 inputs (q2_k, q3_k, q6_k: 16) that share the scale s and the offset o of an output: its
+ * term is s d (sum q x - zero · sum x), or s d sum q x + o d sum x. Codes that are indices are looked up
+ * first. Each (row, output) is one chain of such terms for each segment of k, in rising order, and the
+ * segments' tree, so neither the number of rows nor that of panels processed at once can change a bit. */
 #include "kernels/linear/linear_quant.h"
 #include "kernels/linear/linear_vec.h"
 
@@ -29,6 +29,13 @@ WEIR_INLINE vi vq_zero(void) { return _mm512_setzero_si512(); }
 WEIR_INLINE vf vq_load_f16(const void *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p));
 }
+WEIR_INLINE vi vq_load_u8(const void *p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i_u *)p));
+}
+/* 16 bytes, as often as they fit. */
+WEIR_INLINE vi vq_repeat(const void *p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i_u *)p));
+}
 /* b's bytes with the signs of a's. */
 WEIR_INLINE vi vq_signed(vi b, vi a) { return _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), vq_zero(), b); }
 WEIR_INLINE int32_t vq_sum(vi v) { return _mm512_reduce_add_epi32(v); }
@@ -46,6 +53,12 @@ WEIR_INLINE vi vq_sll(vi v, int n) { return _mm256_slli_epi32(v, n); }
 WEIR_INLINE vi vq_sra(vi v, int n) { return _mm256_srai_epi32(v, n); }
 WEIR_INLINE vi vq_zero(void) { return _mm256_setzero_si256(); }
 WEIR_INLINE vf vq_load_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p)); }
+WEIR_INLINE vi vq_load_u8(const void *p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)p));
+}
+WEIR_INLINE vi vq_repeat(const void *p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i_u *)p));
+}
 WEIR_INLINE vi vq_signed(vi b, vi a) { return _mm256_sign_epi8(b, a); }
 WEIR_INLINE int32_t vq_sum(vi v) {
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -97,6 +110,7 @@ WEIR_INLINE void row_unit(weir_quant_unit *u, const vf *x) {
     u->d_sum = u->d * (float)(sum[0] + sum[1]);
     u->minus = -(sum[0] + sum[1]);
     u->minus_half[0] = -sum[0], u->minus_half[1] = -sum[1];
+    u->d_half[0] = u->d * (float)sum[0], u->d_half[1] = u->d * (float)sum[1];
 }
 
 static inline void prepare_units(void *dst, int64_t stride, const float *x, const float *norm, float eps,
@@ -112,14 +126,34 @@ static inline void prepare_units(void *dst, int64_t stride, const float *x, cons
 
 /* ---- weights ------------------------------------------------------------------------------------------- */
 
+#if defined(__AVX512VNNI__)
+enum { SIGNED_BYTES = 0 };
+#else
+enum { SIGNED_BYTES = 1 }; /* 2 x 255 x 127 does not fit 16 bits, 2 x 128 x 127 does */
+#endif
+
 /* `kind`, a weir_dtype, is a constant after inlining; so are these. */
 WEIR_INLINE bool has_offset(int kind) {
-    return kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q5_1 || kind == WEIR_DTYPE_Q4_K ||
-           kind == WEIR_DTYPE_Q5_K;
+    return kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q5_1 || kind == WEIR_DTYPE_Q2_K ||
+           kind == WEIR_DTYPE_Q4_K || kind == WEIR_DTYPE_Q5_K;
 }
+WEIR_INLINE bool has_fifth_bits(int kind) { return kind == WEIR_DTYPE_Q5_0 || kind == WEIR_DTYPE_Q5_1; }
+WEIR_INLINE bool is_iq4(int kind) { return kind == WEIR_DTYPE_IQ4_NL || kind == WEIR_DTYPE_IQ4_XS; }
+/* Blocks of 32 elements, or of 256 that are stored like eight of those. */
+WEIR_INLINE bool in_32s(int kind) {
+    return weir_dtype_block((weir_dtype)kind) == 32 || kind == WEIR_DTYPE_IQ4_XS;
+}
+/* A scale for every 16. */
+WEIR_INLINE bool in_halves(int kind) {
+    return kind == WEIR_DTYPE_Q2_K || kind == WEIR_DTYPE_Q3_K || kind == WEIR_DTYPE_Q6_K;
+}
+
+/* Of the bytes that are multiplied: as many bits hold them. */
 WEIR_INLINE int code_bits(int kind) {
-    if (kind == WEIR_DTYPE_Q8_0) return 8;
+    if (kind == WEIR_DTYPE_Q8_0 || is_iq4(kind)) return 8;
     if (kind == WEIR_DTYPE_Q6_K) return 6;
+    if (kind == WEIR_DTYPE_Q2_K) return 2;
+    if (kind == WEIR_DTYPE_Q3_K) return 3;
     return kind == WEIR_DTYPE_Q4_0 || kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q4_K ? 4 : 5;
 }
 
@@ -128,38 +162,57 @@ typedef struct unit_at {
     const unsigned char *low, *high;
     int part; /* which of the elements that share a byte: a constant after inlining but for q5_k's high
                  bits */
+    int half; /* of the block: q3_k's third bits */
 } unit_at;
 
-/* Bits [from, from + n) of every byte to bit 4. */
-WEIR_INLINE vi high_bits(vi v, int from, int n) {
-    const vi at4 = from < 4 ? vq_sll(v, 4 - from) : from > 4 ? vq_srl(v, from - 4) : v;
-    return vq_and(at4, vq_bytes(n == 1 ? 0x10 : 0x30));
+/* The bits of every byte from `from` on to those that the mask, from bit `to` on, lets through. */
+WEIR_INLINE vi high_bits(vi v, int from, int to, int mask) {
+    const vi moved = from < to ? vq_sll(v, to - from) : from > to ? vq_srl(v, from - to) : v;
+    return vq_and(moved, vq_bytes(mask));
 }
 
 /* Prefetches the code words AHEAD bytes further, each once per block. The hardware prefetcher is not fast
  * enough when a core has several rows to multiply: 6 rows took 1.8 times as long as one row without this, 1.5
  * with it (Sapphire Rapids). */
 WEIR_INLINE void fetch_ahead(int kind, const unit_at *u, int i) {
-    const bool small = weir_dtype_block((weir_dtype)kind) == 32, six = kind == WEIR_DTYPE_Q6_K;
-    const bool first = kind == WEIR_DTYPE_Q8_0 || (small ? i < 4 : six ? u->part < 2 : u->part % 2 == 0);
+    const bool two = kind == WEIR_DTYPE_Q2_K || kind == WEIR_DTYPE_Q3_K, six = kind == WEIR_DTYPE_Q6_K;
+    const bool first = kind == WEIR_DTYPE_Q8_0 || (in_32s(kind) ? i < 4
+                                                   : two        ? u->part == 0
+                                                   : six        ? u->part < 2
+                                                                : u->part % 2 == 0);
     if (first) _mm_prefetch((const char *)u->low + i * LINE + AHEAD, _MM_HINT_T0);
     if (six && u->part == 2) _mm_prefetch((const char *)u->high + i * LINE + AHEAD, _MM_HINT_T0);
+    if (kind == WEIR_DTYPE_Q3_K && u->part == 1 && u->half == 0)
+        _mm_prefetch((const char *)u->high + i * LINE + AHEAD, _MM_HINT_T0);
+}
+
+/* The values of indices, moved by a power of two so that they have no sign, unless bytes may have one. */
+WEIR_INLINE vi look_up(int kind, vi index) {
+    const vi value = vq_repeat(is_iq4(kind) ? weir__iq4_values : weir__mxfp4_values);
+    if (kind == WEIR_DTYPE_MXFP4) return VQ(shuffle_epi8)(VQ(add_epi8)(value, vq_bytes(16)), index);
+    return VQ(shuffle_epi8)(SIGNED_BYTES ? value : vq_xor(value, vq_bytes(0x80)), index);
 }
 
 /* Four codes, i of 8, of VF outputs. */
 WEIR_INLINE vi codes(int kind, const unit_at *u, int i) {
     const vi mask = vq_bytes(0x0f);
     if (kind == WEIR_DTYPE_Q8_0) return vi_load(u->low + i * LINE);
-    if (weir_dtype_block((weir_dtype)kind) == 32) {
+    if (in_32s(kind)) {
         const vi w = vi_load(u->low + i % 4 * LINE), low = vq_and(i < 4 ? w : vq_srl(w, 4), mask);
-        return code_bits(kind) == 4 ? low : vq_or(low, high_bits(vi_load(u->high), i, 1));
+        if (is_iq4(kind) || kind == WEIR_DTYPE_MXFP4) return look_up(kind, low);
+        return has_fifth_bits(kind) ? vq_or(low, high_bits(vi_load(u->high), i, 4, 0x10)) : low;
+    }
+    if (kind == WEIR_DTYPE_Q2_K || kind == WEIR_DTYPE_Q3_K) {
+        const vi low = high_bits(vi_load(u->low + i * LINE), 2 * u->part, 0, 3);
+        if (kind == WEIR_DTYPE_Q2_K) return low;
+        return vq_or(low, high_bits(vq_srl(vi_load(u->high + i * LINE), 4 * u->half), u->part, 2, 4));
     }
     const int upper = kind == WEIR_DTYPE_Q6_K ? u->part / 2 : u->part % 2;
     const vi w = vi_load(u->low + i * LINE), low = vq_and(upper ? vq_srl(w, 4) : w, mask);
     if (kind == WEIR_DTYPE_Q4_K) return low;
     const vi high = vi_load(u->high + i * LINE);
-    return vq_or(low,
-                 kind == WEIR_DTYPE_Q6_K ? high_bits(high, 2 * u->part, 2) : high_bits(high, u->part, 1));
+    return vq_or(low, kind == WEIR_DTYPE_Q6_K ? high_bits(high, 2 * u->part, 4, 0x30)
+                                              : high_bits(high, u->part, 4, 0x10));
 }
 
 /* ---- sums of a unit ------------------------------------------------------------------------------------ */
@@ -171,8 +224,6 @@ WEIR_INLINE vi row_word(const weir_quant_unit *x, int i) {
 }
 
 #if defined(__AVX512VNNI__)
-
-enum { SIGNED_BYTES = 0 };
 
 /* sum[r][p] += codes of words [begin, end) of unit u[p] times row r's bytes. */
 WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *x, int begin, int end,
@@ -192,31 +243,28 @@ WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *
 
 #else
 
-enum { SIGNED_BYTES = 1 }; /* q8_0: 2 x 255 x 127 does not fit 16 bits, 2 x 128 x 127 does */
-
-/* Products of pairs in 16 bits: as many as cannot overflow are added before they are widened. */
+/* Products of pairs in 16 bits: as many as cannot overflow are added before they are widened:
+ * 8 x 2 x 15 x 127, 4 x 2 x 31 x 127, 2 x 2 x 63 x 127. A unit has 8 words, or 4. */
 WEIR_INLINE int pairs_at_once(int kind) {
     const int bits = code_bits(kind);
-    return bits == 4   ? 8
-           : bits == 5 ? 4
-           : bits == 6 ? 2
-                       : 1; /* 8 x 2 x 15 x 127, 4 x 2 x 31 x 127, 2 x 2 x
-                                                                 63 x 127 */
+    if (bits <= 4) return in_halves(kind) ? 4 : 8;
+    return bits == 5 ? 4 : bits == 6 ? 2 : 1;
 }
 
 WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *x, int begin, int end,
                            const int R, const int P, const int kind) {
-    const int group = pairs_at_once(kind); /* divides 4 or 8 words */
+    const int group = pairs_at_once(kind); /* divides the words of a unit */
     const vi ones = VQ(set1_epi16)(1);
     WEIR_UNROLL for (int p = 0; p < P; p++) {
         vi s[WEIR_QUANT_ROWS] = {vq_zero()};
         WEIR_UNROLL for (int i = begin; i < end; i++) {
             fetch_ahead(kind, &u[p], i);
             vi w = codes(kind, &u[p], i), sign = w;
-            if (kind == WEIR_DTYPE_Q8_0) sign = vq_xor(w, vq_bytes(0x80)), w = VQ(abs_epi8)(sign);
+            if (kind == WEIR_DTYPE_Q8_0) sign = vq_xor(w, vq_bytes(0x80));
+            if (code_bits(kind) == 8) w = VQ(abs_epi8)(sign);
             WEIR_UNROLL for (int r = 0; r < R; r++) {
                 const vi v = row_word((const weir_quant_unit *)(const void *)x + r, i);
-                const vi product = VQ(maddubs_epi16)(w, kind == WEIR_DTYPE_Q8_0 ? vq_signed(v, sign) : v);
+                const vi product = VQ(maddubs_epi16)(w, code_bits(kind) == 8 ? vq_signed(v, sign) : v);
                 s[r] = (i - begin) % group == 0 ? product : VQ(add_epi16)(s[r], product);
                 if ((i - begin) % group == group - 1) {
                     sum[r][p] = VQ(add_epi32)(sum[r][p], VQ(madd_epi16)(s[r], ones));
@@ -230,11 +278,8 @@ WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *
 
 /* The start value of the sum: minus the codes' offset, a power of two, times the sum of the row's bytes. */
 WEIR_INLINE vi first_sum(int kind, int32_t minus) {
-    if (has_offset(kind) || (kind == WEIR_DTYPE_Q8_0 && SIGNED_BYTES)) return vq_zero();
-    return vq_sll(vq_set1(minus), kind == WEIR_DTYPE_Q8_0   ? 7
-                                  : kind == WEIR_DTYPE_Q6_K ? 5
-                                  : kind == WEIR_DTYPE_Q5_0 ? 4
-                                                            : 3);
+    if (has_offset(kind) || (code_bits(kind) == 8 && SIGNED_BYTES)) return vq_zero();
+    return vq_sll(vq_set1(minus), code_bits(kind) - 1);
 }
 
 /* acc[r][p] += the term of one unit. half: 0 or 1 of the 32 inputs at x, -1 all. */
@@ -248,7 +293,7 @@ WEIR_INLINE void add_unit(vf (*acc)[8], const unit_at *u, const vf *scale, const
     }
     unit_sums(sum, u, x, half == 1 ? 4 : 0, half == 0 ? 4 : 8, R, P, kind);
     WEIR_UNROLL for (int r = 0; r < R; r++) {
-        const vf d = vf_set1(row[r].d), d_sum = vf_set1(row[r].d_sum);
+        const vf d = vf_set1(row[r].d), d_sum = vf_set1(half < 0 ? row[r].d_sum : row[r].d_half[half]);
         WEIR_UNROLL for (int p = 0; p < P; p++) {
             acc[r][p] = vf_fma(vq_float(sum[r][p]), vf_mul(scale[p], d), acc[r][p]);
             if (has_offset(kind)) acc[r][p] = vf_fma(offset[p], d_sum, acc[r][p]);
@@ -263,19 +308,31 @@ typedef struct block_at {
     const unsigned char *word[8], *scale[8];
 } block_at;
 
+/* 2^(e - 128): the exponent is e - 1; of e = 0 and 1 there is a bit of the mantissa instead. */
+WEIR_INLINE vf load_half_e8m0(const void *p) {
+    const vi e = vq_load_u8(p), one = vq_set1(1);
+    const vi least = VQ(add_epi32)(vq_set1(0x00200000), vq_sll(VQ(min_epu32)(e, one), 21));
+    const vi bits = VQ(max_epi32)(vq_sll(VQ(sub_epi32)(e, one), 23), least);
+    vf f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
 WEIR_INLINE void add_block_32(vf (*acc)[8], const block_at *b, const unsigned char *x, const int R,
                               const int P, const int kind) {
     const bool offsets = has_offset(kind);
-    const int first = (offsets ? 1 : 0) + (code_bits(kind) == 5 ? 1 : 0);
+    const int first = (offsets ? 1 : 0) + (has_fifth_bits(kind) ? 1 : 0);
     unit_at u[8];
     vf scale[8], offset[8];
     WEIR_UNROLL for (int p = 0; p < P; p++) {
-        u[p] = (unit_at){b->word[p] + first * LINE, first ? b->word[p] + (first - 1) * LINE : b->word[p], 0};
+        u[p] =
+            (unit_at){b->word[p] + first * LINE, first ? b->word[p] + (first - 1) * LINE : b->word[p], 0, 0};
         if (offsets) {
             const vi dm = vi_load(b->word[p]);
             scale[p] = vi_f16_even(dm), offset[p] = vi_f16_odd(dm);
         } else {
-            scale[p] = vq_load_f16(b->scale[p]), offset[p] = scale[p];
+            scale[p] = kind == WEIR_DTYPE_MXFP4 ? load_half_e8m0(b->scale[p]) : vq_load_f16(b->scale[p]);
+            offset[p] = scale[p];
         }
     }
     add_unit(acc, u, scale, offset, x, -1, R, P, kind);
@@ -310,7 +367,7 @@ WEIR_INLINE void add_block_k(vf (*acc)[8], const block_at *b, const unsigned cha
             unit_at u[8];
             vf s[8], o[8];
             WEIR_UNROLL for (int p = 0; p < P; p++) {
-                u[p] = (unit_at){b->word[p] + (first + 8 * pair) * LINE, b->word[p] + 4 * LINE, upper};
+                u[p] = (unit_at){b->word[p] + (first + 8 * pair) * LINE, b->word[p] + 4 * LINE, upper, 0};
                 if (kind == WEIR_DTYPE_Q5_K) u[p].part = unit;
                 s[p] = vf_load(scale[p] + unit * VF), o[p] = vf_load(offset[p] + unit * VF);
             }
@@ -319,6 +376,7 @@ WEIR_INLINE void add_block_k(vf (*acc)[8], const block_at *b, const unsigned cha
     }
 }
 
+/* Byte j % 4 of word j / 4 has scale j; of q2_k, in four bits each, minimum and scale. */
 WEIR_INLINE void scales_q6_k(float *scale, const unsigned char *word, const unsigned char *d16) {
     const vf d = vq_load_f16(d16);
     WEIR_UNROLL for (int i = 0; i < 4; i++) {
@@ -329,22 +387,84 @@ WEIR_INLINE void scales_q6_k(float *scale, const unsigned char *word, const unsi
     }
 }
 
-WEIR_INLINE void add_block_q6_k(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
-                                const int R, const int P) {
-    _Alignas(64) float scale[8][16 * VF];
-    for (int p = 0; p < P; p++) scales_q6_k(scale[p], b->word[p], b->scale[p]);
+WEIR_INLINE void scales_q2_k(float *scale, float *offset, const unsigned char *word) {
+    const vi dm = vi_load(word + 20 * LINE), four = vq_set1(15);
+    const vf d = vi_f16_even(dm), minus = vf_sub(vf_zero(), vi_f16_odd(dm));
+    WEIR_UNROLL for (int i = 0; i < 4; i++) {
+        const vi w = vi_load(word + i * LINE);
+        WEIR_UNROLL for (int j = 0; j < 4; j++) {
+            const vi s = vq_and(vq_srl(w, 8 * j), four), m = vq_and(vq_srl(w, 8 * j + 4), four);
+            vf_store(scale + (4 * i + j) * VF, vf_mul(d, vq_float(s)));
+            vf_store(offset + (4 * i + j) * VF, vf_mul(minus, vq_float(m)));
+        }
+    }
+}
+
+WEIR_INLINE void scales_q3_k(float *scale, const unsigned char *word, const unsigned char *d16) {
+    const vf d = vq_load_f16(d16);
+    const vi four = vq_set1(15), two = vq_set1(3), zero = vq_set1(32), high = vi_load(word + 26 * LINE);
+    WEIR_UNROLL for (int j = 0; j < 16; j++) {
+        const vi low = vq_and(vq_srl(vi_load(word + (24 + j / 4 % 2) * LINE), 8 * (j % 4) + j / 8 * 4), four);
+        const vi top = vq_sll(vq_and(vq_srl(high, 8 * (j % 4) + j / 4 * 2), two), 4);
+        vf_store(scale + j * VF, vf_mul(d, vq_float(VQ(sub_epi32)(vq_or(low, top), zero))));
+    }
+}
+
+/* Unit 4 half + part of a block with a scale for every 16. */
+WEIR_INLINE unit_at unit_of_halves(int kind, const unsigned char *word, int half, int part) {
+    if (kind == WEIR_DTYPE_Q2_K) return (unit_at){word + (4 + 8 * half) * LINE, word, part, half};
+    if (kind == WEIR_DTYPE_Q3_K) return (unit_at){word + (8 + 8 * half) * LINE, word, part, half};
+    return (unit_at){word + (16 * half + part % 2 * 8) * LINE, word + (32 + 8 * half) * LINE, part, half};
+}
+
+WEIR_INLINE void add_block_halves(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
+                                  const int R, const int P, const int kind) {
+    const bool offsets = has_offset(kind);
+    _Alignas(64) float scale[8][16 * VF], offset[8][16 * VF];
+    for (int p = 0; p < P; p++) {
+        if (kind == WEIR_DTYPE_Q2_K) scales_q2_k(scale[p], offset[p], b->word[p]);
+        if (kind == WEIR_DTYPE_Q3_K) scales_q3_k(scale[p], b->word[p], b->scale[p]);
+        if (kind == WEIR_DTYPE_Q6_K) scales_q6_k(scale[p], b->word[p], b->scale[p]);
+    }
     for (int half = 0; half < 2; half++) {
         WEIR_UNROLL for (int part = 0; part < 4; part++, x += stride) {
             unit_at u[8];
-            vf s[2][8];
+            vf s[2][8], o[2][8];
             WEIR_UNROLL for (int p = 0; p < P; p++) {
-                u[p] = (unit_at){b->word[p] + (16 * half + part % 2 * 8) * LINE,
-                                 b->word[p] + (32 + 8 * half) * LINE, part};
-                s[0][p] = vf_load(scale[p] + (8 * half + 2 * part) * VF);
-                s[1][p] = vf_load(scale[p] + (8 * half + 2 * part + 1) * VF);
+                u[p] = unit_of_halves(kind, b->word[p], half, part);
+                WEIR_UNROLL for (int h = 0; h < 2; h++) {
+                    s[h][p] = vf_load(scale[p] + (8 * half + 2 * part + h) * VF);
+                    o[h][p] = offsets ? vf_load(offset[p] + (8 * half + 2 * part + h) * VF) : s[h][p];
+                }
             }
-            WEIR_UNROLL for (int h = 0; h < 2; h++) add_unit(acc, u, s[h], s[h], x, h, R, P, WEIR_DTYPE_Q6_K);
+            WEIR_UNROLL for (int h = 0; h < 2; h++) add_unit(acc, u, s[h], o[h], x, h, R, P, kind);
         }
+    }
+}
+
+/* Eight blocks of 16 bytes of codes; scale j has 4 bits in the second word and 2 in the first. */
+WEIR_INLINE void scales_iq4_xs(float *scale, const unsigned char *word) {
+    const vi top = vi_load(word), low = vi_load(word + LINE);
+    const vf d = vi_f16_even(top);
+    WEIR_UNROLL for (int j = 0; j < 8; j++) {
+        const vi s =
+            vq_or(vq_and(vq_srl(low, 4 * j), vq_set1(15)), vq_and(vq_srl(top, 12 + 2 * j), vq_set1(48)));
+        vf_store(scale + j * VF, vf_mul(d, vq_float(VQ(sub_epi32)(s, vq_set1(32)))));
+    }
+}
+
+WEIR_INLINE void add_block_iq4_xs(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
+                                  const int R, const int P) {
+    _Alignas(64) float scale[8][8 * VF];
+    for (int p = 0; p < P; p++) scales_iq4_xs(scale[p], b->word[p]);
+    for (int unit = 0; unit < 8; unit++, x += stride) {
+        unit_at u[8];
+        vf s[8];
+        WEIR_UNROLL for (int p = 0; p < P; p++) {
+            u[p] = (unit_at){b->word[p] + (2 + 4 * unit) * LINE, b->word[p], 0, 0};
+            s[p] = vf_load(scale[p] + unit * VF);
+        }
+        add_unit(acc, u, s, s, x, -1, R, P, WEIR_DTYPE_IQ4_XS);
     }
 }
 
@@ -365,7 +485,7 @@ WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at,
         const int64_t v = at + p < n ? at + p : n - 1;
         const unsigned char *panel = t->w + v / PER_PANEL * t->panel_bytes;
         b.word[p] = panel + v % PER_PANEL * VF * 4;
-        b.scale[p] = panel + n_block * word_bytes + v % PER_PANEL * VF * 2;
+        b.scale[p] = panel + n_block * word_bytes + v % PER_PANEL * VF * pack.apart;
     }
     const unsigned char *x = t->x;
     int64_t i = 0;
@@ -376,12 +496,15 @@ WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at,
         for (; i < s->end[g] / block; i++, x += block / UNIT * t->x_stride) {
             if (block == 32) {
                 add_block_32(acc, &b, x, R, P, kind);
-            } else if (kind == WEIR_DTYPE_Q6_K) {
-                add_block_q6_k(acc, &b, x, t->x_stride, R, P);
+            } else if (in_halves(kind)) {
+                add_block_halves(acc, &b, x, t->x_stride, R, P, kind);
+            } else if (kind == WEIR_DTYPE_IQ4_XS) {
+                add_block_iq4_xs(acc, &b, x, t->x_stride, R, P);
             } else {
                 add_block_k(acc, &b, x, t->x_stride, R, P, kind);
             }
-            WEIR_UNROLL for (int p = 0; p < P; p++) b.word[p] += word_bytes, b.scale[p] += WEIR_PANEL * 2;
+            WEIR_UNROLL for (int p = 0; p < P; p++) b.word[p] += word_bytes,
+                b.scale[p] += WEIR_PANEL * pack.apart;
         }
         for (int m = s->merges[g]; m > 0; m--) merge(kept[--n_kept], acc[0], 8, R, P);
         if (g + 1 == s->n) return;
@@ -419,10 +542,15 @@ WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P,
     static void name(const weir_linear_tile *t) { quant_tile(t, R, P, kind); }
 
 /* Every format, for an instruction set's TILES(dtype, suffix) and LIST(suffix). */
-#define WEIR_QUANT_EACH(X)   \
-    X(WEIR_DTYPE_Q4_0, q4_0) \
-    X(WEIR_DTYPE_Q4_1, q4_1) \
-    X(WEIR_DTYPE_Q5_0, q5_0) \
-    X(WEIR_DTYPE_Q5_1, q5_1) \
-    X(WEIR_DTYPE_Q8_0, q8_0) X(WEIR_DTYPE_Q4_K, q4_k) X(WEIR_DTYPE_Q5_K, q5_k) X(WEIR_DTYPE_Q6_K, q6_k)
+#define WEIR_QUANT_EACH(X)       \
+    X(WEIR_DTYPE_Q4_0, q4_0)     \
+    X(WEIR_DTYPE_Q4_1, q4_1)     \
+    X(WEIR_DTYPE_Q5_0, q5_0)     \
+    X(WEIR_DTYPE_Q5_1, q5_1)     \
+    X(WEIR_DTYPE_Q8_0, q8_0)     \
+    X(WEIR_DTYPE_IQ4_NL, iq4_nl) \
+    X(WEIR_DTYPE_MXFP4, mxfp4)   \
+    X(WEIR_DTYPE_Q2_K, q2_k)     \
+    X(WEIR_DTYPE_Q3_K, q3_k)     \
+    X(WEIR_DTYPE_Q4_K, q4_k) X(WEIR_DTYPE_Q5_K, q5_k) X(WEIR_DTYPE_Q6_K, q6_k) X(WEIR_DTYPE_IQ4_XS, iq4_xs)
 #define WEIR_QUANT_ENTRY(dtype, suffix) [dtype] = LIST(suffix),

@@ -8,6 +8,24 @@ static float f16_at(const unsigned char *p) {
     return weir_f32_from_f16(h);
 }
 
+const int8_t weir__iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113};
+const int8_t weir__mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+weir_quant_scales weir__quant_scales_of(weir_dtype dtype) {
+    switch (dtype) {
+    case WEIR_DTYPE_Q4_1:
+    case WEIR_DTYPE_Q5_1:
+    case WEIR_DTYPE_Q4_K:
+    case WEIR_DTYPE_Q5_K: return (weir_quant_scales){0, 2};
+    case WEIR_DTYPE_MXFP4: return (weir_quant_scales){-1, -1};
+    case WEIR_DTYPE_Q2_K: return (weir_quant_scales){80, 82};
+    case WEIR_DTYPE_Q3_K: return (weir_quant_scales){108, -1};
+    case WEIR_DTYPE_Q6_K: return (weir_quant_scales){208, -1};
+    default: return (weir_quant_scales){weir_dtype_is_float(dtype) ? -1 : 0, -1};
+    }
+}
+
 /* ---- blocks of 32 -------------------------------------------------------------------------------------- */
 
 /* 32 codes of 4 bits; high: a fifth bit for each, bit i that of element i. */
@@ -40,6 +58,21 @@ static void block_32(const unsigned char *p, bool minimum, bool fifth, float *ou
 static void block_q8_0(const unsigned char *p, float *out) {
     const float d = f16_at(p);
     for (int i = 0; i < 32; i++) out[i] = d * (float)(int8_t)p[2 + i];
+}
+
+/* 32 codes, each the index of a value. */
+static void block_of_values(const unsigned char *nibble, float scale, const int8_t *value, float *out) {
+    uint8_t q[32];
+    codes_of_32(nibble, 0, q);
+    for (int i = 0; i < 32; i++) out[i] = scale * (float)value[q[i]];
+}
+
+/* 2^(e - 128); of e = 0 and 1 that is below the least normal number. */
+static float half_e8m0(unsigned e) {
+    const uint32_t bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
 }
 
 /* ---- blocks of 256 ------------------------------------------------------------------------------------- */
@@ -78,6 +111,40 @@ static void block_q6_k(const unsigned char *p, float *out) {
     }
 }
 
+static void block_q2_k(const unsigned char *p, float *out) {
+    const float d = f16_at(p + 80), dmin = f16_at(p + 82);
+    for (int i = 0; i < 256; i++) {
+        const int part = i % 128 / 32, q = p[16 + i / 128 * 32 + i % 32] >> (2 * part) & 3;
+        const float ds = d * (float)(p[i / 16] & 15), offset = dmin * (float)(p[i / 16] >> 4);
+        const float product = ds * (float)q;
+        out[i] = product - offset;
+    }
+}
+
+/* Scale j of 16: low 4 bits in 8 bytes, the first eight in their low halves; high 2 bits in 4 bytes more. */
+static int scale_q3_k(const unsigned char *s, int j) {
+    const int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4;
+    return (low | (s[8 + j % 4] >> (j / 4 * 2) & 3) << 4) - 32;
+}
+
+static void block_q3_k(const unsigned char *p, float *out) {
+    const float d = f16_at(p + 108);
+    for (int i = 0; i < 256; i++) {
+        const int part = i % 128 / 32, low = p[32 + i / 128 * 32 + i % 32] >> (2 * part) & 3;
+        const int high = p[i % 32] >> (i / 32) & 1;
+        const float ds = d * (float)scale_q3_k(p + 96, i / 16);
+        out[i] = ds * (float)((low | high << 2) - 4);
+    }
+}
+
+static void block_iq4_xs(const unsigned char *p, float *out) {
+    const float d = f16_at(p);
+    for (int j = 0; j < 8; j++) {
+        const int low = p[4 + j / 2] >> (j % 2 * 4) & 15, high = p[2 + j / 4] >> (j % 4 * 2) & 3;
+        block_of_values(p + 8 + 16 * j, d * (float)((low | high << 4) - 32), weir__iq4_values, out + 32 * j);
+    }
+}
+
 void weir__dequantise_block(weir_dtype dtype, const void *block, float *out) {
     const unsigned char *p = block;
     switch (dtype) {
@@ -86,9 +153,14 @@ void weir__dequantise_block(weir_dtype dtype, const void *block, float *out) {
     case WEIR_DTYPE_Q5_0: block_32(p, false, true, out); break;
     case WEIR_DTYPE_Q5_1: block_32(p, true, true, out); break;
     case WEIR_DTYPE_Q8_0: block_q8_0(p, out); break;
+    case WEIR_DTYPE_IQ4_NL: block_of_values(p + 2, f16_at(p), weir__iq4_values, out); break;
+    case WEIR_DTYPE_MXFP4: block_of_values(p + 1, half_e8m0(p[0]), weir__mxfp4_values, out); break;
+    case WEIR_DTYPE_Q2_K: block_q2_k(p, out); break;
+    case WEIR_DTYPE_Q3_K: block_q3_k(p, out); break;
     case WEIR_DTYPE_Q4_K: block_q45_k(p, false, out); break;
     case WEIR_DTYPE_Q5_K: block_q45_k(p, true, out); break;
     case WEIR_DTYPE_Q6_K: block_q6_k(p, out); break;
+    case WEIR_DTYPE_IQ4_XS: block_iq4_xs(p, out); break;
     default: break;
     }
 }

@@ -2,8 +2,8 @@
 #define WEIR_KERNELS_WEIGHT_QUANT_CUH
 
 /* Eight neighbouring elements of a quantised row (quant.h), with the bits of weir__dequantise_block: products
- * are exact in f32 and the sum is rounded once, contracted or not. Blocks of a file are at even addresses, so
- * loads are of 2 bytes; neighbouring lanes read the rest of the line. */
+ * are exact in f32 and the sum is rounded once, contracted or not. Blocks of a file are at even addresses
+ * (mxfp4's are not), so loads are of 2 bytes; neighbouring lanes read the rest of the line. */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 
@@ -80,17 +80,75 @@ PTX_FN void block_q6_k(float (&w)[8], const uint8_t *block, int j) {
     }
 }
 
+/* weir__iq4_values and weir__mxfp4_values, a byte each. */
+PTX_FN float iq4_value(int q) {
+    const uint64_t eight = q < 8 ? 0xf6eaddcfbfad9881ull : 0x7159453526190d01ull;
+    return static_cast<float>(static_cast<int8_t>(eight >> (q % 8 * 8) & 255u));
+}
+PTX_FN float mxfp4_value(int q) {
+    const int size = static_cast<int>(0x0c08060403020100ull >> (q % 8 * 8) & 255u);
+    return static_cast<float>(q < 8 ? size : -size); /* no -0, as in the table */
+}
+
+PTX_FN void block_iq4(float (&w)[8], const uint8_t *nibble, float scale, int j) {
+    const eight low = eight_at(nibble + j % 16);
+#pragma unroll
+    for (int v = 0; v < 8; v++) w[v] = scale * iq4_value(byte_of(low, v) >> (j / 16 * 4) & 15);
+}
+
+PTX_FN void block_mxfp4(float (&w)[8], const uint8_t *block, int j) {
+    const uint32_t e = block[0];
+    const float scale = __uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+#pragma unroll
+    for (int v = 0; v < 8; v++) w[v] = scale * mxfp4_value(block[1 + j % 16 + v] >> (j / 16 * 4) & 15);
+}
+
+PTX_FN void block_iq4_xs(float (&w)[8], const uint8_t *block, int j) {
+    const int unit = j / 32;
+    const int low = block[4 + unit / 2] >> (unit % 2 * 4) & 15,
+              high = block[2 + unit / 4] >> (unit % 4 * 2) & 3;
+    const float scale = f16_at(block) * static_cast<float>((low | high << 4) - 32);
+    block_iq4(w, block + 8 + 16 * unit, scale, j % 32);
+}
+
+PTX_FN void block_q2_k(float (&w)[8], const uint8_t *block, int j) {
+    const int part = j % 128 / 32, s = block[j / 16];
+    const float d = f16_at(block + 80) * static_cast<float>(s & 15),
+                m = f16_at(block + 82) * static_cast<float>(s >> 4);
+    const eight low = eight_at(block + 16 + j / 128 * 32 + j % 32);
+#pragma unroll
+    for (int v = 0; v < 8; v++) w[v] = d * static_cast<float>(byte_of(low, v) >> (2 * part) & 3) - m;
+}
+
+PTX_FN void block_q3_k(float (&w)[8], const uint8_t *block, int j) {
+    const int part = j % 128 / 32, unit = j / 16;
+    const int four = block[96 + unit % 8] >> (unit / 8 * 4) & 15,
+              two = block[104 + unit % 4] >> (unit / 4 * 2) & 3;
+    const float d = f16_at(block + 108) * static_cast<float>((four | two << 4) - 32);
+    const eight low = eight_at(block + 32 + j / 128 * 32 + j % 32), high = eight_at(block + j % 32);
+#pragma unroll
+    for (int v = 0; v < 8; v++) {
+        const int q = (byte_of(low, v) >> (2 * part) & 3) | (byte_of(high, v) >> (j / 32) & 1) << 2;
+        w[v] = d * static_cast<float>(q - 4);
+    }
+}
+
 /* Elements at … at + 7 of a row; `at` is a multiple of 8. */
 template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int64_t at) {
-    constexpr int block = DTYPE >= WEIR_DTYPE_Q4_K ? 256 : 32;
-    constexpr int bytes = DTYPE == WEIR_DTYPE_Q4_0   ? 18
-                          : DTYPE == WEIR_DTYPE_Q4_1 ? 20
-                          : DTYPE == WEIR_DTYPE_Q5_0 ? 22
-                          : DTYPE == WEIR_DTYPE_Q5_1 ? 24
-                          : DTYPE == WEIR_DTYPE_Q8_0 ? 34
-                          : DTYPE == WEIR_DTYPE_Q4_K ? 144
-                          : DTYPE == WEIR_DTYPE_Q5_K ? 176
-                                                     : 210;
+    constexpr int block = DTYPE >= WEIR_DTYPE_Q2_K ? 256 : 32;
+    constexpr int bytes = DTYPE == WEIR_DTYPE_Q4_0     ? 18
+                          : DTYPE == WEIR_DTYPE_Q4_1   ? 20
+                          : DTYPE == WEIR_DTYPE_Q5_0   ? 22
+                          : DTYPE == WEIR_DTYPE_Q5_1   ? 24
+                          : DTYPE == WEIR_DTYPE_Q8_0   ? 34
+                          : DTYPE == WEIR_DTYPE_IQ4_NL ? 18
+                          : DTYPE == WEIR_DTYPE_MXFP4  ? 17
+                          : DTYPE == WEIR_DTYPE_Q2_K   ? 84
+                          : DTYPE == WEIR_DTYPE_Q3_K   ? 110
+                          : DTYPE == WEIR_DTYPE_Q4_K   ? 144
+                          : DTYPE == WEIR_DTYPE_Q5_K   ? 176
+                          : DTYPE == WEIR_DTYPE_Q6_K   ? 210
+                                                       : 136;
     const uint8_t *p = row + at / block * bytes;
     const int j = static_cast<int>(at % block);
     if constexpr (DTYPE == WEIR_DTYPE_Q4_0) block_32<false, false>(w, p, j);
@@ -101,6 +159,11 @@ template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int
     if constexpr (DTYPE == WEIR_DTYPE_Q4_K) block_q45_k<false>(w, p, j);
     if constexpr (DTYPE == WEIR_DTYPE_Q5_K) block_q45_k<true>(w, p, j);
     if constexpr (DTYPE == WEIR_DTYPE_Q6_K) block_q6_k(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_IQ4_NL) block_iq4(w, p + 2, f16_at(p), j);
+    if constexpr (DTYPE == WEIR_DTYPE_MXFP4) block_mxfp4(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q2_K) block_q2_k(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q3_K) block_q3_k(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_IQ4_XS) block_iq4_xs(w, p, j);
 }
 
 } // namespace quant

@@ -12,13 +12,28 @@
  *   q5_0    d | 32 fifth bits | 16                                        d (q - 16)
  *   q5_1    d m | 32 fifth bits | 16                                      d q + m
  *   q8_0    d | 32 signed bytes                                           d q
+ *   iq4_nl  d | 16                                                        d weir__iq4_values[q]
+ *   mxfp4   e, a byte | 16                                                2^(e - 128) weir__mxfp4_values[q]
+ *   q2_k    16 scales and minima of 4 bits | 64 | d dmin                  d scale q - dmin min, 16 scales
+ *   q3_k    32 bytes of third bits | 64 | 16 scales of 6 bits | d         d (scale - 32) (q - 4), 16 scales
  *   q4_k    d dmin | 8 scales and 8 minima of 6 bits | 128                d scale q - dmin min, 8 scales
  *   q5_k    d dmin | the same | 32 bytes of fifth bits | 128              d scale q - dmin min
  *   q6_k    128 bytes of low 4 bits | 64 of high 2 | 16 signed scales | d d scale (q - 32), 16 scales
+ *   iq4_xs  d | 8 scales of 6 bits | 128                                  d (scale - 32) weir__iq4_values[q]
  *
  * 4-bit codes: of 16 bytes, low halves are elements 0 … 15 and high halves 16 … 31; of the K formats' every
- * 32 bytes (q6_k: 64) low halves are the first 32 (64) elements of 64 (128), high halves the others. */
+ * 32 bytes (q6_k: 64) low halves are the first 32 (64) elements of 64 (128), high halves the others. 2-bit
+ * codes: of 32 bytes, bits 2 i are elements 32 i … 32 i + 31 of 128. mxfp4 (OCP Microscaling Formats 1.0) is
+ * read as ggml does: twice an E2M1 number times half the scale, and no scale is NaN. */
 enum { WEIR_QUANT_BLOCK = 256, WEIR_QUANT_BYTES = 210 }; /* largest block: elements, bytes */
+
+extern const int8_t weir__iq4_values[16], weir__mxfp4_values[16];
+
+/* Where a block's f16 scales are: d, and dmin or m; -1 where it has none. */
+typedef struct weir_quant_scales {
+    int d, min;
+} weir_quant_scales;
+weir_quant_scales weir__quant_scales_of(weir_dtype dtype);
 
 /* The elements of one block in f32. Products are exact and the sum is rounded once, so that every
  * implementation gives the same bits; a scale that is NaN or infinite goes through the same arithmetic. */

@@ -43,8 +43,9 @@ static inline __attribute__((always_inline)) void pack_blocks(weir_dtype dtype, 
                                                               int64_t block_bytes, unsigned char *panel,
                                                               int64_t lane, const unsigned char *row,
                                                               int64_t n_block) {
-    unsigned char *to = panel + lane * WORD, *scale = panel + n_block * p.words * LINE + lane * 2;
-    for (int64_t b = 0; b < n_block; b++, row += block_bytes, to += p.words * LINE, scale += WEIR_PANEL * 2) {
+    unsigned char *to = panel + lane * WORD, *scale = panel + n_block * p.words * LINE + lane * p.apart;
+    for (int64_t b = 0; b < n_block;
+         b++, row += block_bytes, to += p.words * LINE, scale += WEIR_PANEL * p.apart) {
         for (int i = 0; i < p.words; i++) {
             uint32_t u;
             memcpy(&u, row + p.word_at + i * WORD, sizeof u);
@@ -52,7 +53,7 @@ static inline __attribute__((always_inline)) void pack_blocks(weir_dtype dtype, 
             if (i == turned_word(dtype)) u = turn(u);
             memcpy(to + i * LINE, &u, sizeof u);
         }
-        if (p.apart) memcpy(scale, row + p.scale_at, 2);
+        if (p.apart) memcpy(scale, row + p.scale_at, (size_t)p.apart);
     }
 }
 
@@ -66,9 +67,14 @@ void weir__quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const voi
         PACK(WEIR_DTYPE_Q5_0, 22)
         PACK(WEIR_DTYPE_Q5_1, 24)
         PACK(WEIR_DTYPE_Q8_0, 34)
+        PACK(WEIR_DTYPE_IQ4_NL, 18)
+        PACK(WEIR_DTYPE_MXFP4, 17)
+        PACK(WEIR_DTYPE_Q2_K, 84)
+        PACK(WEIR_DTYPE_Q3_K, 110)
         PACK(WEIR_DTYPE_Q4_K, 144)
         PACK(WEIR_DTYPE_Q5_K, 176)
         PACK(WEIR_DTYPE_Q6_K, 210)
+        PACK(WEIR_DTYPE_IQ4_XS, 136)
 #undef PACK
     default: break;
     }
@@ -89,6 +95,7 @@ void weir__quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, in
     }
     if (p.apart) {
         memcpy(to + p.scale_at,
-               (const unsigned char *)panel + n_block * p.words * LINE + (b * WEIR_PANEL + lane) * 2, 2);
+               (const unsigned char *)panel + n_block * p.words * LINE + (b * WEIR_PANEL + lane) * p.apart,
+               (size_t)p.apart);
     }
 }

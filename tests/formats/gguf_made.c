@@ -94,6 +94,11 @@ static weir_dtype dtype_of(uint32_t type) {
     case GGML_Q8_0: return WEIR_DTYPE_Q8_0;
     case GGML_Q4_K: return WEIR_DTYPE_Q4_K;
     case GGML_Q6_K: return WEIR_DTYPE_Q6_K;
+    case GGML_Q2_K: return WEIR_DTYPE_Q2_K;
+    case GGML_Q3_K: return WEIR_DTYPE_Q3_K;
+    case GGML_IQ4_NL: return WEIR_DTYPE_IQ4_NL;
+    case GGML_IQ4_XS: return WEIR_DTYPE_IQ4_XS;
+    case GGML_MXFP4: return WEIR_DTYPE_MXFP4;
     default: abort();
     }
 }
@@ -186,7 +191,7 @@ gguf_blob make(const made *m) {
         gguf_tensor(&b, "rope_freqs.weight", GGML_F32, 1, (int64_t[]){HEAD / 2}, f, sizeof f);
     }
     if (m->stray) {
-        size_t bytes = m->stray_type ? 84 : 4;
+        size_t bytes = m->stray_type ? 66 : 4;
         for (int i = 0; m->stray_shape && i < m->stray_dims; i++) bytes *= (size_t)m->stray_shape[i];
         gguf_tensor(&b, m->stray, m->stray_type, m->stray_dims ? m->stray_dims : 1,
                     m->stray_shape ? m->stray_shape : (int64_t[]){m->stray_type ? 256 : 1, 1, 1, 1}, NULL,

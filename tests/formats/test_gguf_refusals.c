@@ -298,14 +298,16 @@ Test(gguf_refusals, tensors_that_are_unknown) {
 }
 
 Test(gguf_refusals, tensors_of_other_types_and_shapes) {
-    expect_refused(&(made){.arch = "llama",
-                           .n_layer = 2,
-                           .skip = "blk.1.ffn_up.weight",
-                           .stray = "blk.1.ffn_up.weight",
-                           .stray_type = GGML_Q2_K,
-                           .stray_dims = 2},
-                   WEIR_ENOTSUP,
-                   "tensor blk.1.ffn_up.weight: type Q2_K is not supported, expected F32, F16, BF16, Q4_0");
+    expect_refused(
+        &(made){.arch = "llama",
+                .n_layer = 2,
+                .skip = "blk.1.ffn_up.weight",
+                .stray = "blk.1.ffn_up.weight",
+                .stray_type = GGML_IQ2_XXS,
+                .stray_dims = 2},
+        WEIR_ENOTSUP,
+        "tensor blk.1.ffn_up.weight: type IQ2_XXS is not supported, expected F32, F16, Q4_0, Q4_1, "
+        "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, BF16 or MXFP4");
     expect_refused(&(made){.arch = "llama", .n_layer = 1, .skip = "token_embd.weight"}, WEIR_EFORMAT,
                    "no tensor token_embd.weight");
     expect_refused(
@@ -353,7 +355,7 @@ Test(gguf_refusals, the_source_gives_only_what_it_can_type) {
                                      .n_layer = 1,
                                      .skip = "output_norm.weight",
                                      .stray = "output_norm.weight",
-                                     .stray_type = GGML_Q2_K},
+                                     .stray_type = GGML_IQ2_XXS},
                              &b);
     weir_tensor_source src = weir__gguf_source(g);
     cr_expect_not(src.find(src.ud, "model.norm.weight", &t));

@@ -44,6 +44,13 @@ static void random_block(weir_dtype t, unsigned char *block, float spread, uint6
     case WEIR_DTYPE_Q4_K: put_f16(block, one / (8 * 32)), put_f16(block + 2, one / 32); break;
     case WEIR_DTYPE_Q5_K: put_f16(block, one / (16 * 32)), put_f16(block + 2, one / 32); break;
     case WEIR_DTYPE_Q6_K: put_f16(block + 208, one / (32 * 64)); break;
+    case WEIR_DTYPE_IQ4_NL: put_f16(block, one / 128); break;
+    case WEIR_DTYPE_IQ4_XS: put_f16(block, one / (128 * 16)); break;
+    case WEIR_DTYPE_Q3_K: put_f16(block + 108, one / (4 * 16)); break;
+    case WEIR_DTYPE_Q2_K: put_f16(block + 80, one / 16), put_f16(block + 82, one / 8); break;
+    case WEIR_DTYPE_MXFP4: /* powers of two: 12 times this one is at most spread */
+        block[0] = (unsigned char)(128 + (int)floorf(log2f(spread / 12)) - (int)(rng_u64(rng) % 3));
+        break;
     default: cr_assert_fail("not a dtype of blocks");
     }
 }

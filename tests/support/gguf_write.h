@@ -39,9 +39,14 @@ enum {
     GGML_Q4_0 = 2,
     GGML_Q8_0 = 8,
     GGML_Q2_K = 10,
+    GGML_Q3_K = 11,
     GGML_Q4_K = 12,
     GGML_Q6_K = 14,
-    GGML_BF16 = 30
+    GGML_IQ2_XXS = 16,
+    GGML_IQ4_NL = 20,
+    GGML_IQ4_XS = 23,
+    GGML_BF16 = 30,
+    GGML_MXFP4 = 39,
 };
 
 gguf_blob gguf_begin(uint32_t version);

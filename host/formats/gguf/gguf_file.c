@@ -2,6 +2,7 @@
  * malformed files follows llama.cpp's tests/test-gguf.cpp. */
 #include "host/formats/gguf/gguf_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,8 +24,8 @@ static const gguf_type TYPES[] = {
     [7] = {"Q5_1", 32, 24, WEIR_DTYPE_Q5_1},
     [8] = {"Q8_0", 32, 34, WEIR_DTYPE_Q8_0},
     [9] = {"Q8_1", 32, 36, -1},
-    [10] = {"Q2_K", 256, 84, -1},
-    [11] = {"Q3_K", 256, 110, -1},
+    [10] = {"Q2_K", 256, 84, WEIR_DTYPE_Q2_K},
+    [11] = {"Q3_K", 256, 110, WEIR_DTYPE_Q3_K},
     [12] = {"Q4_K", 256, 144, WEIR_DTYPE_Q4_K},
     [13] = {"Q5_K", 256, 176, WEIR_DTYPE_Q5_K},
     [14] = {"Q6_K", 256, 210, WEIR_DTYPE_Q6_K},
@@ -33,10 +34,10 @@ static const gguf_type TYPES[] = {
     [17] = {"IQ2_XS", 256, 74, -1},
     [18] = {"IQ3_XXS", 256, 98, -1},
     [19] = {"IQ1_S", 256, 50, -1},
-    [20] = {"IQ4_NL", 32, 18, -1},
+    [20] = {"IQ4_NL", 32, 18, WEIR_DTYPE_IQ4_NL},
     [21] = {"IQ3_S", 256, 110, -1},
     [22] = {"IQ2_S", 256, 82, -1},
-    [23] = {"IQ4_XS", 256, 136, -1},
+    [23] = {"IQ4_XS", 256, 136, WEIR_DTYPE_IQ4_XS},
     [24] = {"I8", 1, 1, -1},
     [25] = {"I16", 1, 2, -1},
     [26] = {"I32", 1, 4, -1},
@@ -46,7 +47,7 @@ static const gguf_type TYPES[] = {
     [30] = {"BF16", 1, 2, WEIR_DTYPE_BF16},
     [34] = {"TQ1_0", 256, 54, -1},
     [35] = {"TQ2_0", 256, 66, -1},
-    [39] = {"MXFP4", 32, 17, -1},
+    [39] = {"MXFP4", 32, 17, WEIR_DTYPE_MXFP4},
     [40] = {"NVFP4", 64, 36, -1},
     [41] = {"Q1_0", 128, 18, -1},
 };
@@ -54,6 +55,22 @@ static const gguf_type TYPES[] = {
 const gguf_type *weir__gguf_type(int64_t number) {
     if (number < 0 || number >= (int64_t)(sizeof TYPES / sizeof *TYPES) || !TYPES[number].name) return NULL;
     return &TYPES[number];
+}
+
+const char *weir__gguf_types(char text[GGUF_TYPES_TEXT]) {
+    enum { N = sizeof TYPES / sizeof *TYPES };
+    size_t at = 0;
+    int last = N - 1;
+    while (!TYPES[last].name || TYPES[last].dtype < 0) last--;
+    for (int i = 0; i <= last && at < GGUF_TYPES_TEXT; i++) {
+        if (!TYPES[i].name || TYPES[i].dtype < 0) continue;
+        at += (size_t)snprintf(text + at, GGUF_TYPES_TEXT - at, "%s%s",
+                               i == 0      ? ""
+                               : i == last ? " or "
+                                           : ", ",
+                               TYPES[i].name);
+    }
+    return text;
 }
 
 /* ---- one tensor ---------------------------------------------------------------------------------------- */

@@ -69,6 +69,9 @@ typedef struct gguf_type {
 } gguf_type;
 
 const gguf_type *weir__gguf_type(int64_t number); /* NULL if unknown */
+/* "F32, F16, … or MXFP4": those that a model takes. */
+enum { GGUF_TYPES_TEXT = 160 };
+const char *weir__gguf_types(char text[GGUF_TYPES_TEXT]);
 
 /* One file, mapped; of a split file this part alone. */
 weir_status weir__gguf_open_file(weir_gguf **out, const char *path, weir_err *err);

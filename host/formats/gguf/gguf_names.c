@@ -129,13 +129,10 @@ static bool is_idle(const char *name) {
 }
 
 static weir_status check_tensor(const weir_gguf *g, const weir_entry *t, weir_err *err) {
+    char list[GGUF_TYPES_TEXT];
     if (t->dtype < 0)
-        return weir_fail(
-            err, WEIR_ENOTSUP,
-            "%s: tensor %s: type %s is not supported, expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,"
-            " Q4_K, Q5_K "
-            "or Q6_K",
-            weir__label(g->label), t->name, t->type);
+        return weir_fail(err, WEIR_ENOTSUP, "%s: tensor %s: type %s is not supported, expected %s",
+                         weir__label(g->label), t->name, t->type, weir__gguf_types(list));
     return WEIR_OK;
 }
 

@@ -12,7 +12,7 @@
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
-enum { FIRST = WEIR_DTYPE_Q4_0, LAST = WEIR_DTYPE_Q6_K, N_TYPE = LAST - FIRST + 1 };
+enum { FIRST = WEIR_DTYPE_Q4_0, LAST = WEIR_DTYPE_COUNT - 1, N_TYPE = LAST - FIRST + 1 };
 
 /* A product's data on the device. */
 typedef struct bench {

@@ -11,7 +11,7 @@
 #include "tests/kernels/linear/linear_fixture.h"
 #include "tests/support/compare.h"
 
-enum { FIRST = WEIR_DTYPE_Q4_0, LAST = WEIR_DTYPE_Q6_K, N_TYPE = LAST - FIRST + 1 };
+enum { FIRST = WEIR_DTYPE_Q4_0, LAST = WEIR_DTYPE_COUNT - 1, N_TYPE = LAST - FIRST + 1 };
 
 /* Rows [r0, r0 + n_row) of the product into y (n_row, ldy), which starts from y0. */
 static void run(weir_backend *be, const weir_weight *w, const data *d, int64_t r0, int64_t n_row, float *y) {
@@ -143,6 +143,15 @@ Test(linear_quant, prefill_chunks_are_within_their_bound) {
     close_all(be);
 }
 
+/* Of 16 scales of 6 bits those of even numbers to 33, the others to 30: 1 and -2. */
+static void small_scales_q3_k(unsigned char *s) {
+    for (int j = 0; j < 16; j++) {
+        const int scale = j % 2 ? 30 : 33, at = j % 8, half = j / 8 * 4;
+        s[at] = (unsigned char)((s[at] & (half ? 0x0f : 0xf0)) | (scale & 15) << half);
+        s[8 + j % 4] = (unsigned char)((s[8 + j % 4] & ~(3 << (j / 4 * 2))) | (scale >> 4) << (j / 4 * 2));
+    }
+}
+
 /* Inputs that are bytes already, 127 in every 32, and scales that are powers of two: products and sums are
  * exact in f32, so every build gives the bits of the formula. Codes at both ends of their range, where 16
  * bits would overflow first. */
@@ -154,19 +163,21 @@ Test(linear_quant, products_of_bytes_are_exact) {
     for (int t = FIRST; t <= LAST; t++) {
         const int64_t size = weir_dtype_block_bytes((weir_dtype)t),
                       bytes = N * weir_dtype_row_bytes((weir_dtype)t, K);
-        const int scale_at = t == WEIR_DTYPE_Q6_K ? 208 : 0;
-        const bool two =
-            t == WEIR_DTYPE_Q4_1 || t == WEIR_DTYPE_Q5_1 || t == WEIR_DTYPE_Q4_K || t == WEIR_DTYPE_Q5_K;
+        const weir_quant_scales at = weir__quant_scales_of((weir_dtype)t);
         unsigned char *file = malloc((size_t)bytes);
         for (int64_t i = 0; i < bytes; i++) {
             const int64_t row = i / (bytes / N);
             file[i] = row % 3 == 0 ? 0xff : row % 3 == 1 ? 0x80 : (unsigned char)(rng_u64(&rng) >> 30);
             if (t == WEIR_DTYPE_Q6_K && i % size >= 192) file[i] &= 3; /* small scales */
+            if (t == WEIR_DTYPE_Q2_K && i % size < 16) file[i] &= 0x33;
         }
         for (int64_t b = 0; b < bytes; b += size) {
             const uint16_t quarter = 0x3400, minus = 0xb800;
-            memcpy(file + b + scale_at, &quarter, 2);
-            if (two) memcpy(file + b + 2, &minus, 2);
+            if (at.d >= 0) memcpy(file + b + at.d, &quarter, 2);
+            if (at.min >= 0) memcpy(file + b + at.min, &minus, 2);
+            if (t == WEIR_DTYPE_MXFP4) file[b] = 126;
+            if (t == WEIR_DTYPE_Q3_K) small_scales_q3_k(file + b + 96);
+            if (t == WEIR_DTYPE_IQ4_XS) memcpy(file + b + 2, "\xaa\x6a\x11\x12\x01\xf2", 6); /* -1 … 2 */
             if (t == WEIR_DTYPE_Q4_K || t == WEIR_DTYPE_Q5_K) memset(file + b + 4, 0x02, 12);
         }
         float *value = malloc(sizeof *value * N * K), *x = malloc(sizeof *x * ROWS * K);
@@ -244,8 +255,12 @@ Test(linear_quant, a_scale_that_is_no_number_stays_in_its_output) {
             .n = 35, .k = 512, .n_row = 3, .dtype = (weir_dtype)(FIRST + i / 2), .rows = true, .scale = 1.0f};
         data d = data_new(&p, &rng);
         const uint16_t bits = i % 2 ? 0x7e00 : 0xfc00; /* NaN, -infinity */
+        const int at = weir__quant_scales_of(p.dtype).d;
         unsigned char *row = (unsigned char *)d.gate.file.data + 19 * weir_dtype_row_bytes(p.dtype, p.k);
-        memcpy(row + (p.dtype == WEIR_DTYPE_Q6_K ? 208 : 0), &bits, sizeof bits);
+        if (at >= 0)
+            memcpy(row + at, &bits, sizeof bits);
+        else
+            row[0] = 255; /* 2^127, and 12 times that is infinite */
         weir_weight w = data_pack(be[0], &d, WEIR_USE_ROWS);
         float *y = guarded_new((size_t)(3 * d.ldy));
         for (int isa = 0; be[isa]; isa++) {
