@@ -224,18 +224,26 @@ static weir_status open_gguf(weir_checkpoint *c, weir_err *err) {
     weir_gguf_model m;
     WEIR_TRY(weir__gguf_open(&c->gguf, c->dir, err));
     WEIR_TRY(weir__gguf_read_model(c->gguf, &m, err));
-    c->kind = WEIR_FAMILY_DECODER;
+    c->kind = m.kind;
     c->decoder = m.config;
+    c->t5 = m.t5;
     c->dtype = m.dtype;
-    c->start_id = -1;
+    c->start_id = m.start_id;
+    c->extra_ids = m.n_sentinel;
     c->bos_id = m.bos_id;
     c->pad_id = m.pad_id;
     c->add_bos = m.add_bos;
     c->n_eos = m.n_eos;
     memcpy(c->eos, m.eos, sizeof c->eos);
     c->tokenizer = WEIR_TOKENIZER_GGUF;
-    snprintf(c->family, sizeof c->family, "%.20s (%s, %s head, GGUF)", m.architecture,
-             m.config.act == WEIR_ACT_SILU ? "silu" : "gelu_tanh", m.config.tied ? "tied" : "untied");
+    const bool t5 = m.kind == WEIR_FAMILY_T5, tied = t5 ? m.t5.tied : m.config.tied;
+    const weir_act act = t5 ? m.t5.act : m.config.act;
+    snprintf(c->family, sizeof c->family, "%.20s (%s%s, %s head, GGUF)", m.architecture,
+             t5 && m.t5.gated ? "gated " : "",
+             act == WEIR_ACT_SILU   ? "silu"
+             : act == WEIR_ACT_RELU ? "relu"
+                                    : "gelu_tanh",
+             tied ? "tied" : "untied");
     return m.chat_template ? weir__set_template(m.chat_template, m.chat_template_bytes, c->dir, c, err)
                            : WEIR_OK;
 }

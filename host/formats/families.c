@@ -15,6 +15,7 @@ enum {
 static const family_row FAMILIES[] = {
     {.model_type = "t5",
      .architecture = "T5ForConditionalGeneration",
+     .gguf = "t5",
      .kind = WEIR_FAMILY_T5,
      .parse = weir__t5_parse,
      .t5 = {.dim = 512,
@@ -60,6 +61,10 @@ static const family_row FAMILIES[] = {
             .gated = true,
             .layer_bias = true,
             .tied = true}},
+    {.model_type = "t5encoder",
+     .gguf = "t5encoder",
+     .kind = WEIR_FAMILY_T5,
+     .refused = "an encoder alone writes no text"},
     {.model_type = "llama",
      .architecture = "LlamaForCausalLM",
      .gguf = "llama",
@@ -299,7 +304,7 @@ const family_row *weir__family_gguf(const char *architecture, size_t n) {
 }
 
 static const char *listed_name(const family_row *f, family_filter filter) {
-    if (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5) return NULL;
+    if (f->refused || (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5)) return NULL;
     return filter == FAMILY_GGUF ? f->gguf : f->model_type;
 }
 

@@ -59,6 +59,7 @@ struct family_row {
     const char *model_type;   /* of config.json */
     const char *architecture; /* of its architectures, in any case */
     const char *gguf;         /* general.architecture; NULL: no GGUF file of it is read */
+    const char *refused;      /* why it is not read at all; NULL: it is */
     weir_family_kind kind;
     int32_t features;
     /* A parsed config.json whose model_type this is. Fills in out, half of it on failure. */

@@ -30,6 +30,8 @@ weir_status weir__tokenizer_open_spm_plain(weir_tokenizer **out, const char *pat
  * "llama" (character BPE by scores). Ids are llama.cpp's. g is not needed afterwards. EFORMAT, ENOTSUP with
  * the name of what is not known, ENOMEM. */
 weir_status weir__tokenizer_open_gguf(weir_tokenizer **out, const struct weir_gguf *g, weir_err *err);
+/* The same for tokenizer.ggml.model "t5": the tokens of a SentencePiece model. */
+weir_status weir__tokenizer_open_gguf_pieces(weir_tokenizer **out, const struct weir_gguf *g, weir_err *err);
 /* A tokenizer.json of Hugging Face's tokenizers with a model of type BPE. Ids are that package's without its
  * post-processor. EIO, EFORMAT, ENOTSUP with the name of what is not known, ENOMEM. */
 weir_status weir__tokenizer_open_json(weir_tokenizer **out, const char *path, weir_err *err);

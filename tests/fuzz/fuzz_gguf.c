@@ -77,9 +77,25 @@ static void check_rope(const weir_rope_config *r, int32_t head_dim) {
     if (r->kind == WEIR_ROPE_YARN) FUZZ_CHECK(r->n_ctx_original > 0 && r->beta_fast > 0 && r->beta_slow > 0);
 }
 
+static void check_t5(const weir_gguf_model *m) {
+    const weir_t5_config *c = &m->t5;
+    FUZZ_CHECK(c->dim > 0 && c->ff_dim > 0 && c->n_head > 0 && c->head_dim > 0 && c->n_vocab_rows > 0);
+    FUZZ_CHECK((int64_t)c->n_head * c->head_dim <= 1 << 20);
+    FUZZ_CHECK(c->n_enc_layer > 0 && c->n_dec_layer > 0 && c->n_enc_layer <= 1024 && c->n_dec_layer <= 1024);
+    FUZZ_CHECK(c->n_bucket >= 4 && c->max_distance > c->n_bucket / 2 && c->eps > 0 && c->eps <= 1);
+    FUZZ_CHECK(m->start_id >= 0 && m->start_id < c->n_vocab_rows && m->n_sentinel >= 0);
+    FUZZ_CHECK(m->n_eos == 1 && m->eos[0] >= 0 && m->eos[0] < c->n_vocab_rows);
+    FUZZ_CHECK(m->pad_id >= 0 && m->pad_id < c->n_vocab_rows);
+    FUZZ_CHECK((int)m->dtype >= 0 && m->dtype < WEIR_DTYPE_COUNT);
+}
+
 /* Sizes that the rest of the program multiplies without a second look. */
 static void check_model(const weir_gguf_model *m, const uint8_t *data, size_t n) {
     const weir_decoder_config *c = &m->config;
+    if (m->kind == WEIR_FAMILY_T5) {
+        check_t5(m);
+        return;
+    }
     FUZZ_CHECK(c->dim > 0 && c->ff_dim > 0 && c->n_layer > 0 && c->n_layer <= WEIR_DECODER_LAYERS);
     FUZZ_CHECK(c->n_head_kv > 0 && c->n_head % c->n_head_kv == 0 && c->head_dim > 0);
     FUZZ_CHECK((int64_t)c->n_head * c->head_dim <= 1 << 20 && c->n_vocab_rows > 0);

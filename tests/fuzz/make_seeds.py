@@ -165,6 +165,28 @@ put("gguf", "tensors", gguf([("general.alignment", U32, 8)],
                             alignment=8))
 
 
+def gguf_t5():
+    """A layer of each stack, of width 4: two heads of 2, a gate; four pieces and two sentinels."""
+    sizes = dict(embedding_length=4, block_count=1, feed_forward_length=3, context_length=8)
+    sizes |= {"attention.head_count": 2, "attention.relative_buckets_count": 4, "decoder_start_token_id": 0}
+    ggml = "tokenizer.ggml."
+    tokens = ["<pad>", "</s>", "<unk>", "\u2581a", "<extra_id_1>", "<extra_id_0>", "[PAD6]"]
+    pairs = [("general.architecture", STRING, "t5")] + [(f"t5.{k}", U32, v) for k, v in sizes.items()]
+    pairs += [("t5.attention.layer_norm_rms_epsilon", F32, 1e-6), (ggml + "model", STRING, "t5"),
+              (ggml + "tokens", STRING, tokens), (ggml + "scores", F32, [-float(i) for i in range(7)]),
+              (ggml + "token_type", I32, [3, 3, 2, 1, 4, 4, 5]), (ggml + "eos_token_id", U32, 1),
+              (ggml + "padding_token_id", U32, 0), (ggml + "add_space_prefix", BOOL, True),
+              (ggml + "remove_extra_whitespaces", BOOL, True), (ggml + "add_eos_token", BOOL, True)]
+    f32 = [("token_embd.weight", [4, 7]), ("output.weight", [4, 7]), ("enc.output_norm.weight", [4]),
+           ("enc.blk.0.attn_rel_b.weight", [2, 4]), ("enc.blk.0.ffn_gate.weight", [4, 3]),
+           ("dec.blk.0.cross_attn_q.weight", [4, 4]), ("dec.blk.0.cross_attn_rel_b.weight", [2, 4])]
+    return gguf(pairs, [(n, 0, s, 4 * s[0] * (s[1] if len(s) > 1 else 1)) for n, s in f32])
+
+
+put("gguf", "t5", gguf_t5())
+put("tokenizer_gguf", "t5", gguf_t5())
+
+
 def gguf_part(no, count, total, tensors, *pairs):
     split = [("split.no", U16, no), ("split.count", U16, count), ("split.tensors.count", I32, total)]
     part = gguf(list(pairs) + split, tensors)

@@ -324,6 +324,9 @@ static weir_status parse_root(json_t *root, family_filter filter, const char *la
     const family_row *f = weir__family_typed(type ? type : "t5");
     if (!f || (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5))
         return refuse_type(root, type, filter, label, err);
+    if (f->refused)
+        return weir_fail(err, WEIR_ENOTSUP, "%s: model_type = \"%s\": not supported: %s", weir__label(label),
+                         f->model_type, f->refused);
     return f->parse(f, root, label, out, err);
 }
 

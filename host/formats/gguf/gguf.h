@@ -2,6 +2,7 @@
 #define WEIR_HOST_FORMATS_GGUF_GGUF_H
 
 #include "host/formats/entry.h"
+#include "host/formats/facts.h"
 #include "models/model.h"
 
 /* A GGUF file, version 3 (and 2, whose layout is the same), little endian, memory-mapped read-only: magic,
@@ -49,7 +50,11 @@ void weir__gguf_release(const weir_gguf *g, const char *name); /* its pages are 
 /* What a model needs to know, from the metadata of an architecture in families.c. Every key that could change
  * a result is honoured or refused by name. */
 typedef struct weir_gguf_model {
-    weir_decoder_config config;
+    weir_family_kind kind;
+    weir_decoder_config config; /* the config of its kind; the other is zero */
+    weir_t5_config t5;
+    int32_t start_id;       /* T5: what the decoder starts with; decoders: -1 */
+    int32_t n_sentinel;     /* T5: weir__gguf_pieces */
     weir_dtype dtype;       /* of most matrices */
     int32_t bos_id, pad_id; /* -1 if none */
     int32_t eos[8], n_eos;  /* end of sequence, of turn, of message */
@@ -61,6 +66,9 @@ typedef struct weir_gguf_model {
 
 /* Whether a token with this text always ends a text (llama.cpp's list): "<|im_end|>", "<end_of_turn>", … */
 bool weir__gguf_is_end_text(const char *text, size_t n);
+
+/* The tokens of a T5 in their order: pieces, "<extra_id_N>" in falling order down to 0, and padding. */
+void weir__gguf_pieces(const weir_gguf *g, int32_t *n_piece, int32_t *n_sentinel);
 
 weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err);
 

@@ -107,6 +107,24 @@ static const known_key KEYS[] = {
     {"rope.scaling.yarn_log_multiplier", 0, 0},
 };
 
+/* Of T5. The cross-attention and the encoder have the decoder's shapes. */
+static const known_key T5_KEYS[] = {
+    {"context_length", FAMILY_ALL, NAN}, /* relative positions have no limit */
+    {"embedding_length", FAMILY_ALL, NAN},
+    {"block_count", FAMILY_ALL, NAN},
+    {"decoder_block_count", FAMILY_ALL, NAN},
+    {"feed_forward_length", FAMILY_ALL, NAN},
+    {"vocab_size", FAMILY_ALL, NAN},
+    {"attention.head_count", FAMILY_ALL, NAN},
+    {"attention.head_count_kv", FAMILY_ALL, NAN},
+    {"attention.key_length", FAMILY_ALL, NAN},
+    {"attention.value_length", FAMILY_ALL, NAN},
+    {"attention.layer_norm_epsilon", FAMILY_ALL, NAN},
+    {"attention.layer_norm_rms_epsilon", FAMILY_ALL, NAN},
+    {"attention.relative_buckets_count", FAMILY_ALL, NAN},
+    {"decoder_start_token_id", FAMILY_ALL, NAN},
+};
+
 /* Bookkeeping, and keys for other uses of the file than text. */
 static const char *const HARMLESS[] = {"rope.scaling.finetuned", "tensor_data_layout", "pooling_type",
                                        "vision.", "mm."};
@@ -120,16 +138,19 @@ static bool is_harmless(const char *name, size_t n) {
     return false;
 }
 
-static const known_key *find_key(const char *name, size_t n) {
-    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
-        if (strlen(KEYS[i].name) == n && memcmp(KEYS[i].name, name, n) == 0) return &KEYS[i];
+static const known_key *find_key(weir_family_kind kind, const char *name, size_t n) {
+    const bool t5 = kind == WEIR_FAMILY_T5;
+    const known_key *keys = t5 ? T5_KEYS : KEYS;
+    const size_t count = t5 ? sizeof T5_KEYS / sizeof *T5_KEYS : sizeof KEYS / sizeof *KEYS;
+    for (size_t i = 0; i < count; i++)
+        if (strlen(keys[i].name) == n && memcmp(keys[i].name, name, n) == 0) return &keys[i];
     return NULL;
 }
 
 static weir_status check_key(const weir_gguf *g, const family_row *f, const gguf_pair *p, weir_err *err) {
     size_t skip = strlen(f->gguf) + 1;
     const char *label = weir__label(g->label), *name = p->key + skip;
-    const known_key *k = find_key(name, p->key_bytes - skip);
+    const known_key *k = find_key(f->kind, name, p->key_bytes - skip);
     int shown = p->key_bytes < 100 ? (int)p->key_bytes : 100;
     char key[128];
     double v = NAN;

@@ -41,9 +41,14 @@ static weir_status get_real(const reader *r, const char *name, double lo, double
     return weir__gguf_get_real(r->g, weir__gguf_key(r->f, name, key), lo, hi, out, r->err);
 }
 
+weir_status weir__gguf_need(const weir_gguf *g, const family_row *f, const char *name, weir_err *err) {
+    char key[128];
+    if (weir__gguf_has(g, weir__gguf_key(f, name, key))) return WEIR_OK;
+    return weir_fail(err, WEIR_EFORMAT, "%s: no key %s", weir__label(g->label), key);
+}
+
 static weir_status need(const reader *r, const char *name) {
-    if (has(r, name)) return WEIR_OK;
-    return weir_fail(r->err, WEIR_EFORMAT, "%s: no key %s.%s", weir__label(r->g->label), r->f->gguf, name);
+    return weir__gguf_need(r->g, r->f, name, r->err);
 }
 
 /* ---- what it is ---------------------------------------------------------------------------------------- */
@@ -72,6 +77,9 @@ static weir_status check_file(const weir_gguf *g, const family_row **f, weir_err
     if (!*f)
         return weir_fail(err, WEIR_ENOTSUP, "%s: architecture %.*s is not supported, expected %s", label,
                          n < 60 ? (int)n : 60, name, weir__family_list(FAMILY_GGUF, list));
+    if ((*f)->refused)
+        return weir_fail(err, WEIR_ENOTSUP, "%s: architecture %s is not supported: %s", label, (*f)->gguf,
+                         (*f)->refused);
     return WEIR_OK;
 }
 
@@ -106,26 +114,28 @@ static weir_status read_heads(const reader *r, weir_decoder_config *c) {
 }
 
 /* The rows of the embedding count, not the list of tokens: some files pad the matrix. */
-static weir_status read_vocab_size(const reader *r, weir_decoder_config *c) {
-    const char *label = weir__label(r->g->label);
+weir_status weir__gguf_read_rows(const weir_gguf *g, const family_row *f, int32_t dim, int32_t *n_rows,
+                                 weir_err *err) {
+    const char *label = weir__label(g->label);
+    char key[128];
     weir_entry e;
     size_t n_token = 0;
     int32_t said = 0;
-    if (!weir__gguf_find(r->g, "token_embd.weight", &e))
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: no tensor token_embd.weight", label);
+    if (!weir__gguf_find(g, "token_embd.weight", &e))
+        return weir_fail(err, WEIR_EFORMAT, "%s: no tensor token_embd.weight", label);
     const int64_t width = e.shape[e.n_dim - 1], rows = e.n_dim > 1 ? e.shape[e.n_dim - 2] : 1;
-    if (e.n_dim != 2 || width != c->dim || rows > MAX_VOCAB)
-        return weir_fail(r->err, WEIR_EFORMAT,
+    if (e.n_dim != 2 || width != dim || rows > MAX_VOCAB)
+        return weir_fail(err, WEIR_EFORMAT,
                          "%s: tensor token_embd.weight: %d dimensions, (%lld, %lld), expected rows of %d",
-                         label, e.n_dim, (long long)rows, (long long)width, c->dim);
-    c->n_vocab_rows = (int32_t)rows;
-    WEIR_TRY(get_int(r, "vocab_size", 1, MAX_VOCAB, &said));
-    if (weir__gguf_array_length(r->g, "tokenizer.ggml.tokens", &n_token) && n_token > (size_t)c->n_vocab_rows)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %zu tokens, but token_embd.weight has %d rows", label,
-                         n_token, c->n_vocab_rows);
-    if (said > c->n_vocab_rows)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %s.vocab_size = %d, but token_embd.weight has %d rows",
-                         label, r->f->gguf, said, c->n_vocab_rows);
+                         label, e.n_dim, (long long)rows, (long long)width, dim);
+    WEIR_TRY(weir__gguf_get_int(g, weir__gguf_key(f, "vocab_size", key), 1, MAX_VOCAB, &said, err));
+    if (weir__gguf_array_length(g, "tokenizer.ggml.tokens", &n_token) && n_token > (size_t)rows)
+        return weir_fail(err, WEIR_EFORMAT, "%s: %zu tokens, but token_embd.weight has %lld rows", label,
+                         n_token, (long long)rows);
+    if (said > rows)
+        return weir_fail(err, WEIR_EFORMAT, "%s: %s = %d, but token_embd.weight has %lld rows", label, key,
+                         said, (long long)rows);
+    *n_rows = (int32_t)rows;
     return WEIR_OK;
 }
 
@@ -141,7 +151,7 @@ static weir_status read_sizes(const reader *r, weir_decoder_config *c) {
     WEIR_TRY(get_real(r, "attention.layer_norm_rms_epsilon", 1e-30, 1, &eps));
     c->eps = (float)eps;
     WEIR_TRY(read_heads(r, c));
-    return read_vocab_size(r, c);
+    return weir__gguf_read_rows(r->g, r->f, c->dim, &c->n_vocab_rows, r->err);
 }
 
 /* ---- positions ----------------------------------------------------------------------------------------- */
@@ -325,24 +335,29 @@ static weir_status read_scales(const reader *r, weir_decoder_config *c) {
     return read_multipliers(r, c);
 }
 
+static weir_status read_decoder(const reader *r, weir_gguf_model *m) {
+    weir_decoder_config *c = &m->config;
+    WEIR_TRY(read_sizes(r, c));
+    WEIR_TRY(read_rope(r, c));
+    WEIR_TRY(check_turning(r));
+    WEIR_TRY(read_window(r, c));
+    WEIR_TRY(read_scales(r, c));
+    (void)weir__parse_act(r->f->decoder.act, &c->act);
+    weir__family_choose(r->f, c);
+    for (int32_t i = 0, n = r->f->decoder.no_rope_interval; n > 0 && i < c->n_layer; i++)
+        c->no_rope[i] = (i + 1) % n == 0;
+    WEIR_TRY(weir__gguf_check_tensors(r->g, r->f, m, r->err));
+    return weir__gguf_read_vocab(r->g, m, r->err);
+}
+
 weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err) {
-    weir_gguf_model m = {.bos_id = -1, .pad_id = -1};
-    weir_decoder_config *c = &m.config;
+    weir_gguf_model m = {.start_id = -1, .bos_id = -1, .pad_id = -1};
     reader r = {.g = g, .err = err};
     WEIR_TRY(check_file(g, &r.f, err));
     WEIR_TRY(weir__gguf_check_keys(g, r.f, err));
-    WEIR_TRY(read_sizes(&r, c));
-    WEIR_TRY(read_rope(&r, c));
-    WEIR_TRY(check_turning(&r));
-    WEIR_TRY(read_window(&r, c));
-    WEIR_TRY(read_scales(&r, c));
-    (void)weir__parse_act(r.f->decoder.act, &c->act);
-    weir__family_choose(r.f, c);
-    for (int32_t i = 0, n = r.f->decoder.no_rope_interval; n > 0 && i < c->n_layer; i++)
-        c->no_rope[i] = (i + 1) % n == 0;
+    m.kind = r.f->kind;
     memcpy(m.architecture, r.f->gguf, strlen(r.f->gguf) + 1);
-    WEIR_TRY(weir__gguf_check_tensors(g, r.f, &m, err));
-    WEIR_TRY(weir__gguf_read_vocab(g, &m, err));
+    WEIR_TRY(m.kind == WEIR_FAMILY_T5 ? weir__gguf_read_t5(g, r.f, &m, err) : read_decoder(&r, &m));
     *out = m;
     return WEIR_OK;
 }

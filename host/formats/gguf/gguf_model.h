@@ -20,10 +20,24 @@ weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, 
                                 weir_err *err);
 const char *weir__gguf_key(const family_row *f, const char *name, char buf[128]);
 
+/* Rows of token_embd.weight, as long as `dim`; not fewer than tokens. */
+weir_status weir__gguf_read_rows(const weir_gguf *g, const family_row *f, int32_t dim, int32_t *rows,
+                                 weir_err *err);
+weir_status weir__gguf_need(const weir_gguf *g, const family_row *f, const char *name, weir_err *err);
+
+/* A T5: config, ids and tensors (gguf_t5.c). Everything else is read. */
+weir_status weir__gguf_read_t5(const weir_gguf *g, const family_row *f, weir_gguf_model *m, weir_err *err);
+
+/* An id below n_vocab; *out stays where the key is absent or says -1, also as an unsigned number. */
+weir_status weir__gguf_get_id(const weir_gguf *g, const char *key, int32_t n_vocab, int32_t *out,
+                              weir_err *err);
+/* ENOTSUP where the key is a bool of this value. */
+weir_status weir__gguf_refuse_flag(const weir_gguf *g, const char *key, bool value, weir_err *err);
+
 /* Ids, the ends of a text, the chat template. config.n_vocab_rows is known. */
 weir_status weir__gguf_read_vocab(const weir_gguf *g, weir_gguf_model *m, weir_err *err);
 
-/* Every tensor is one that the model asks for, or may ignore. Fills in dtype, tied and qkv_bias. */
+/* Every tensor is one that the model asks for, or may ignore. Fills in dtype, tied, qkv_bias and gated. */
 weir_status weir__gguf_check_tensors(const weir_gguf *g, const family_row *f, weir_gguf_model *m,
                                      weir_err *err);
 

@@ -47,7 +47,60 @@ static const tensor_name LAYER[] = {
     {"mlp.down_proj.weight", "ffn_down.weight", FAMILY_ALL, 0},
 };
 
-enum { N_TOP = sizeof TOP / sizeof *TOP, N_LAYER = sizeof LAYER / sizeof *LAYER };
+#define REL_BIAS "attn_rel_b.weight"
+
+static const tensor_name T5_TOP[] = {
+    {"shared.weight", "token_embd.weight", FAMILY_ALL, 0},
+    {"lm_head.weight", "output.weight", FAMILY_ALL, 0},
+    {"encoder.final_layer_norm.weight", "enc.output_norm.weight", FAMILY_ALL, 0},
+    {"decoder.final_layer_norm.weight", "dec.output_norm.weight", FAMILY_ALL, 0},
+};
+
+/* After "encoder.block.N.layer." and "enc.blk.N.", and the same of the decoder. Without a gate "wi" is the
+ * only matrix that reads the layer's input. */
+#define T5_SELF                                                                   \
+    {"0.layer_norm.weight", "attn_norm.weight", FAMILY_ALL, 0},                   \
+        {"0.SelfAttention.q.weight", "attn_q.weight", FAMILY_ALL, 0},             \
+        {"0.SelfAttention.k.weight", "attn_k.weight", FAMILY_ALL, 0},             \
+        {"0.SelfAttention.v.weight", "attn_v.weight", FAMILY_ALL, 0},             \
+        {"0.SelfAttention.o.weight", "attn_o.weight", FAMILY_ALL, 0}, {           \
+        "0.SelfAttention.relative_attention_bias.weight", REL_BIAS, FAMILY_ALL, 0 \
+    }
+#define T5_FEED_FORWARD(at)                                                   \
+    {at ".layer_norm.weight", "ffn_norm.weight", FAMILY_ALL, 0},              \
+        {at ".DenseReluDense.wi_0.weight", "ffn_gate.weight", FAMILY_ALL, 0}, \
+        {at ".DenseReluDense.wi_1.weight", "ffn_up.weight", FAMILY_ALL, 0},   \
+        {at ".DenseReluDense.wi.weight", "ffn_up.weight", FAMILY_ALL, 0}, {   \
+        at ".DenseReluDense.wo.weight", "ffn_down.weight", FAMILY_ALL, 0      \
+    }
+static const tensor_name T5_ENCODER[] = {T5_SELF, T5_FEED_FORWARD("1")};
+static const tensor_name T5_DECODER[] = {
+    T5_SELF,
+    {"1.layer_norm.weight", "cross_attn_norm.weight", FAMILY_ALL, 0},
+    {"1.EncDecAttention.q.weight", "cross_attn_q.weight", FAMILY_ALL, 0},
+    {"1.EncDecAttention.k.weight", "cross_attn_k.weight", FAMILY_ALL, 0},
+    {"1.EncDecAttention.v.weight", "cross_attn_v.weight", FAMILY_ALL, 0},
+    {"1.EncDecAttention.o.weight", "cross_attn_o.weight", FAMILY_ALL, 0},
+    T5_FEED_FORWARD("2"),
+};
+
+/* What a kind of model has: tensors of its own, and stacks of layers. */
+#define COUNTED(table) table, sizeof(table) / sizeof *(table)
+static const struct {
+    const tensor_name *top;
+    size_t n_top;
+    struct {
+        const char *hf, *gguf;
+        const tensor_name *layer;
+        size_t n;
+    } stack[2];
+} KINDS[] = {
+    [WEIR_FAMILY_T5] = {COUNTED(T5_TOP),
+                        {{"encoder.block.", "enc.blk.", COUNTED(T5_ENCODER)},
+                         {"decoder.block.", "dec.blk.", COUNTED(T5_DECODER)}}},
+    [WEIR_FAMILY_DECODER] = {COUNTED(TOP), {{"model.layers.", "blk.", COUNTED(LAYER)}}},
+};
+enum { N_STACK = sizeof KINDS[0].stack / sizeof *KINDS[0].stack };
 
 static bool has(const family_row *f, const tensor_name *t) {
     return weir__family_has(f, t->with) && !(f->features & t->without);
@@ -70,18 +123,23 @@ static bool parse_layer(const char *name, const char *prefix, int32_t *layer, co
 
 /* GGUF's name of a Hugging Face name. */
 static bool translate(const family_row *f, const char *name, char out[GGUF_NAME_BYTES + 1]) {
+    const tensor_name *top = KINDS[f->kind].top;
     int32_t layer;
     const char *rest;
-    for (int i = 0; i < N_TOP; i++) {
-        if (!has(f, &TOP[i]) || strcmp(TOP[i].hf, name) != 0) continue;
-        snprintf(out, GGUF_NAME_BYTES + 1, "%s", TOP[i].gguf);
+    for (size_t i = 0; i < KINDS[f->kind].n_top; i++) {
+        if (!has(f, &top[i]) || strcmp(top[i].hf, name) != 0) continue;
+        snprintf(out, GGUF_NAME_BYTES + 1, "%s", top[i].gguf);
         return true;
     }
-    if (!parse_layer(name, "model.layers.", &layer, &rest)) return false;
-    for (int i = 0; i < N_LAYER; i++) {
-        if (!has(f, &LAYER[i]) || strcmp(LAYER[i].hf, rest) != 0) continue;
-        snprintf(out, GGUF_NAME_BYTES + 1, "blk.%d.%s", layer, LAYER[i].gguf);
-        return true;
+    for (int s = 0; s < N_STACK && KINDS[f->kind].stack[s].hf; s++) {
+        const tensor_name *part = KINDS[f->kind].stack[s].layer;
+        if (!parse_layer(name, KINDS[f->kind].stack[s].hf, &layer, &rest)) continue;
+        if (f->kind == WEIR_FAMILY_T5) rest += strncmp(rest, "layer.", 6) == 0 ? 6 : 0;
+        for (size_t i = 0; i < KINDS[f->kind].stack[s].n; i++) {
+            if (!has(f, &part[i]) || strcmp(part[i].hf, rest) != 0) continue;
+            snprintf(out, GGUF_NAME_BYTES + 1, "%s%d.%s", KINDS[f->kind].stack[s].gguf, layer, part[i].gguf);
+            return true;
+        }
     }
     return false;
 }
@@ -107,16 +165,33 @@ weir_tensor_source weir__gguf_source(weir_gguf *g) {
 
 /* ---- what is there ------------------------------------------------------------------------------------- */
 
+static int32_t layers_of(const weir_gguf_model *m, int stack) {
+    if (m->kind == WEIR_FAMILY_DECODER) return m->config.n_layer;
+    return stack == 0 ? m->t5.n_enc_layer : m->t5.n_dec_layer;
+}
+
+/* What only some models of a kind have. A T5's first layer has the bias of all: umT5's have one each. */
+static bool is_choice_of_others(const weir_gguf_model *m, int32_t layer, const char *rest) {
+    if (m->kind == WEIR_FAMILY_DECODER) return strstr(rest, ".bias") && !m->config.qkv_bias;
+    return (layer > 0 && strcmp(rest, REL_BIAS) == 0) ||
+           (!m->t5.gated && strcmp(rest, "ffn_gate.weight") == 0);
+}
+
 /* A tensor that the model will ask for. */
-static bool is_asked(const family_row *f, const weir_decoder_config *c, const char *name) {
+static bool is_asked(const family_row *f, const weir_gguf_model *m, const char *name) {
+    const tensor_name *top = KINDS[m->kind].top;
     int32_t layer;
     const char *rest;
-    for (int i = 0; i < N_TOP; i++)
-        if (has(f, &TOP[i]) && strcmp(TOP[i].gguf, name) == 0) return true;
-    if (!parse_layer(name, "blk.", &layer, &rest) || layer >= c->n_layer) return false;
-    if (strstr(rest, ".bias") && !c->qkv_bias) return false;
-    for (int i = 0; i < N_LAYER; i++)
-        if (has(f, &LAYER[i]) && strcmp(LAYER[i].gguf, rest) == 0) return true;
+    for (size_t i = 0; i < KINDS[m->kind].n_top; i++)
+        if (has(f, &top[i]) && strcmp(top[i].gguf, name) == 0) return true;
+    for (int s = 0; s < N_STACK && KINDS[m->kind].stack[s].hf; s++) {
+        const tensor_name *part = KINDS[m->kind].stack[s].layer;
+        if (!parse_layer(name, KINDS[m->kind].stack[s].gguf, &layer, &rest) || layer >= layers_of(m, s))
+            continue;
+        if (is_choice_of_others(m, layer, rest)) return false;
+        for (size_t i = 0; i < KINDS[m->kind].stack[s].n; i++)
+            if (has(f, &part[i]) && strcmp(part[i].gguf, rest) == 0) return true;
+    }
     return false;
 }
 
@@ -125,6 +200,7 @@ static bool is_idle(const char *name) {
     int32_t layer;
     const char *rest;
     if (strncmp(name, "v.", 2) == 0 || strncmp(name, "mm.", 3) == 0) return true;
+    if (parse_layer(name, "dec.blk.", &layer, &rest)) return strcmp(rest, "cross_attn_rel_b.weight") == 0;
     return parse_layer(name, "blk.", &layer, &rest) && strcmp(rest, "attn_rot_embd.weight") == 0;
 }
 
@@ -170,21 +246,23 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const family_row *f, we
     weir_decoder_config *c = &m->config;
     size_t count[WEIR_DTYPE_COUNT] = {0};
     weir_entry e;
-    c->tied = !weir__gguf_find(g, "output.weight", &e);
+    *(m->kind == WEIR_FAMILY_T5 ? &m->t5.tied : &c->tied) = !weir__gguf_find(g, "output.weight", &e);
     c->qkv_bias = weir__gguf_find(g, "blk.0.attn_q.bias", &e);
+    m->t5.gated = weir__gguf_find(g, "enc.blk.0.ffn_gate.weight", &e);
     for (size_t i = 0; i < g->n_tensor; i++) {
         const weir_entry *t = &g->tensor[i].e;
         if (is_idle(t->name)) continue;
-        if (!is_asked(f, c, t->name))
+        if (!is_asked(f, m, t->name))
             return weir_fail(err, WEIR_ENOTSUP,
                              "%s: tensor %s is not one of a %s of %d layers, it may change the result",
-                             weir__label(g->label), t->name, f->gguf, c->n_layer);
+                             weir__label(g->label), t->name, f->gguf, layers_of(m, 0));
         WEIR_TRY(check_tensor(g, t, err));
         if (t->n_dim >= 2) count[t->dtype]++;
     }
     for (int i = 0; i < WEIR_DTYPE_COUNT; i++)
         if (count[i] > count[m->dtype]) m->dtype = (weir_dtype)i;
     WEIR_TRY(check_quantization(g, m->dtype, err));
+    if (m->kind == WEIR_FAMILY_T5) return WEIR_OK;
     WEIR_TRY(check_factors(g, c, "rope_freqs.weight", err));
     WEIR_TRY(check_factors(g, c, "rope_factors_short.weight", err));
     return check_factors(g, c, "rope_factors_long.weight", err);

@@ -38,9 +38,8 @@ bool weir__gguf_is_end_text(const char *text, size_t n) {
     return false;
 }
 
-/* -1 where the key is absent or says -1, also as an unsigned number. */
-static weir_status read_id(const weir_gguf *g, const char *key, int32_t n_vocab, int32_t *out,
-                           weir_err *err) {
+weir_status weir__gguf_get_id(const weir_gguf *g, const char *key, int32_t n_vocab, int32_t *out,
+                              weir_err *err) {
     int64_t v;
     if (weir__gguf_int(g, key, &v) && (v == -1 || v == UINT32_MAX)) return WEIR_OK;
     return weir__gguf_get_int(g, key, 0, n_vocab - 1, out, err);
@@ -62,7 +61,7 @@ static weir_status read_ends(const weir_gguf *g, weir_gguf_model *m, bool spm, w
     const char *text;
     for (int k = 0; k < N_KEY; k++) {
         int32_t id = k == 0 && spm && m->config.n_vocab_rows > 2 && !weir__gguf_has(g, END_KEYS[0]) ? 2 : -1;
-        WEIR_TRY(read_id(g, END_KEYS[k], m->config.n_vocab_rows, &id, err));
+        WEIR_TRY(weir__gguf_get_id(g, END_KEYS[k], m->config.n_vocab_rows, &id, err));
         if (id >= 0) WEIR_TRY(add_end(g, m, id, err));
     }
     (void)weir__gguf_array_length(g, TOKENIZER "tokens", &n);
@@ -84,12 +83,11 @@ static bool starts_by_default(const weir_gguf *g, bool spm) {
     return false;
 }
 
-/* This flag would append an id to what is tokenized; weir appends none. */
-static weir_status refuse_flag(const weir_gguf *g, const char *key, weir_err *err) {
+weir_status weir__gguf_refuse_flag(const weir_gguf *g, const char *key, bool value, weir_err *err) {
     bool on;
-    if (!weir__gguf_bool(g, key, &on) || !on) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "%s: %s = true is not supported, it changes the result",
-                     weir__label(g->label), key);
+    if (!weir__gguf_bool(g, key, &on) || on != value) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP, "%s: %s = %s is not supported, it changes the result",
+                     weir__label(g->label), key, value ? "true" : "false");
 }
 
 weir_status weir__gguf_read_vocab(const weir_gguf *g, weir_gguf_model *m, weir_err *err) {
@@ -99,10 +97,11 @@ weir_status weir__gguf_read_vocab(const weir_gguf *g, weir_gguf_model *m, weir_e
     bool spm = weir__gguf_string(g, TOKENIZER "model", &model, &n) && is_text(model, n, "llama");
     /* SentencePiece's own defaults, which llama.cpp takes where a file is silent. */
     if (spm && n_vocab > 2 && !weir__gguf_has(g, TOKENIZER "bos_token_id")) m->bos_id = 1;
-    WEIR_TRY(read_id(g, TOKENIZER "bos_token_id", n_vocab, &m->bos_id, err));
-    WEIR_TRY(read_id(g, TOKENIZER "padding_token_id", n_vocab, &m->pad_id, err));
-    WEIR_TRY(refuse_flag(g, TOKENIZER "add_eos_token", err));
-    WEIR_TRY(refuse_flag(g, TOKENIZER "add_sep_token", err));
+    WEIR_TRY(weir__gguf_get_id(g, TOKENIZER "bos_token_id", n_vocab, &m->bos_id, err));
+    WEIR_TRY(weir__gguf_get_id(g, TOKENIZER "padding_token_id", n_vocab, &m->pad_id, err));
+    /* These would append an id to what is tokenized; weir appends none to a decoder's. */
+    WEIR_TRY(weir__gguf_refuse_flag(g, TOKENIZER "add_eos_token", true, err));
+    WEIR_TRY(weir__gguf_refuse_flag(g, TOKENIZER "add_sep_token", true, err));
     if (!weir__gguf_bool(g, TOKENIZER "add_bos_token", &m->add_bos))
         m->add_bos = m->bos_id >= 0 && starts_by_default(g, spm);
     if (m->add_bos && m->bos_id < 0)

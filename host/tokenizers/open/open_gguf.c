@@ -140,10 +140,12 @@ weir_status weir__tokenizer_open_gguf(weir_tokenizer **out, const weir_gguf *g, 
     const bool byte_level = key_is(g, KEY "model", "gpt2");
     const char *name = "";
     size_t n = 0;
+    if (key_is(g, KEY "model", "t5")) return weir__tokenizer_open_gguf_pieces(out, g, err);
     if (!byte_level && !key_is(g, KEY "model", "llama")) {
         if (!weir__gguf_string(g, KEY "model", &name, &n))
             return weir_fail(err, WEIR_EFORMAT, "no " KEY "model: the file has no tokenizer");
-        return weir_fail(err, WEIR_ENOTSUP, KEY "model = \"%.*s\" is not supported, expected gpt2 or llama",
+        return weir_fail(err, WEIR_ENOTSUP,
+                         KEY "model = \"%.*s\" is not supported, expected gpt2, llama or t5",
                          n < 60 ? (int)n : 60, name);
     }
     weir__pipeline *b = weir__pipeline_new(err);

@@ -8,8 +8,8 @@
 static const size_t MAX_MODEL = 256u << 20;
 enum { MAX_EXTRA = 1 << 20 };
 
-static weir_status open_spm(weir_tokenizer **out, const void *model, size_t bytes, const char *label,
-                            const weir__tokens *tokens, int32_t extra_ids, bool strips, weir_err *err) {
+weir_status weir__slow_tokenizer(weir_tokenizer **out, const void *model, size_t bytes, const char *label,
+                                 const weir__tokens *tokens, int32_t extra_ids, bool strips, weir_err *err) {
     weir__spm *spm = NULL;
     weir__slow *slow = NULL;
     weir__pipeline *bpe = NULL;
@@ -31,7 +31,7 @@ static weir_status open_spm(weir_tokenizer **out, const void *model, size_t byte
 weir_status weir__tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
                                            const char *label, int32_t extra_ids, weir_err *err) {
     static const weir__tokens none;
-    return open_spm(out, model, bytes, label, &none, extra_ids, true, err);
+    return weir__slow_tokenizer(out, model, bytes, label, &none, extra_ids, true, err);
 }
 
 static weir_status open_spm_file(weir_tokenizer **out, const char *path, int32_t extra_ids, bool strips,
@@ -41,7 +41,7 @@ static weir_status open_spm_file(weir_tokenizer **out, const char *path, int32_t
     weir__tokens tokens = {0};
     WEIR_TRY(weir__file_read(path, MAX_MODEL, &model, &bytes, err));
     weir_status s = weir__tokens_read(&tokens, path, strips ? "T5Tokenizer" : "LlamaTokenizer", err);
-    if (s == WEIR_OK) s = open_spm(out, model, bytes, path, &tokens, extra_ids, strips, err);
+    if (s == WEIR_OK) s = weir__slow_tokenizer(out, model, bytes, path, &tokens, extra_ids, strips, err);
     weir__tokens_free(&tokens);
     weir_free(model);
     return s;

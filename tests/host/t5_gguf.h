@@ -1,0 +1,20 @@
+#ifndef WEIR_TESTS_HOST_T5_GGUF_H
+#define WEIR_TESTS_HOST_T5_GGUF_H
+
+#include "tests/support/gguf_write.h"
+
+/* A T5 of models/demo as llama.cpp's converter would write it. */
+typedef struct t5_change {
+    const char *skip;              /* a key or tensor that is left out */
+    void (*more)(gguf_blob *b);    /* further pairs, before the tensors */
+    void (*tensors)(gguf_blob *b); /* further tensors */
+    const char *arch;              /* NULL: "t5" */
+    bool q8_0;                     /* matrices in blocks of 8 bits, where rows are whole blocks */
+    int sentinels, padding;        /* tokens after the pieces */
+    int charsmap_bytes;            /* of precompiled_charsmap; 0: all */
+} t5_change;
+
+/* `name`: "verifier" or "drafter". */
+gguf_blob t5_as_gguf(const char *name, const t5_change *c);
+
+#endif
