@@ -11,6 +11,9 @@
 typedef struct weir_tensor_source {
     bool (*find)(void *ud, const char *name, weir_tensor *out);
     void (*release)(void *ud, const char *name); /* its bytes are not needed again; may be NULL */
+    /* Of a tensor that find gives without data: its bytes, made when a model loads it, until release. NULL:
+     * no memory. May be NULL: find gives the data of all. */
+    const void *(*data)(void *ud, const char *name);
     void *ud;
 } weir_tensor_source;
 

@@ -62,7 +62,7 @@ static weir_status load_ff(const model_shape *s, weights *w, const char *stack, 
 
 static bool same_tensor(const weir_tensor *a, const weir_tensor *b) {
     return a->n_outer == 0 && b->n_outer == 0 && a->rows == b->rows && a->cols == b->cols &&
-           a->dtype == b->dtype &&
+           a->dtype == b->dtype && a->data && b->data &&
            memcmp(a->data, b->data, (size_t)(a->rows * a->cols * weir_dtype_bytes(a->dtype))) == 0;
 }
 

@@ -19,9 +19,12 @@ weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t
         return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: missing; want (%" PRId64 ", %" PRId64 ")", name,
                          rows, cols);
     }
-    if (t->n_outer == 0 && t->rows == rows && t->cols == cols) return WEIR_OK;
-    return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: want (%" PRId64 ", %" PRId64 "), file has %s", name,
-                     rows, cols, weir_tensor_shape(t, has));
+    if (t->n_outer != 0 || t->rows != rows || t->cols != cols)
+        return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: want (%" PRId64 ", %" PRId64 "), file has %s",
+                         name, rows, cols, weir_tensor_shape(t, has));
+    if (!w->vector || t->data) return WEIR_OK;
+    t->data = w->src->data ? w->src->data(w->src->ud, name) : NULL;
+    return t->data ? WEIR_OK : weir_fail(w->err, WEIR_ENOMEM, "tensor %s: no memory for its elements", name);
 }
 
 weir_status weir__want_vector(const weights *w, const char *name, int64_t n, weir_tensor *t) {

@@ -8,6 +8,7 @@
 
 #include "host/formats/config/config.h"
 #include "host/formats/gguf/gguf.h"
+#include "host/formats/safetensors/f8.h"
 #include "host/formats/safetensors/safetensors.h"
 #include "host/formats/tensor_names.h"
 #include "kernels/base/mem.h"
@@ -131,15 +132,18 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     for (size_t i = 0; i < weir__safetensors_count(c->tensors); i++) {
         weir__safetensors_at(c->tensors, i, &e);
         if (!is_weight(e.name)) continue;
-        if (e.dtype < 0)
+        const bool f8 = weir__is_f8(&e);
+        if (f8) WEIR_TRY(weir__f8_check(c->tensors, &e, c->f8_block, c->dir, err));
+        if (e.dtype < 0 && !f8)
             return weir_fail(err, WEIR_ENOTSUP,
-                             "%s: tensor %.100s: dtype %.20s is not supported, expected F32, F16 or BF16",
+                             "%s: tensor %.100s: dtype %.20s is not supported, expected F32, F16, BF16 or "
+                             "F8_E4M3",
                              weir__label(c->dir), e.name, e.type);
         if (e.n_dim < 1 || e.n_dim > 4)
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 to 4",
                              weir__label(c->dir), e.name, e.n_dim);
         if (e.n_dim >= 2 && !have_dtype) {
-            c->dtype = (weir_dtype)e.dtype;
+            c->dtype = f8 ? WEIR_DTYPE_BF16 : (weir_dtype)e.dtype;
             have_dtype = true;
         }
     }
@@ -152,13 +156,42 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
+/* Elements that were made for a model: those of the entry whose bytes are at `of`. */
+struct weir_widened {
+    struct weir_widened *next;
+    const void *of;
+    uint16_t *data;
+};
+
+void weir__checkpoint_drop(weir_checkpoint *c) {
+    while (c->widened) {
+        struct weir_widened *w = c->widened;
+        c->widened = w->next;
+        weir_free(w->data);
+        weir_free(w);
+    }
+}
+
+weir_checkpoint weir__checkpoint_copy(const weir_checkpoint *c) {
+    weir_checkpoint copy = *c;
+    copy.widened = NULL;
+    return copy;
+}
+
+/* 8-bit floats are bf16 to a model, without data until it loads them. */
+static bool as_tensor(const weir_entry *e, weir_tensor *out) {
+    if (!weir__is_f8(e) || e->n_dim != 2) return weir__entry_tensor(e, out);
+    *out = weir_tensor_of(NULL, WEIR_DTYPE_BF16, e->shape, e->n_dim);
+    return true;
+}
+
 /* The first of the tensor's possible names that exists in the file. */
 static const char *find_named(const weir_checkpoint *c, const char *name, char room[WEIR__TENSOR_NAME_CAP],
                               weir_tensor *out) {
     const char *own;
     weir_entry e;
     for (int i = 0; (own = weir__tensor_file_name(c, name, i, room)) != NULL; i++)
-        if (weir__safetensors_find(c->tensors, own, &e) && weir__entry_tensor(&e, out)) return own;
+        if (weir__safetensors_find(c->tensors, own, &e) && as_tensor(&e, out)) return own;
     return NULL;
 }
 
@@ -181,17 +214,45 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     return find_named(ud, name, room, out) != NULL;
 }
 
-static void source_release(void *ud, const char *name) {
-    const weir_checkpoint *c = ud;
+/* Of 8-bit floats alone; the others have their data. */
+static const void *source_data(void *ud, const char *name) {
+    weir_checkpoint *c = ud;
     char room[WEIR__TENSOR_NAME_CAP];
     weir_tensor t;
+    weir_entry e;
     const char *own = find_named(c, name, room, &t);
-    if (own) weir__safetensors_release(c->tensors, own);
+    if (!own || !weir__safetensors_find(c->tensors, own, &e)) return NULL;
+    struct weir_widened *w = weir_alloc(1, sizeof *w);
+    if (!w) return NULL;
+    *w = (struct weir_widened){c->widened, e.data, weir__f8_widen(c->tensors, &e, c->f8_block)};
+    c->widened = w;
+    return w->data;
+}
+
+static void drop_one(weir_checkpoint *c, const void *of) {
+    struct weir_widened **at = &c->widened;
+    while (*at && (*at)->of != of) at = &(*at)->next;
+    if (!*at) return;
+    struct weir_widened *w = *at;
+    *at = w->next;
+    weir_free(w->data);
+    weir_free(w);
+}
+
+static void source_release(void *ud, const char *name) {
+    weir_checkpoint *c = ud;
+    char room[WEIR__TENSOR_NAME_CAP];
+    weir_tensor t;
+    weir_entry e;
+    const char *own = find_named(c, name, room, &t);
+    if (!own) return;
+    if (weir__safetensors_find(c->tensors, own, &e)) drop_one(c, e.data);
+    weir__safetensors_release(c->tensors, own);
 }
 
 weir_tensor_source weir__checkpoint_source(weir_checkpoint *c) {
     if (c->gguf) return weir__gguf_source(c->gguf);
-    return (weir_tensor_source){.find = source_find, .release = source_release, .ud = c};
+    return (weir_tensor_source){.find = source_find, .release = source_release, .data = source_data, .ud = c};
 }
 
 /* Larger than a configuration: it holds the whole vocabulary. */
@@ -300,6 +361,7 @@ weir_status weir__checkpoint_open(weir_checkpoint *out, const char *path, bool s
 }
 
 void weir__checkpoint_close(weir_checkpoint *c) {
+    weir__checkpoint_drop(c);
     weir__safetensors_close(c->tensors);
     weir__gguf_close(c->gguf);
     weir_free(c->chat_template);

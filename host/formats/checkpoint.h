@@ -10,6 +10,11 @@
 weir_status weir__checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err);
 void weir__checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 
+/* The same checkpoint for another thread's model: the same files, which it may not outlive. Free what its
+ * source made with weir__checkpoint_drop. */
+weir_checkpoint weir__checkpoint_copy(const weir_checkpoint *c);
+void weir__checkpoint_drop(weir_checkpoint *c);
+
 /* Source over the checkpoint's tensors; borrowed until close. 1-D tensors come as (1, n). */
 weir_tensor_source weir__checkpoint_source(weir_checkpoint *c);
 

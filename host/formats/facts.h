@@ -5,8 +5,14 @@
 
 struct weir_safetensors; /* host/formats/safetensors/safetensors.h */
 struct weir_gguf;        /* host/formats/gguf/gguf.h */
+struct weir_widened;     /* host/formats/checkpoint.c */
 
 typedef enum weir_family_kind { WEIR_FAMILY_T5 = 0, WEIR_FAMILY_DECODER } weir_family_kind;
+
+/* Rows and columns that share a scale of 8-bit floats; {0, 0}: 128 x 128. */
+typedef struct weir_f8_block {
+    int32_t rows, cols;
+} weir_f8_block;
 
 /* What reads the tokenizer. */
 typedef enum weir_tokenizer_kind {
@@ -62,7 +68,9 @@ typedef struct weir_checkpoint {
     char ignored_place[48]; /* the last of these files */
     int32_t n_ignored_more; /* more of them, for which there was no room */
     struct weir_safetensors *tensors;
-    struct weir_gguf *gguf; /* instead of tensors */
+    weir_f8_block f8_block;
+    struct weir_widened *widened; /* elements of 8-bit floats that a model is loading; this copy's own */
+    struct weir_gguf *gguf;       /* instead of tensors */
 } weir_checkpoint;
 
 /* Rows of embedding and head, padding included. Ids are below it. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "host/formats/config/config.h"
+#include "host/formats/safetensors/f8.h"
 #include "host/formats/safetensors/safetensors.h"
 #include "kernels/base/mem.h"
 
@@ -232,15 +233,18 @@ static weir_status check_foreign(const weir_checkpoint *c, const char *name, wei
             err, WEIR_ENOTSUP,
             "%s: tensor %.100s: an adapter's: merge it into its model first (peft: merge_and_unload)",
             weir__label(c->dir), name);
-    if (of_quantiser(name))
-        return weir_fail(err, WEIR_ENOTSUP,
-                         "%s: tensor %.100s: the weights are quantised, expected F32, F16 or BF16 (or GGUF)",
-                         weir__label(c->dir), name);
+    if (of_quantiser(name) && !weir__f8_is_scale(c->tensors, name))
+        return weir_fail(
+            err, WEIR_ENOTSUP,
+            "%s: tensor %.100s: the weights are quantised, expected F32, F16, BF16 or F8_E4M3 (or "
+            "GGUF)",
+            weir__label(c->dir), name);
     return WEIR_OK;
 }
 
 static weir_status check_own(weir_checkpoint *c, const name_list *l, const char *name, weir_err *err) {
-    if (!weir__tensor_is_of_text(name) || is_buffer(name)) return WEIR_OK;
+    if (!weir__tensor_is_of_text(name) || is_buffer(name) || weir__f8_is_scale(c->tensors, name))
+        return WEIR_OK;
     const verdict v = judge(c, l, name);
     if (v == STRANGE_IN_LAYER)
         return weir_fail(

@@ -64,11 +64,13 @@ static weir_status open_side(ranks_member *m, int i, weir_err *err) {
     member_side *s = &m->side[i];
     const weir_family *f = p->side[i].family;
     const weir_place place = weir__ranks_place(m->e, i, m->comm->rank);
-    weir_checkpoint ck =
-        p->side[i].ck; /* the same map of the file: nothing of it is changed or closed here */
+    weir_checkpoint ck = weir__checkpoint_copy(&p->side[i].ck);
     const weir_tensor_source src = weir__checkpoint_source(&ck);
     WEIR_TRY(f->measure(&ck, &src, place, &s->facts, err));
-    WEIR_TRY(f->create(&s->model, m->be, &ck, &src, place.whole_body, p->n_row_max, p->ctx_size, err));
+    const weir_status made =
+        f->create(&s->model, m->be, &ck, &src, place.whole_body, p->n_row_max, p->ctx_size, err);
+    weir__checkpoint_drop(&ck);
+    if (made != WEIR_OK) return made;
     const weir_status st = open_caches(m, s);
     return st == WEIR_OK ? st : weir_fail(err, st, "%s for the KV pages", weir_status_str(st));
 }

@@ -194,7 +194,7 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
 static void source_release(void *ud, const char *name) { weir__safetensors_release(ud, name); }
 
 weir_tensor_source fixture_source(weir_safetensors *s) {
-    return (weir_tensor_source){source_find, source_release, s};
+    return (weir_tensor_source){.find = source_find, .release = source_release, .ud = s};
 }
 
 void fixture_open(fixture *f, const golden_model *g, weir_isa isa, int n_thread) {

@@ -81,7 +81,9 @@ static void release(void *ud, const char *name) {
     ((fake *)ud)->n_released++;
 }
 
-weir_tensor_source fake_source(fake *k) { return (weir_tensor_source){find, release, k}; }
+weir_tensor_source fake_source(fake *k) {
+    return (weir_tensor_source){.find = find, .release = release, .ud = k};
+}
 
 weir_status fake_create(fake *k, weir_backend *be, weir_model **m, weir_err *err) {
     const weir_tensor_source src = fake_source(k);

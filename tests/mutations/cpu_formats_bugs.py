@@ -18,6 +18,13 @@ SAFETENSORS = [
         equivalent="a private map of a file reads a page again that was given back: time, not bytes"),
 ]
 
+EIGHT_BITS = [
+    bug("host/formats/safetensors/f8.c", "math", "8-bit floats are half as large", "f8", "sign | (exponent + 120) << 23", "sign | (exponent + 119) << 23"),
+    bug("host/formats/safetensors/f8.c", "index", "scales of blocks are read down their columns", "f8", "r / g.rows * g.per_row + begin / g.cols", "begin / g.cols * g.per_row + r / g.rows"),
+    bug("host/formats/safetensors/f8.c", "check", "a scale of any shape is taken", "f8", "    } else if (down == ceil_div(rows, block_rows) && across == ceil_div(cols, block_cols)) {", "    } else if (across == ceil_div(cols, block_cols)) {"),
+    bug("host/formats/config/f8_config.c", "check", "4-bit floats pass for 8", "f8", "json_integer_value(bits) != 8", "json_integer_value(bits) > 8"),
+]
+
 GGUF = [
     bug("host/formats/gguf/gguf_parse.c", "overflow", "a length of 2^64 - 1 passes the file's end", "gguf_attacks gguf", "    if (n > g->n_bytes - c->at) {", "    if (c->at + n > g->n_bytes) {"),
     bug("host/formats/gguf/gguf_parse.c", "bounds", "arrays longer than the file", "gguf_attacks", "    if (n > left / KIND_BYTES[kind])\n", "    if (n > left)\n",
@@ -101,4 +108,4 @@ TOKENIZERS = [
     bug("host/tokenizers/steps/pattern.c", "bounds", "room for what \\s becomes is missing", "vocab", "weir_alloc(bytes * sizeof SPACES + 8, 1)", "weir_alloc(bytes * 8 + 8, 1)"),
 ]
 
-BUGS = SAFETENSORS + GGUF + NAMES + ROPE + TOKENIZERS
+BUGS = SAFETENSORS + EIGHT_BITS + GGUF + NAMES + ROPE + TOKENIZERS

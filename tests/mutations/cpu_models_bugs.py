@@ -35,7 +35,7 @@ BLOCKS = [
     bug("models/weights.c", "math", "short norms of 1 + w lose their 1", "decoder_golden", "to[i] = w->norm_plus +",
         "to[i] = (n > 16 ? w->norm_plus : 0.0f) +"),
     bug("models/weights.c", "check", "a stack of matrices passes for its first", "t5_load decoder_load gguf_refusals",
-        "t->n_outer == 0 && ", ""),
+        "t->n_outer != 0 || ", ""),
     bug("models/weights.c", "off by one", "neighbours of other dtypes are stacked", "decoder_load",
         "p[i + n].t.dtype == p[i].t.dtype;) n++;", "n < 2;) n++;"),
     bug("models/weights.c", "check", "a matrix of quantised rows that end inside a block", "decoder_load gguf_model",

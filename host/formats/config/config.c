@@ -122,8 +122,8 @@ static weir_status fail_quantised(const char *key, const json_t *value, const ch
         snprintf(width, sizeof width, ", 8 bits");
     if (!method) method = json_object_get(value, "group_size") ? "MLX" : "an unnamed method";
     return weir_fail(err, WEIR_ENOTSUP,
-                     "%s: %.40s: weights quantised by %.40s%s are not supported, expected F32, F16 or BF16 "
-                     "(or GGUF)",
+                     "%s: %.40s: weights quantised by %.40s%s are not supported, expected F32, F16, "
+                     "BF16 or 8-bit floats (or GGUF)",
                      weir__label(label), key, method, width);
 }
 
@@ -154,7 +154,11 @@ static bool look_up(const weir_field *first, const char *key, weir_neutral *out)
 weir_status weir__check_field(const weir_field *first, const char *key, const json_t *value,
                               const char *label, weir_checkpoint *out, weir_err *err) {
     weir_neutral kind = WEIR_NEUTRAL_NOTED;
-    if (is_quantisation(key)) return json_is_null(value) ? WEIR_OK : fail_quantised(key, value, label, err);
+    if (is_quantisation(key)) {
+        if (json_is_null(value) || weir__is_f8_config(key, value))
+            return weir__f8_config(value, label, out, err);
+        return fail_quantised(key, value, label, err);
+    }
     const bool known = look_up(first, key, &kind);
     if (known && is_neutral(kind, value)) return WEIR_OK;
     return known && kind != WEIR_NEUTRAL_NOTED ? weir__fail_neutral(key, value, label, err)

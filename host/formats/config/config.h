@@ -54,6 +54,11 @@ extern const weir_field weir__common_fields[];
 /* variants.c: a field by which derivatives of the families change the computation; false: it is not one. */
 bool weir__variant_field(const char *key, weir_neutral *out);
 
+/* f8_config.c: a quantization_config of 8-bit floats, by its method; and what it says, into out->f8_block.
+ * null says nothing. ENOTSUP by the field that changes what the weights mean. */
+bool weir__is_f8_config(const char *key, const json_t *value);
+weir_status weir__f8_config(const json_t *value, const char *label, weir_checkpoint *out, weir_err *err);
+
 /* A key of config.json that is not honoured, or of generation_config.json: by the tables `first` (NULL: none)
  * and those above. ENOTSUP by name. */
 weir_status weir__check_field(const weir_field *first, const char *key, const json_t *value,

@@ -1,0 +1,133 @@
+#include "host/formats/safetensors/f8.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "host/formats/json/json_file.h"
+#include "kernels/base/mem.h"
+
+enum { NAME_CAP = 256, DEFAULT_BLOCK = 128 };
+
+static const char WEIGHT[] = ".weight";
+/* Those of the weights first. */
+static const char *const SCALES[] = {".weight_scale", ".weight_scale_inv", ".input_scale"};
+enum { N_SCALE = sizeof SCALES / sizeof *SCALES, N_OF_WEIGHTS = 2 };
+
+bool weir__is_f8(const weir_entry *e) { return strcmp(e->type, "F8_E4M3") == 0; }
+
+/* name with another end, where it has `end`. */
+static bool with_end(const char *name, const char *end, const char *other, char out[NAME_CAP]) {
+    const size_t n = strlen(name), m = strlen(end);
+    if (n < m || strcmp(name + n - m, end) != 0 || n + strlen(other) >= NAME_CAP) return false;
+    snprintf(out, NAME_CAP, "%.*s%s", (int)(n - m), name, other);
+    return true;
+}
+
+bool weir__f8_is_scale(const weir_safetensors *s, const char *name) {
+    char weight[NAME_CAP];
+    weir_entry e;
+    for (int i = 0; i < N_SCALE; i++)
+        if (with_end(name, SCALES[i], WEIGHT, weight) && weir__safetensors_find(s, weight, &e) &&
+            weir__is_f8(&e))
+            return true;
+    return false;
+}
+
+static bool find_scale(const weir_safetensors *s, const weir_entry *e, weir_entry *scale) {
+    char name[NAME_CAP];
+    for (int i = 0; i < N_OF_WEIGHTS; i++)
+        if (with_end(e->name, WEIGHT, SCALES[i], name) && weir__safetensors_find(s, name, scale)) return true;
+    return false;
+}
+
+/* ---- which scale an element has ------------------------------------------------------------------------ */
+
+/* Scale of element (r, c): [r / rows * per_row + c / cols]. */
+typedef struct scale_grid {
+    weir_tensor t; /* (1, n) */
+    int64_t rows, cols, per_row;
+} scale_grid;
+
+static int64_t ceil_div(int64_t n, int64_t d) { return (n + d - 1) / d; }
+
+/* One number; one for each row, as a vector or a column; one for each block. */
+static bool grid_of(const weir_entry *e, const weir_entry *scale, weir_f8_block block, scale_grid *out) {
+    const int64_t rows = e->shape[0], cols = e->shape[1];
+    const int64_t block_rows = block.rows > 0 ? block.rows : DEFAULT_BLOCK,
+                  block_cols = block.cols > 0 ? block.cols : DEFAULT_BLOCK;
+    const int64_t down = scale->n_dim > 0 ? scale->shape[0] : 1,
+                  across = scale->n_dim > 1 ? scale->shape[1] : 1;
+    if (scale->n_dim > 2 || scale->dtype < 0) return false;
+    const int64_t n = down * across;
+    *out = (scale_grid){.t = weir_tensor_of(scale->data, (weir_dtype)scale->dtype, &n, 1), .per_row = across};
+    if (n == 1) {
+        out->rows = rows, out->cols = cols;
+    } else if (down == rows && across == 1) {
+        out->rows = 1, out->cols = cols;
+    } else if (down == ceil_div(rows, block_rows) && across == ceil_div(cols, block_cols)) {
+        out->rows = block_rows, out->cols = block_cols;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+weir_status weir__f8_check(const weir_safetensors *s, const weir_entry *e, weir_f8_block block,
+                           const char *label, weir_err *err) {
+    weir_entry scale;
+    scale_grid g;
+    if (e->n_dim != 2)
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "%s: tensor %.100s: F8_E4M3 with %d dimensions, expected a matrix",
+                         weir__label(label), e->name, e->n_dim);
+    if (!find_scale(s, e, &scale))
+        return weir_fail(err, WEIR_EFORMAT,
+                         "%s: tensor %.100s: F8_E4M3 without a scale, expected a weight_scale or "
+                         "weight_scale_inv beside it",
+                         weir__label(label), e->name);
+    if (grid_of(e, &scale, block, &g)) return WEIR_OK;
+    return weir_fail(
+        err, WEIR_EFORMAT,
+        "%s: tensor %.100s: %.10s (%lld, %lld) in %d dimensions does not fit a matrix (%lld, %lld): "
+        "expected F32, F16 or BF16, one, one a row, or one for %d x %d",
+        weir__label(label), scale.name, scale.type, (long long)scale.shape[0], (long long)scale.shape[1],
+        scale.n_dim, (long long)e->shape[0], (long long)e->shape[1],
+        block.rows > 0 ? (int)block.rows : DEFAULT_BLOCK, block.cols > 0 ? (int)block.cols : DEFAULT_BLOCK);
+}
+
+/* ---- elements ------------------------------------------------------------------------------------------ */
+
+/* 4 bits of exponent, biased by 7, 3 of mantissa; all bits set but the sign: NaN. */
+static float f32_of_e4m3(unsigned bits) {
+    const unsigned exponent = bits >> 3 & 15, mantissa = bits & 7;
+    const uint32_t sign = (uint32_t)(bits & 128) << 24;
+    uint32_t u = sign | (exponent + 120) << 23 | mantissa << 20;
+    float f;
+    if (exponent == 0) {
+        f = (float)mantissa * 0x1p-9f;
+        return sign ? -f : f;
+    }
+    if ((bits & 127) == 127) u = sign | 0x7fc00000u;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+uint16_t *weir__f8_widen(const weir_safetensors *s, const weir_entry *e, weir_f8_block block) {
+    const int64_t rows = e->shape[0], cols = e->shape[1];
+    const uint8_t *from = e->data;
+    float value[256];
+    weir_entry scale;
+    scale_grid g;
+    if (!find_scale(s, e, &scale) || !grid_of(e, &scale, block, &g)) return NULL;
+    uint16_t *out = weir_alloc((size_t)rows * (size_t)cols, sizeof *out), *to = out;
+    if (!out) return NULL;
+    for (unsigned i = 0; i < 256; i++) value[i] = f32_of_e4m3(i);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t begin = 0, end; begin < cols; begin = end) {
+            const float x = weir_tensor_get(&g.t, 0, r / g.rows * g.per_row + begin / g.cols);
+            end = cols - begin < g.cols ? cols : begin + g.cols;
+            for (int64_t c = begin; c < end; c++) *to++ = weir_bf16_from_f32(value[*from++] * x);
+        }
+    }
+    return out;
+}

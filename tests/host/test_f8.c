@@ -1,0 +1,309 @@
+/* Directories whose matrices are 8-bit floats with scales: the same bits as their values in bf16. The
+ * matrices of the demo's drafter, rounded, once in either form. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/formats/checkpoint.h"
+#include "host/formats/safetensors/safetensors.h"
+#include "tests/host/pair_fixture.h"
+#include "tests/support/alloc.h"
+#include "tests/support/costs.h"
+#include "tests/support/files.h"
+
+#define DEMO WEIR_SOURCE_DIR "/models/demo/drafter"
+
+/* ---- a directory --------------------------------------------------------------------------------------- */
+
+typedef enum scale_kind { ONE, ONE_IN_A_VECTOR, A_ROW, A_BLOCK } scale_kind;
+
+typedef struct written {
+    scale_kind kind;
+    bool bf16;             /* the values, in bf16 */
+    const char *config;    /* quantization_config */
+    const char *no_scale;  /* a matrix that gets none */
+    const char *bad_scale; /* a matrix whose scale has a row too many */
+    const char *type;      /* of the matrices; NULL: F8_E4M3 */
+} written;
+
+typedef struct st_blob {
+    char header[1 << 16];
+    size_t n_header;
+    uint8_t *data;
+    size_t n, cap;
+} st_blob;
+
+static void put_tensor(st_blob *b, const char *name, const char *type, const int64_t *shape, int n_dim,
+                       const void *data, size_t bytes) {
+    char dims[64] = "";
+    for (int i = 0; i < n_dim; i++)
+        snprintf(dims + strlen(dims), sizeof dims - strlen(dims), "%s%ld", i ? "," : "", (long)shape[i]);
+    const int n = snprintf(b->header + b->n_header, sizeof b->header - b->n_header,
+                           "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                           b->n_header ? "," : "{", name, type, dims, b->n, b->n + bytes);
+    b->n_header += (size_t)n;
+    cr_assert_lt(b->n_header + 2, sizeof b->header);
+    if (b->n + bytes > b->cap) b->data = realloc(b->data, b->cap = 2 * (b->n + bytes));
+    memcpy(b->data + b->n, data, bytes);
+    b->n += bytes;
+}
+
+static void put_file(const char *dir, st_blob *b) {
+    const uint64_t n_header = b->n_header + 1;
+    b->header[b->n_header] = '}';
+    uint8_t *file = malloc(8 + n_header + b->n);
+    memcpy(file, &n_header, 8);
+    memcpy(file + 8, b->header, n_header);
+    memcpy(file + 8 + n_header, b->data, b->n);
+    files_write(dir, "model.safetensors", file, 8 + n_header + b->n);
+    free(file), free(b->data);
+}
+
+/* What a code means (arXiv 2209.05433, table 1). */
+static double meaning(int code) {
+    const int e = code >> 3 & 15, m = code & 7;
+    const double size = e ? ldexp(1 + m / 8.0, e - 7) : ldexp(m / 8.0, -6);
+    return (code & 127) == 127 ? NAN : code & 128 ? -size : size;
+}
+
+static int nearest(double v) {
+    int best = 0;
+    for (int code = 1; code < 256; code++)
+        if (fabs(meaning(code) - v) < fabs(meaning(best) - v)) best = code;
+    return best;
+}
+
+/* Of rows and columns that share a scale: what differs is what a reader could mistake. */
+static float scale_at(scale_kind kind, int64_t r, int64_t c) {
+    const int64_t i = kind == A_ROW ? r : kind == A_BLOCK ? 3 * (r / 32) + c / 16 : 0;
+    return (1.0f + (float)(i % 7) / 8) * 0x1p-9f;
+}
+
+static void put_scale(st_blob *b, const written *w, const char *name, int64_t rows, int64_t cols) {
+    char scale[160];
+    float value[4096];
+    int64_t shape[2] = {rows + (w->bad_scale && strcmp(w->bad_scale, name) == 0), 1};
+    const int n_dim = w->kind == ONE ? 0 : w->kind == ONE_IN_A_VECTOR ? 1 : 2;
+    if (w->no_scale && strcmp(w->no_scale, name) == 0) return;
+    if (n_dim < 2) shape[0] -= rows - 1;
+    if (w->kind == A_BLOCK) shape[0] = (shape[0] + 31) / 32, shape[1] = (cols + 15) / 16;
+    const int64_t n = n_dim ? shape[0] * shape[1] : 1;
+    cr_assert_leq(n, 4096);
+    for (int64_t i = 0; i < n; i++)
+        value[i] = w->kind == A_BLOCK ? scale_at(A_BLOCK, i / shape[1] * 32, i % shape[1] * 16)
+                                      : scale_at(w->kind, i, 0);
+    snprintf(scale, sizeof scale, "%s%s", name, w->kind == A_BLOCK ? "_scale_inv" : "_scale");
+    put_tensor(b, scale, "F32", shape, n_dim, value, (size_t)n * 4);
+}
+
+static void put_matrix(st_blob *b, const written *w, const weir_entry *e) {
+    weir_tensor t;
+    cr_assert(weir__entry_tensor(e, &t));
+    uint8_t *code = malloc((size_t)(t.rows * t.cols));
+    uint16_t *value = malloc((size_t)(t.rows * t.cols) * 2);
+    for (int64_t i = 0; i < t.rows * t.cols; i++) {
+        const float scale = scale_at(w->kind, i / t.cols, i % t.cols);
+        code[i] = (uint8_t)nearest((double)(weir_tensor_get(&t, i / t.cols, i % t.cols) / scale));
+        value[i] = weir_bf16_from_f32((float)meaning(code[i]) * scale);
+    }
+    if (w->bf16) {
+        put_tensor(b, e->name, "BF16", e->shape, 2, value, (size_t)(t.rows * t.cols) * 2);
+    } else {
+        put_tensor(b, e->name, w->type ? w->type : "F8_E4M3", e->shape, 2, code, (size_t)(t.rows * t.cols));
+        put_scale(b, w, e->name, t.rows, t.cols);
+    }
+    free(code), free(value);
+}
+
+static bool is_rounded(const char *name) {
+    return strstr(name, "Attention.") ? !strstr(name, "bias") : strstr(name, "DenseReluDense") != NULL;
+}
+
+static void put_config(const char *dir, const written *w) {
+    size_t n;
+    char *text = (char *)files_read(DEMO "/config.json", &n), *with = malloc(n + 1024);
+    const int m = snprintf(with, n + 1024, "{%s%s%s%s", w->config ? "\"quantization_config\":" : "",
+                           w->config ? w->config : "", w->config ? "," : "", strchr(text, '{') + 1);
+    files_write(dir, "config.json", with, (size_t)m);
+    free(text), free(with);
+}
+
+static char *write_dir(const written *w) {
+    static const char *const same[] = {"generation_config.json", "tokenizer_config.json", "spiece.model"};
+    char *dir = files_temp_dir(), path[256];
+    st_blob *b = calloc(1, sizeof *b);
+    weir_safetensors *s = NULL;
+    weir_err err = {""};
+    cr_assert_eq(weir__safetensors_open_dir(&s, DEMO, &err), WEIR_OK, "%s", err.text);
+    for (size_t i = 0; i < weir__safetensors_count(s); i++) {
+        weir_entry e;
+        weir__safetensors_at(s, i, &e);
+        if (is_rounded(e.name))
+            put_matrix(b, w, &e);
+        else
+            put_tensor(b, e.name, e.type, e.shape, e.n_dim, e.data, e.bytes);
+    }
+    put_file(dir, b);
+    put_config(dir, w);
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        size_t n;
+        snprintf(path, sizeof path, "%s/%s", DEMO, same[i]);
+        uint8_t *bytes = files_read(path, &n);
+        files_write(dir, same[i], bytes, n);
+        free(bytes);
+    }
+    weir__safetensors_close(s);
+    free(b);
+    return dir;
+}
+
+/* ---- the same bits ------------------------------------------------------------------------------------- */
+
+#define COMPRESSED "{\"quant_method\":\"compressed-tensors\","
+#define GROUP(weights)                                                                                \
+    COMPRESSED "\"format\":\"float-quantized\",\"config_groups\":{\"group_0\":{\"weights\":{" weights \
+               "},\"input_activations\":{\"dynamic\":true},\"targets\":[\"Linear\"]}}}"
+
+static const written FORMS[] = {
+    {.kind = ONE, .config = "{\"quant_method\":\"fp8\",\"activation_scheme\":\"static\"}"},
+    {.kind = ONE_IN_A_VECTOR, .config = GROUP("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"tensor\"")},
+    {.kind = A_ROW, .config = GROUP("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"channel\"")},
+    {.kind = A_BLOCK, .config = "{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[32,16]}"},
+};
+enum { N_FORM = sizeof FORMS / sizeof *FORMS };
+
+static weir_engine *open_dir(const char *dir, int n_rank) {
+    weir_engine_options o = weir_engine_options_default();
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    o.costs = TEST_COSTS;
+    o.model = dir;
+    o.device = "cpu";
+    o.n_thread = 1;
+    o.tp = n_rank;
+    cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+    return e;
+}
+
+Test(f8, a_model_of_8_bit_floats_writes_what_its_values_in_bf16_write) {
+    static answer want, got;
+    for (int i = 0; i < N_FORM; i++) {
+        written plain = FORMS[i];
+        plain.bf16 = true, plain.config = NULL;
+        char *f8 = write_dir(&FORMS[i]), *bf16 = write_dir(&plain);
+        /* each of two ranks makes the elements for itself */
+        weir_engine *a = open_dir(bf16, 1), *b = open_dir(f8, i == N_FORM - 1 ? 2 : 1);
+        weir_session_options o = method_options(WEIR_METHOD_VERIFIER, 24);
+        o.seed = 3;
+        answer_run(a, &o, demo_prompts[i], &want);
+        answer_run(b, &o, demo_prompts[i], &got);
+        answer_assert_same(&want, &got, "8 bits");
+        weir_engine_close(a), weir_engine_close(b);
+        files_remove_dir(f8), files_remove_dir(bf16);
+    }
+}
+
+/* All codes, NaN among them, through the source that a model loads from. */
+Test(f8, every_code_is_its_value_times_its_scale) {
+    static const char header[] =
+        "{\"model_type\":\"t5\",\"architectures\":[\"T5ForConditionalGeneration\"],\"d_model\":16,"
+        "\"vocab_size\":16,\"num_layers\":1,\"d_kv\":4,\"num_heads\":1,\"d_ff\":8}";
+    char *dir = files_temp_dir();
+    st_blob *b = calloc(1, sizeof *b);
+    uint8_t code[256];
+    const float scale = 0.3f;
+    weir_checkpoint c;
+    weir_err err = {""};
+    for (int i = 0; i < 256; i++) code[i] = (uint8_t)i;
+    put_tensor(b, "shared.weight", "F8_E4M3", (int64_t[]){16, 16}, 2, code, sizeof code);
+    put_tensor(b, "shared.weight_scale", "F32", NULL, 0, &scale, sizeof scale);
+    put_file(dir, b);
+    files_write(dir, "config.json", header, sizeof header - 1);
+    cr_assert_eq(weir__checkpoint_open(&c, dir, false, &err), WEIR_OK, "%s", err.text);
+    const weir_tensor_source s = weir__checkpoint_source(&c);
+    weir_tensor t;
+    cr_assert(s.find(s.ud, "shared.weight", &t) && t.dtype == WEIR_DTYPE_BF16 && t.data == NULL &&
+              t.rows == 16);
+    for (int round = 0; round < 2; round++) {
+        const uint16_t *v = s.data(s.ud, "shared.weight");
+        cr_assert(v);
+        for (int i = 0; i < 256; i++) {
+            const float got = weir_f32_from_bf16(v[i]), want = (float)meaning(i) * scale;
+            cr_assert(isnan(want) ? isnan(got) : v[i] == weir_bf16_from_f32(want), "code %d: %a", i,
+                      (double)got);
+        }
+        s.release(s.ud, "shared.weight");
+    }
+    for (long fail = 1; fail <= 2; fail++) { /* the list's node, the elements */
+        alloc_install(fail);
+        cr_assert_null(s.data(s.ud, "shared.weight"));
+        s.release(s.ud, "shared.weight");
+        cr_assert_eq(alloc_live(), 0);
+        alloc_uninstall();
+    }
+    cr_assert_null(s.data(s.ud, "lm_head.weight"), "there is none");
+    weir__checkpoint_close(&c);
+    free(b);
+    files_remove_dir(dir);
+}
+
+/* ---- refused ------------------------------------------------------------------------------------------- */
+
+#define Q "encoder.block.0.layer.0.SelfAttention.q.weight"
+
+Test(f8, what_is_no_8_bit_float_or_has_no_scale_is_refused) {
+    static const struct {
+        written w;
+        weir_status want;
+        const char *about;
+    } bad[] = {
+        {{.kind = A_ROW, .no_scale = Q}, WEIR_EFORMAT, "tensor " Q ": F8_E4M3 without a scale"},
+        {{.kind = A_ROW, .bad_scale = Q}, WEIR_EFORMAT, "tensor " Q "_scale: F32 (65, 1) in 2 dimensions"},
+        {{.kind = A_BLOCK, .bad_scale = Q}, WEIR_EFORMAT, "does not fit a matrix (64, 64)"},
+        {{.kind = A_BLOCK}, WEIR_EFORMAT, "one, one a row, or one for 128 x 128"},
+        {{.kind = ONE, .type = "F8_E5M2"}, WEIR_ENOTSUP, "the weights are quantised"},
+        {{.kind = ONE, .type = "I8"}, WEIR_ENOTSUP, "the weights are quantised"},
+        {{.kind = ONE, .config = "{\"quant_method\":\"gptq\",\"bits\":4}"}, WEIR_ENOTSUP, "by gptq, 4 bits"},
+        {{.kind = ONE, .config = "{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}"},
+         WEIR_ENOTSUP,
+         "quantization_config.fmt = \"e5m2\""},
+        {{.kind = ONE, .config = "{\"quant_method\":\"fp8\",\"weight_block_size\":[128]}"},
+         WEIR_EFORMAT,
+         "quantization_config.weight_block_size"},
+        {{.kind = ONE, .config = "{\"quant_method\":\"fp8\",\"weight_block_size\":[0,128]}"},
+         WEIR_EFORMAT,
+         "expected two sizes of a block"},
+        {{.kind = ONE, .config = "{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"}"},
+         WEIR_ENOTSUP,
+         "quantization_config.format = \"pack-quantized\""},
+        {{.kind = ONE,
+          .config = "{\"quant_method\":\"compressed-tensors\",\"sparsity_config\":{\"format\":\"sparse\"}}"},
+         WEIR_ENOTSUP,
+         "sparsity_config.format"},
+        {{.kind = ONE, .config = "{\"quant_method\":\"compressed-tensors\",\"kv_cache_scheme\":{\"a\":1}}"},
+         WEIR_ENOTSUP,
+         "kv_cache_scheme"},
+        {{.kind = ONE, .config = GROUP("\"num_bits\":4,\"type\":\"float\"")},
+         WEIR_ENOTSUP,
+         "weights.num_bits = 4"},
+        {{.kind = ONE, .config = GROUP("\"num_bits\":8,\"type\":\"int\"")},
+         WEIR_ENOTSUP,
+         "weights.type = \"int\""},
+        {{.kind = ONE, .config = GROUP("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"group\"")},
+         WEIR_ENOTSUP,
+         "weights.strategy = \"group\""},
+        {{.kind = ONE, .config = GROUP("\"type\":\"float\",\"symmetric\":false")}, WEIR_ENOTSUP, "symmetric"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char *dir = write_dir(&bad[i].w);
+        weir_checkpoint c;
+        weir_err err = {""};
+        cr_expect_eq(weir__checkpoint_open(&c, dir, false, &err), bad[i].want, "%s: %s", bad[i].about,
+                     err.text);
+        cr_expect(err_is_line(&err, bad[i].about), "want \"%s\", got: %s", bad[i].about, err.text);
+        files_remove_dir(dir);
+    }
+}
