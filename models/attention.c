@@ -108,15 +108,14 @@ weir_status weir__cross_load(weights *w, const model_shape *s, const attention_n
                            .cols = weir__span_all(s->dim),
                            .n = 1};
     const matrix_list o = output_of(s, &a->heads, n, WEIR_USE_ROWS);
-    int n_kv; /* one: families with cross attention ask for one dtype */
     WEIR_TRY(weir__load_matrix(w, &q, &a->q));
-    WEIR_TRY(weir__load_stacked(w, &kv, &a->kv, &n_kv));
+    WEIR_TRY(weir__load_stacked(w, &kv, a->kv, &a->n_kv));
     return weir__load_matrix(w, &o, &a->o);
 }
 
 void weir__cross_free(weir_backend *be, cross_attention *a) {
     weir__weight_free(be, &a->q);
-    weir__weight_free(be, &a->kv);
+    for (int i = 0; i < a->n_kv; i++) weir__weight_free(be, &a->kv[i]);
     weir__weight_free(be, &a->o);
 }
 
@@ -230,12 +229,16 @@ weir_status weir__attention_output(weir_model *m, const attention *a, const atte
 /* All heads' keys and values are made, as on one rank; those of this rank are kept. */
 weir_status weir__cross_append(weir_model *m, const cross_attention *a, const float *norm, attention_cache c,
                                const model_rows *r) {
-    const weir_linear kv = {
-        .x = r->x, .ldx = m->shape.dim, .norm = norm, .w = &a->kv, .y = m->a.h, .ldy = a->kv.n};
+    const int64_t ld = 2 * weir__inner_kv(&m->shape);
+    weir_linear kv = {.x = r->x, .ldx = m->shape.dim, .norm = norm, .y = m->a.h, .ldy = ld};
     const float *k = m->a.h + a->heads.kv.first * a->heads.head_dim;
-    WEIR_TRY(weir__product(m, r, kv));
+    for (int i = 0; i < a->n_kv; i++) {
+        kv.w = &a->kv[i];
+        WEIR_TRY(weir__product(m, r, kv));
+        kv.y += a->kv[i].n;
+    }
     if (a->heads.q.own == 0) return WEIR_OK;
-    return append(m, c, r, k, k + weir__inner_kv(&m->shape), a->kv.n);
+    return append(m, c, r, k, k + weir__inner_kv(&m->shape), ld);
 }
 
 weir_status weir__cross_output(weir_model *m, const cross_attention *a, const attention_kind *kind,

@@ -76,8 +76,11 @@ weir_status weir__attention_output(weir_model *m, const attention *a, const atte
 typedef struct cross_attention {
     const float *norm; /* (dim) before q; the family loads it */
     weir_weight q;     /* (inner, dim) */
-    weir_weight kv;    /* (2 * inner_kv, dim): k, v stacked; prompts only, of all heads on every rank */
-    weir_weight o;     /* (dim, inner) */
+    weir_weight
+        kv[2]; /* (2 * inner_kv, dim): k, v stacked where their dtypes agree; prompts only, of all heads
+                          on every rank */
+    int n_kv;
+    weir_weight o; /* (dim, inner) */
     attention_heads heads;
 } cross_attention;
 

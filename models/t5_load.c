@@ -121,7 +121,6 @@ weir_status weir__t5_load(weir_model *base, weights *w) {
     base->facts.n_layer_self = base->facts.n_layer_cross = m->c.n_dec_layer;
     base->facts.n_open = 1;
     base->facts.n_pass = 2 * m->c.n_enc_layer + 1; /* two of each layer, and the cross caches */
-    w->one_dtype = true;
     WEIR_TRY(name_embedding(w, &embedding));
     WEIR_TRY(weir__head_load(w, &base->shape, embedding, m->c.tied ? NULL : "lm_head", &base->head));
     WEIR_TRY(load_encoder(m, w));

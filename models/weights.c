@@ -103,12 +103,7 @@ static weir_status find_fused(const weights *w, const matrix_list *l, part *p) {
 
 static weir_status find_parts(const weights *w, const matrix_list *l, part *p) {
     if (l->fused) return find_fused(w, l, p);
-    for (int i = 0; i < l->n; i++) {
-        WEIR_TRY(find_matrix(w, l, l->what[i], l->rows[i].n, &p[i]));
-        if (!w->one_dtype || p[i].t.dtype == p[0].t.dtype) continue;
-        return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: %s, but %s is %s; both must agree", p[i].name,
-                         weir_dtype_name(p[i].t.dtype), p[0].name, weir_dtype_name(p[0].t.dtype));
-    }
+    for (int i = 0; i < l->n; i++) WEIR_TRY(find_matrix(w, l, l->what[i], l->rows[i].n, &p[i]));
     return WEIR_OK;
 }
 

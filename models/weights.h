@@ -14,8 +14,7 @@ typedef struct weights {
     weir_dtype dtype;
     weir_place place;         /* device: decides layouts */
     const model_shape *shape; /* the model's, with this rank's share */
-    bool one_dtype;  /* matrices that make one weight must share a dtype; else they become several weights */
-    float norm_plus; /* norms multiply by this plus what the file holds */
+    float norm_plus;          /* norms multiply by this plus what the file holds */
     weir_err *err;
 
     weir_tensor_visit visit; /* list only */

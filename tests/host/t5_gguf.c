@@ -200,7 +200,7 @@ static void put_tensor(gguf_blob *b, const t5_change *c, const weir_entry *e, co
         for (size_t i = 0; i < n; i++) f[i] = weir_tensor_get(&t, (int64_t)i / t.cols, (int64_t)i % t.cols);
         gguf_tensor(b, name, GGML_F32, e->n_dim, shape, f, n * sizeof *f);
         free(f);
-    } else if (c->q8_0 && t.cols % 32 == 0) {
+    } else if (c->q8_0 && strstr(name, c->q8_0) && t.cols % 32 == 0) {
         unsigned char *q = malloc(n / 32 * 34);
         to_q8_0(&t, q);
         gguf_tensor(b, name, GGML_Q8_0, e->n_dim, shape, q, n / 32 * 34);

@@ -9,9 +9,9 @@ typedef struct t5_change {
     void (*more)(gguf_blob *b);    /* further pairs, before the tensors */
     void (*tensors)(gguf_blob *b); /* further tensors */
     const char *arch;              /* NULL: "t5" */
-    bool q8_0;                     /* matrices in blocks of 8 bits, where rows are whole blocks */
-    int sentinels, padding;        /* tokens after the pieces */
-    int charsmap_bytes;            /* of precompiled_charsmap; 0: all */
+    const char *q8_0; /* matrices with this in their names are in blocks of 8 bits, if rows are whole ones */
+    int sentinels, padding; /* tokens after the pieces */
+    int charsmap_bytes;     /* of precompiled_charsmap; 0: all */
 } t5_change;
 
 /* `name`: "verifier" or "drafter". */

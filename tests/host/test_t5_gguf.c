@@ -76,10 +76,11 @@ Test(t5_gguf, the_demo_pair_writes_the_tokens_of_its_directories) {
     files_remove_dir(dir);
 }
 
-/* Its numbers are rounded, so its text is about as likely as the other's, not the same. */
-Test(t5_gguf, quantised_matrices_know_what_the_others_know) {
+/* Its numbers are rounded, so its text is about as likely as the other's, not the same. Quantisers give
+ * values and some matrices of the feed-forward another type than their neighbours. */
+static void expect_near(const char *q8_0) {
     char *dir = files_temp_dir();
-    weir_engine *hf = demo_open(1, 1, NULL, true), *e = open_pair(dir, &(t5_change){.q8_0 = true});
+    weir_engine *hf = demo_open(1, 1, NULL, true), *e = open_pair(dir, &(t5_change){.q8_0 = q8_0});
     static answer a;
     weir_session_options o = method_options(WEIR_METHOD_VERIFIER, 24);
     int32_t *prompt;
@@ -94,11 +95,17 @@ Test(t5_gguf, quantised_matrices_know_what_the_others_know) {
     cr_assert_eq(weir_score(e, prompt, n, a.ids, a.n, got, &err), WEIR_OK, "%s", err.text);
     double sum = 0;
     for (size_t i = 0; i < a.n; i++) sum += fabs((double)(want[i] - got[i]));
-    cr_assert(a.n > 4 && sum / (double)a.n < 0.2 && sum > 0, "%g nats a token", sum / (double)a.n);
+    cr_assert(a.n > 4 && sum / (double)a.n < 0.2 && sum > 0, "%s: %g nats a token", q8_0, sum / (double)a.n);
     weir_ids_free(prompt);
     weir_engine_close(hf);
     weir_engine_close(e);
     files_remove_dir(dir);
+}
+
+Test(t5_gguf, quantised_matrices_know_what_the_others_know) {
+    expect_near("");
+    expect_near("attn_v.");
+    expect_near("ffn_up.");
 }
 
 /* ---- sentinels and padding ----------------------------------------------------------------------------- */

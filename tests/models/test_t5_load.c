@@ -54,24 +54,20 @@ Test(t5_load, names_each_missing_or_misshapen_tensor_of_biases_by_layer) {
     break_each_tensor(&c, 4 + 2 * 10 + 3 * 15);
 }
 
-Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
+Test(t5_load, matrices_may_have_other_dtypes_than_their_neighbours) {
     weir_backend *be = fake_backend(1);
-    const struct {
-        const char *name;
-        weir_status want;
-    } t[] = {{"encoder.block.0.layer.0.SelfAttention.k.weight", WEIR_EFORMAT},
-             {"decoder.block.2.layer.1.EncDecAttention.v.weight", WEIR_EFORMAT},
-             {"encoder.block.1.layer.1.DenseReluDense.wi_1.weight", WEIR_EFORMAT},
-             {"encoder.block.1.layer.1.DenseReluDense.wo.weight", WEIR_OK},
-             {"decoder.final_layer_norm.weight", WEIR_OK},
-             {"lm_head.weight", WEIR_OK}};
+    static const char *const t[] = {"encoder.block.0.layer.0.SelfAttention.k.weight",
+                                    "decoder.block.2.layer.1.EncDecAttention.v.weight",
+                                    "encoder.block.1.layer.1.DenseReluDense.wi_1.weight",
+                                    "encoder.block.1.layer.1.DenseReluDense.wo.weight",
+                                    "decoder.final_layer_norm.weight",
+                                    "lm_head.weight"};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         fake *k = fake_t5(&gated, WEIR_DTYPE_BF16);
         weir_model *m = NULL;
         weir_err err = {""};
-        k->redtyped = t[i].name;
-        cr_expect_eq(fake_create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
-        if (t[i].want != WEIR_OK) cr_expect(strstr(err.text, t[i].name), "%s", err.text);
+        k->redtyped = t[i];
+        cr_expect_eq(fake_create(k, be, &m, &err), WEIR_OK, "%s: %s", t[i], err.text);
         weir__model_free(m);
         fake_free(k);
     }
