@@ -13,14 +13,14 @@
 enum { TILE = WEIR_TILE_REGISTER_ROWS, ROWS = WEIR_QUANT_MANY_ROWS, PANELS = 2, UNITS = 4 };
 _Static_assert((int)ROWS == 2 * (int)TILE && (int)VF == (int)WEIR_PANEL, "a vector is a row of a tile");
 
-/* Four units (q6_k: halves of units) of two panels. */
+/* Four units, or halves of units where 16 inputs have a scale, of two panels. */
 typedef struct group {
     vi word[UNITS][PANELS][UNIT / 4];
     vi sum[UNITS][PANELS][ROWS];
     float scale[PANELS][UNITS * VF], offset[PANELS][UNITS * VF];
 } group;
 
-WEIR_INLINE int unit_inputs(int kind) { return kind == WEIR_DTYPE_Q6_K ? UNIT / 2 : UNIT; }
+WEIR_INLINE int unit_inputs(int kind) { return in_halves(kind) ? UNIT / 2 : UNIT; }
 
 /* Registers: 0 to 3 sums, 2 h + p of row tile h and panel p; 4 and 5 rows; 6 and 7 words. */
 static void shape_tiles(int kind, int n_row) {
@@ -29,27 +29,18 @@ static void shape_tiles(int kind, int n_row) {
                      (const int[8]){LINE, LINE, LINE, LINE, k, k, LINE, LINE});
 }
 
-/* Where unit j's bytes of the first row are. */
-WEIR_INLINE const unsigned char *row_bytes_at(int kind, const unsigned char *x, int64_t stride, int j) {
-    return kind == WEIR_DTYPE_Q6_K ? x + j / 2 * stride + j % 2 * (UNIT / 2) : x + j * stride;
-}
+/* Unit j of the first row, and where its bytes are. */
 WEIR_INLINE const weir_quant_unit *row_unit_at(int kind, const unsigned char *x, int64_t stride, int j) {
-    return (const weir_quant_unit *)(const void *)(kind == WEIR_DTYPE_Q6_K ? x + j / 2 * stride
-                                                                           : x + j * stride);
+    return (const weir_quant_unit *)(const void *)(x + (in_halves(kind) ? j / 2 : j) * stride);
+}
+WEIR_INLINE const int8_t *row_bytes_at(int kind, const unsigned char *x, int64_t stride, int j) {
+    return row_unit_at(kind, x, stride, j)->q + (in_halves(kind) ? j % 2 * (UNIT / 2) : 0);
 }
 
-/* What codes are above: their bytes are signed here, so that sums need no correction. */
-WEIR_INLINE int zero_of(int kind) {
-    return has_offset(kind)          ? 0
-           : kind == WEIR_DTYPE_Q8_0 ? 128
-           : kind == WEIR_DTYPE_Q6_K ? 32
-           : kind == WEIR_DTYPE_Q5_0 ? 16
-                                     : 8;
-}
-
-/* Words [begin, end) of a unit to bytes. */
+/* Words [begin, end) of a unit to bytes. Where there is no offset they are signed, so that sums need no
+ * correction. */
 WEIR_INLINE void words(vi *to, const unit_at *u, int begin, int end, const int kind) {
-    const vi zero = vq_bytes(zero_of(kind));
+    const vi zero = vq_bytes(1 << (code_bits(kind) - 1));
     WEIR_UNROLL for (int i = begin; i < end; i++) {
         fetch_ahead(kind, u, i);
         const vi c = codes(kind, u, i);
@@ -62,7 +53,7 @@ WEIR_INLINE void tiles(group *g, int n, const unsigned char *x, int64_t stride, 
     const size_t step = sizeof(weir_quant_unit);
     __asm__ volatile("" : : "m"(g->word)); /* gcc's _tile_loadd does not say that it reads memory */
     for (int j = 0; j < n; j++) {
-        const unsigned char *row = row_bytes_at(kind, x, stride, j);
+        const int8_t *row = row_bytes_at(kind, x, stride, j);
         _tile_zero(0);
         _tile_zero(1);
         _tile_loadd(6, g->word[j][0], LINE);
@@ -94,7 +85,8 @@ WEIR_INLINE void add_terms(vf (*acc)[PANELS], const group *g, const int n, const
                 const weir_quant_unit *row = row_unit_at(kind, x, stride, j) + r;
                 a = vf_fma(vq_float(g->sum[j][p][r]), vf_mul(vf_load(g->scale[p] + j * VF), vf_set1(row->d)),
                            a);
-                if (has_offset(kind)) a = vf_fma(vf_load(g->offset[p] + j * VF), vf_set1(row->d_sum), a);
+                const float d_sum = in_halves(kind) ? row->d_half[j % 2] : row->d_sum;
+                if (has_offset(kind)) a = vf_fma(vf_load(g->offset[p] + j * VF), vf_set1(d_sum), a);
             }
             acc[r][p] = a;
         }
@@ -113,92 +105,97 @@ WEIR_INLINE void add_group(vf (*acc)[PANELS], group *g, int n, const unsigned ch
         add_terms(acc, g, n, x, stride, n_row, kind);
 }
 
-/* Block j of a group: one unit of 32 inputs. */
+/* Block j of a group: one unit. */
 WEIR_INLINE void unit_of_32(group *g, int j, const block_at *b, const int kind) {
     const bool offsets = has_offset(kind);
-    const int first = (offsets ? 1 : 0) + (code_bits(kind) == 5 ? 1 : 0);
+    const int first = (offsets ? 1 : 0) + (has_fifth_bits(kind) ? 1 : 0);
     WEIR_UNROLL for (int p = 0; p < PANELS; p++) {
-        const unit_at u = {b->word[p] + first * LINE, b->word[p] + (first ? first - 1 : 0) * LINE, 0};
+        const unit_at u = {b->word[p] + first * LINE, b->word[p] + (first ? first - 1 : 0) * LINE, 0, 0};
+        float *scale = g->scale[p] + j * VF;
         words(g->word[j][p], &u, 0, 8, kind);
         if (offsets) {
             const vi dm = vi_load(b->word[p]);
-            vf_store(g->scale[p] + j * VF, vi_f16_even(dm)), vf_store(g->offset[p] + j * VF, vi_f16_odd(dm));
+            vf_store(scale, vi_f16_even(dm)), vf_store(g->offset[p] + j * VF, vi_f16_odd(dm));
         } else {
-            vf_store(g->scale[p] + j * VF, vq_load_f16(b->scale[p]));
+            vf_store(scale,
+                     kind == WEIR_DTYPE_MXFP4 ? load_half_e8m0(b->scale[p]) : vq_load_f16(b->scale[p]));
         }
     }
 }
 
-/* Half of a block: units from `first` on. scale and offset: of the block's eight. */
-WEIR_INLINE void units_of_k(group *g, int first, const block_at *b, const float (*scale)[16 * VF],
-                            const float (*offset)[8 * VF], const int kind) {
+/* The scales and offsets of a block of 256, of one panel. */
+typedef struct scales {
+    _Alignas(64) float scale[16 * VF];
+    float offset[16 * VF];
+} scales;
+
+WEIR_INLINE void scales_of(scales *s, const unsigned char *word, const unsigned char *d16, const int kind) {
+    if (kind == WEIR_DTYPE_Q2_K) scales_q2_k(s->scale, s->offset, word);
+    if (kind == WEIR_DTYPE_Q3_K) scales_q3_k(s->scale, word, d16);
+    if (kind == WEIR_DTYPE_Q6_K) scales_q6_k(s->scale, word, d16);
+    if (kind == WEIR_DTYPE_IQ4_XS) scales_iq4_xs(s->scale, word);
+    if (kind == WEIR_DTYPE_Q4_K || kind == WEIR_DTYPE_Q5_K) scales_k(s->scale, s->offset, word);
+}
+
+/* Unit j of such a block. */
+WEIR_INLINE unit_at unit_of_256(const unsigned char *word, int j, const int kind) {
+    if (in_halves(kind)) return unit_of_halves(kind, word, j / 4, j % 4);
+    if (kind == WEIR_DTYPE_IQ4_XS) return (unit_at){word + (2 + 4 * j) * LINE, word, 0, 0};
     const int low = kind == WEIR_DTYPE_Q4_K ? 4 : 12;
-    for (int p = 0; p < PANELS; p++) {
-        memcpy(g->scale[p], scale[p] + first * VF, sizeof g->scale[p]);
-        memcpy(g->offset[p], offset[p] + first * VF, sizeof g->offset[p]);
+    return (unit_at){word + (low + 8 * (j / 2)) * LINE, word + 4 * LINE, kind == WEIR_DTYPE_Q5_K ? j : j % 2,
+                     0};
+}
+
+/* UNITS units, or halves of units, of such a block, from `first` on. */
+WEIR_INLINE void units_of_256(group *g, int first, const block_at *b, const scales *s, const int kind) {
+    WEIR_UNROLL for (int p = 0; p < PANELS; p++) {
+        memcpy(g->scale[p], s[p].scale + first * VF, sizeof g->scale[p]);
+        if (has_offset(kind)) memcpy(g->offset[p], s[p].offset + first * VF, sizeof g->offset[p]);
         WEIR_UNROLL for (int j = 0; j < UNITS; j++) {
-            unit_at u = {b->word[p] + (low + 8 * ((first + j) / 2)) * LINE, b->word[p] + 4 * LINE, j % 2};
-            if (kind == WEIR_DTYPE_Q5_K) u.part = first + j;
-            words(g->word[j][p], &u, 0, 8, kind);
+            const int at = first + j, begin = in_halves(kind) ? j % 2 * 4 : 0;
+            const unit_at u = unit_of_256(b->word[p], in_halves(kind) ? at / 2 : at, kind);
+            words(g->word[j][p], &u, begin, in_halves(kind) ? begin + 4 : 8, kind);
         }
     }
 }
 
-/* A quarter of a q6_k block: halves of units from `first` on. scale: of the block's 16. */
-WEIR_INLINE void halves_of_q6_k(group *g, int first, const block_at *b, const float (*scale)[16 * VF]) {
-    const int half = first / 8;
-    for (int p = 0; p < PANELS; p++) {
-        memcpy(g->scale[p], scale[p] + first * VF, sizeof g->scale[p]);
-        WEIR_UNROLL for (int i = 0; i < 2; i++) {
-            const int part = first % 8 / 2 + i;
-            const unit_at u = {b->word[p] + (16 * half + part % 2 * 8) * LINE,
-                               b->word[p] + (32 + 8 * half) * LINE, part};
-            words(g->word[2 * i][p], &u, 0, 4, WEIR_DTYPE_Q6_K);
-            words(g->word[2 * i + 1][p], &u, 4, 8, WEIR_DTYPE_Q6_K);
-        }
+/* acc[r][p] += a block of 256; returns the row's bytes after it. */
+WEIR_INLINE const unsigned char *add_block_256(vf (*acc)[PANELS], group *g, const block_at *b,
+                                               const unsigned char *x, const weir_linear_tile *t,
+                                               const int kind) {
+    const int n = 256 / unit_inputs(kind);
+    scales s[PANELS];
+    for (int p = 0; p < PANELS; p++) scales_of(&s[p], b->word[p], b->scale[p], kind);
+    WEIR_UNROLL for (int first = 0; first < n; first += UNITS) {
+        units_of_256(g, first, b, s, kind);
+        add_group(acc, g, UNITS, x, t->x_stride, t->n_row, kind);
+        x += UNITS * unit_inputs(kind) / UNIT * t->x_stride;
     }
+    return x;
 }
 
-WEIR_INLINE void next_blocks(block_at *b, int n, int64_t word_bytes) {
-    WEIR_UNROLL for (int p = 0; p < PANELS; p++) b->word[p] += n * word_bytes,
-        b->scale[p] += n * WEIR_PANEL * 2;
+WEIR_INLINE void next_block(block_at *b, const int kind) {
+    const weir_quant_pack pack = weir__quant_pack_of((weir_dtype)kind);
+    WEIR_UNROLL for (int p = 0; p < PANELS; p++) b->word[p] += pack.words * LINE,
+        b->scale[p] += WEIR_PANEL * pack.apart;
 }
 
 /* acc[r][p] += blocks [i, end) from b and x on; returns the row's bytes after them. */
 WEIR_INLINE const unsigned char *add_blocks(vf (*acc)[PANELS], block_at *b, int64_t i, int64_t end,
                                             const unsigned char *x, const weir_linear_tile *t,
                                             const int kind) {
-    const int64_t word_bytes = weir__quant_pack_of((weir_dtype)kind).words * LINE, stride = t->x_stride;
     group g;
     while (i < end) {
         if (weir_dtype_block((weir_dtype)kind) == UNIT) {
             const int n = end - i < UNITS ? (int)(end - i) : UNITS;
-            for (int j = 0; j < n; j++, next_blocks(b, 1, word_bytes)) unit_of_32(&g, j, b, kind);
-            add_group(acc, &g, n, x, stride, t->n_row, kind);
-            i += n, x += n * stride;
-            continue;
-        }
-        _Alignas(64) float scale[PANELS][16 * VF], offset[PANELS][8 * VF];
-        for (int p = 0; p < PANELS; p++) {
-            if (kind == WEIR_DTYPE_Q6_K)
-                scales_q6_k(scale[p], b->word[p], b->scale[p]);
-            else
-                scales_k(scale[p], offset[p], b->word[p]);
-        }
-        if (kind == WEIR_DTYPE_Q6_K) {
-            WEIR_UNROLL for (int q = 0; q < 4; q++, x += UNITS / 2 * stride) {
-                halves_of_q6_k(&g, q * UNITS, b, (const float(*)[16 * VF]) scale);
-                add_group(acc, &g, UNITS, x, stride, t->n_row, kind);
-            }
+            for (int j = 0; j < n; j++, next_block(b, kind)) unit_of_32(&g, j, b, kind);
+            add_group(acc, &g, n, x, t->x_stride, t->n_row, kind);
+            i += n, x += n * t->x_stride;
         } else {
-            WEIR_UNROLL for (int half = 0; half < 2; half++, x += UNITS * stride) {
-                units_of_k(&g, half * UNITS, b, (const float(*)[16 * VF]) scale,
-                           (const float(*)[8 * VF]) offset, kind);
-                add_group(acc, &g, UNITS, x, stride, t->n_row, kind);
-            }
+            x = add_block_256(acc, &g, b, x, t, kind);
+            next_block(b, kind);
+            i++;
         }
-        next_blocks(b, 1, word_bytes);
-        i++;
     }
     return x;
 }
