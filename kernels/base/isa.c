@@ -19,7 +19,14 @@ enum { N_NAME = sizeof names / sizeof names[0] };
 /* Tiles are 8 KB of registers that the kernel saves for a process only once it has asked for them; threads
  * inherit the permission. It is refused where an alternate signal stack is too small for them. */
 static bool has_tiles(void) {
-    enum { LEAF = 7, BF16 = 1 << 22, TILE = 1 << 24, INT8 = 1 << 25, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    enum {
+        LEAF = 7,
+        BF16 = 1 << 22,
+        TILE = 1 << 24,
+        INT8 = 1 << 25,
+        REQUEST_PERMISSION = 0x1023,
+        TILE_DATA = 18
+    };
     unsigned a, b, c, d;
     if (!__get_cpuid_count(LEAF, 0, &a, &b, &c, &d)) return false;
     if ((d & BF16) == 0 || (d & TILE) == 0 || (d & INT8) == 0) return false;

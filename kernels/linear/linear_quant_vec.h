@@ -114,7 +114,7 @@ WEIR_INLINE void row_unit(weir_quant_unit *u, const vf *x) {
 }
 
 static inline void prepare_units(void *dst, int64_t stride, const float *x, const float *norm, float eps,
-                          int64_t k) {
+                                 int64_t k) {
     unsigned char *out = dst;
     const vf factor = vf_set1(norm ? norm_factor(x, eps, k) : 1.0f);
     for (int64_t i = 0; i < k; i += UNIT, out += stride) {

@@ -16,10 +16,11 @@ Test(gguf_refusals, architectures) {
                                          "LLAMA",    "llama ", "",        "llama4"};
     char part[128];
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        snprintf(part, sizeof part,
-                 "architecture %s is not supported, expected t5, llama, phi3, olmo2, granite, smollm3, qwen2, "
-                 "qwen3, gemma2 or gemma3",
-                 others[i]);
+        snprintf(
+            part, sizeof part,
+            "architecture %s is not supported, expected t5, llama, phi3, olmo2, granite, smollm3, qwen2, "
+            "qwen3, gemma2 or gemma3",
+            others[i]);
         expect_refused(&(made){.arch = others[i], .n_layer = 1}, WEIR_ENOTSUP, part);
     }
     expect_refused(&(made){.arch = "llama", .n_layer = 1, .skip = "general.architecture"}, WEIR_EFORMAT,

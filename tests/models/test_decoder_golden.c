@@ -103,7 +103,7 @@ Test(decoder_golden, interleaved_pairs_are_the_same_model) {
         weir__model_free(f.m);
         other.c.rope.interleaved = true;
         paired p = {.from = fixture_source(f.tensors), .head_dim = g->c.head_dim};
-        const weir_tensor_source src = {paired_find, NULL, &p};
+        const weir_tensor_source src = {.find = paired_find, .ud = &p};
         cr_assert_eq(weir__decoder_create(&f.m, f.be, &other.c, &src, false, FIX_ROW, FIX_PROMPT, NULL),
                      WEIR_OK);
         check_case(&f, 0, &values->c[3], 40, 7);
