@@ -12,10 +12,9 @@ llama.cpp), natively, and links llama_cpp.c to it. Parts, in this order:
                   engines differ; needs torch, transformers and gguf (PYTHON names a Python that has them) and
                   4 bytes of memory per weight
     speed         tokens/s of prompts and of decoding, rounds interleaved
-    speculative   gamma drafted tokens per block: weir's exact decoding and its deferral rule, llama.cpp plain
-                  and with
-                  llama-speculative-simple (draft-simple, confidence thresholds off); ratios are to the faster
-                  of the two
+    speculative   gamma drafted tokens per block, and weir's gamma auto: weir's exact decoding and its deferral
+                  rule, llama.cpp plain and with llama-speculative-simple (draft-simple, confidence thresholds
+                  off); ratios are to the faster of the two
 """
 import argparse
 import datetime
@@ -269,10 +268,10 @@ def part_speed(programs, args):
 
 def part_speculative(programs, args):
     prompts, found = prompts_of(args.timed), {}
-    gamma = ["-md", args.drafter, "--gamma", args.gamma]
-    settings = {"weir, verifier alone": [], "weir, exact": gamma,
-                "weir, " + args.rule: [*gamma, "--deferral-rule", args.rule.split(":")[0], "--deferral-alpha",
-                                       args.rule.split(":")[1]]}
+    fixed, auto = (["-md", args.drafter, "--gamma", g] for g in (args.gamma, "auto"))
+    rule = ["--deferral-rule", args.rule.split(":")[0], "--deferral-alpha", args.rule.split(":")[1]]
+    settings = {"weir, verifier alone": [], "weir, exact": fixed, "weir, exact, gamma auto": auto,
+                "weir, " + args.rule: [*fixed, *rule], f"weir, {args.rule}, gamma auto": [*auto, *rule]}
     peers = ("llama.cpp, verifier alone", "llama.cpp, llama-speculative-simple")
     notes = []
     for number in range(args.rounds + 1):

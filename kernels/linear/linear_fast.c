@@ -140,8 +140,8 @@ static void run_chunks(job *j) {
     }
 }
 
-/* many: tiles of up to WEIR_QUANT_MANY_ROWS rows for each dtype, where more rows than those of quant's tiles are multiplied;
- * NULL: none. */
+/* many: tiles of up to WEIR_QUANT_MANY_ROWS rows for each dtype, for more rows than quant's tiles have; NULL:
+ * none. */
 static weir_status linear_fast(weir_backend *be, const weir_linear *a, const weir_linear_kernels *kernels,
                                const weir_linear_bf16 *bf16, const weir_linear_quant *quant,
                                weir_tile_fn *const *many) {

@@ -5,8 +5,9 @@
  *
  * Four units at a time go through three passes: codes to memory, tiles, floats. Tiles cannot be loaded from
  * stores that have not retired, nor vectors from a tile's, so with one unit at a time each waits for memory
- * four times. 64 rows, one core of a Sapphire Rapids, GMAC/s, vpdpbusd and this: q5_0 160 and 227, q4_k 163 and
- * 216, q6_k 114 and 135, q8_0 194 and 222. Tiles of one group between the floats of another were no faster. */
+ * four times. 64 rows, one core of a Sapphire Rapids, GMAC/s, vpdpbusd and this: q5_0 160 and 227, q4_k 163
+ * and 216, q6_k 114 and 135, q8_0 194 and 222. Tiles of one group between the floats of another were no
+ * faster. */
 #include "kernels/linear/amx_tiles.h"
 #include "kernels/linear/linear_quant_vec.h"
 

@@ -14,8 +14,8 @@ for family in gemma2 llama3; do
         "$tools/weir-random-model" "$here/$seed" $family-tiny $seed >"$here/said"
     done
     for graph in while straight none; do
-        WEIR_GRAPH=$graph "$runner" -m "$here/1" -md "$here/2" --gamma 3 --sessions 1,2 --n-prompt 20 --ctx 64 \
-            --blocks 2 --repeat 1 --device cuda --name $family >>"$here/rows"
+        WEIR_GRAPH=$graph "$runner" -m "$here/1" -md "$here/2" --gamma 3 --sessions 1,2 --n-prompt 20 \
+            --ctx 64 --blocks 2 --repeat 1 --device cuda --name $family >>"$here/rows"
     done
 done
 awk -F, '$1 == "name" { next }
