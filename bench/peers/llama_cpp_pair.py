@@ -12,9 +12,9 @@ llama.cpp), natively, and links llama_cpp.c to it. Parts, in this order:
                   engines differ; needs torch, transformers and gguf (PYTHON names a Python that has them) and
                   4 bytes of memory per weight
     speed         tokens/s of prompts and of decoding, rounds interleaved
-    speculative   gamma drafted tokens per block, and weir's gamma auto: weir's exact decoding and its deferral
-                  rule, llama.cpp plain and with llama-speculative-simple (draft-simple, confidence thresholds
-                  off); ratios are to the faster of the two
+    speculative   gamma drafted tokens per block, and weir's gamma auto: weir's exact decoding and its
+                  deferral rule, llama.cpp plain and with llama-speculative-simple (draft-simple, confidence
+                  thresholds off); ratios are to the faster of the two
 """
 import argparse
 import datetime

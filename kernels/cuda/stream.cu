@@ -161,8 +161,8 @@ static weir_status drain_peers(weir_cuda *cu, const char *what) {
 }
 
 weir_status weir__cuda_drain(weir_cuda *cu, const char *what) {
-    if (cu->stuck) return WEIR_ECUDA;
     if ((cu->peers || cu->nccl) && cu->base.comm) return drain_peers(cu, what);
+    if (cu->stuck) return WEIR_ECUDA;
     return weir__cuda_check(&cu->base, cudaStreamSynchronize(cu->stream), "%s", what);
 }
 

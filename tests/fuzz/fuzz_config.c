@@ -8,8 +8,9 @@
 #include "tests/fuzz/target.h"
 #include "tests/support/files.h"
 
-static void check_rope(const weir_rope_config *r) {
-    FUZZ_CHECK(r->theta >= 1 && r->factor >= 1 && r->n_ctx_original >= 0 && r->n_dim == 0);
+static void check_rope(const weir_rope_config *r, int32_t head_dim) {
+    FUZZ_CHECK(r->theta >= 1 && r->factor >= 1 && r->n_ctx_original >= 0);
+    FUZZ_CHECK(r->n_dim >= 0 && r->n_dim % 2 == 0 && r->n_dim < head_dim);
     FUZZ_CHECK(r->kind != WEIR_ROPE_LLAMA3 ||
                (r->n_ctx_original > 0 && r->high_freq > r->low_freq && r->low_freq > 0));
     FUZZ_CHECK(r->kind != WEIR_ROPE_YARN ||
@@ -26,8 +27,8 @@ static void check_decoder(const weir_checkpoint *c) {
     FUZZ_CHECK(d->eps > 0 && d->eps <= 1 && d->attention_scale > 0 && d->embed_scale > 0);
     FUZZ_CHECK(d->attention_softcap >= 0 && d->final_softcap >= 0 && d->window >= 0);
     for (int i = 0; i < d->n_layer; i++) FUZZ_CHECK(!d->sliding[i] || d->window > 0);
-    check_rope(&d->rope);
-    check_rope(&d->rope_sliding);
+    check_rope(&d->rope, d->head_dim);
+    check_rope(&d->rope_sliding, d->head_dim);
     FUZZ_CHECK(c->start_id == -1 && c->bos_id >= -1 && c->bos_id < d->n_vocab_rows);
 }
 

@@ -53,8 +53,10 @@ static weir_tokenizer *byte_tokenizer(const char *const *more, int n_more) {
 }
 
 static weir_engine engine_of(weir_tokenizer *t) {
+    static weir_backend idle; /* an answer says its ways */
     weir_engine e;
     memset(&e, 0, sizeof e);
+    e.pair.be = &idle;
     e.pair.tok = t;
     e.pair.n_vocab = weir__tokenizer_size(t);
     e.pair.ctx_size = 4096;
