@@ -47,6 +47,9 @@ inline job job_of(const weir_linear *a) {
     return j;
 }
 
+/* Floats of a part of scratch, so that the next one is aligned to 256 bytes. */
+template <class N> N whole_lines(N floats) { return (floats + 63) / 64 * 64; }
+
 /* ---- one output ---- */
 
 PTX_FN float activate(weir_epilogue e, float d) {

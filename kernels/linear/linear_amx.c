@@ -25,14 +25,6 @@ enum {
     LDC = AMX_PANELS * WEIR_PANEL,
 };
 
-/* Tiles: 0 to 3 sums, 2 h + p of row tile h and panel p; 4 and 5 rows; 6 and 7 weights. */
-static void shape_tiles(int n_row) {
-    enum { B = AMX_ROW_BYTES };
-    const int first = n_row < AMX_TILE_ROWS ? n_row : AMX_TILE_ROWS, second = n_row - first;
-    weir__tile_shape((const int[8]){first, first, second, second, first, second, AMX_PAIRS, AMX_PAIRS},
-                     (const int[8]){B, B, B, B, B, B, B, B});
-}
-
 /* c (n_row, LDC) = sums of input pairs [begin, end) of P panels, as many as fill whole tiles; returns the
  * first pair that is left over. P, H row tiles and N parts are constants after inlining. */
 WEIR_INLINE int64_t whole_tiles(const weir_linear_tile *t, const unsigned char *w, int64_t begin, int64_t end,
@@ -122,7 +114,7 @@ WEIR_INLINE void amx_panels(const weir_linear_tile *t, int64_t first, const int 
 WEIR_INLINE void amx_tile(const weir_linear_tile *t, const int N) {
     const bool low = t->n_row <= AMX_TILE_ROWS;
     int64_t p = 0;
-    shape_tiles(t->n_row);
+    weir__tile_shape(t->n_row, AMX_ROW_BYTES);
     for (; low && p + 2 <= t->n_panel; p += 2) amx_panels(t, p, 2, 1, N);
     for (; !low && p + 2 <= t->n_panel; p += 2) amx_panels(t, p, 2, 2, N);
     if (p == t->n_panel) return;

@@ -63,8 +63,6 @@ struct parts {
     size_t floats;
 };
 
-size_t whole_lines(size_t floats) { return (floats + 63) / 64 * 64; }
-
 parts parts_of(float *scratch, int64_t chunk, int64_t k, int64_t ld) {
     parts p;
     const size_t rows = static_cast<size_t>(chunk);

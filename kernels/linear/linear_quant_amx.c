@@ -23,13 +23,6 @@ typedef struct group {
 
 WEIR_INLINE int unit_inputs(int kind) { return in_halves(kind) ? UNIT / 2 : UNIT; }
 
-/* Registers: 0 to 3 sums, 2 h + p of row tile h and panel p; 4 and 5 rows; 6 and 7 words. */
-static void shape_tiles(int kind, int n_row) {
-    const int k = unit_inputs(kind), w = k / 4, first = n_row < TILE ? n_row : TILE, second = n_row - first;
-    weir__tile_shape((const int[8]){first, first, second, second, first, second, w, w},
-                     (const int[8]){LINE, LINE, LINE, LINE, k, k, LINE, LINE});
-}
-
 /* Unit j of the first row, and where its bytes are. */
 WEIR_INLINE const weir_quant_unit *row_unit_at(int kind, const unsigned char *x, int64_t stride, int j) {
     return (const weir_quant_unit *)(const void *)(x + (in_halves(kind) ? j / 2 : j) * stride);
@@ -107,48 +100,18 @@ WEIR_INLINE void add_group(vf (*acc)[PANELS], group *g, int n, const unsigned ch
 }
 
 /* Block j of a group: one unit. */
-WEIR_INLINE void unit_of_32(group *g, int j, const block_at *b, const int kind) {
-    const bool offsets = has_offset(kind);
-    const int first = (offsets ? 1 : 0) + (has_fifth_bits(kind) ? 1 : 0);
+WEIR_INLINE void unit_of_group(group *g, int j, const block_at *b, const int kind) {
     WEIR_UNROLL for (int p = 0; p < PANELS; p++) {
-        const unit_at u = {b->word[p] + first * LINE, b->word[p] + (first ? first - 1 : 0) * LINE, 0, 0};
-        float *scale = g->scale[p] + j * VF;
+        const unit_at u = unit_of_32(b->word[p], kind);
+        vf offset;
         words(g->word[j][p], &u, 0, 8, kind);
-        if (offsets) {
-            const vi dm = vi_load(b->word[p]);
-            vf_store(scale, vi_f16_even(dm)), vf_store(g->offset[p] + j * VF, vi_f16_odd(dm));
-        } else {
-            vf_store(scale,
-                     kind == WEIR_DTYPE_MXFP4 ? load_half_e8m0(b->scale[p]) : vq_load_f16(b->scale[p]));
-        }
+        vf_store(g->scale[p] + j * VF, scale_of_32(b->word[p], b->scale[p], &offset, kind));
+        if (has_offset(kind)) vf_store(g->offset[p] + j * VF, offset);
     }
 }
 
-/* The scales and offsets of a block of 256, of one panel. */
-typedef struct scales {
-    _Alignas(64) float scale[16 * VF];
-    float offset[16 * VF];
-} scales;
-
-WEIR_INLINE void scales_of(scales *s, const unsigned char *word, const unsigned char *d16, const int kind) {
-    if (kind == WEIR_DTYPE_Q2_K) scales_q2_k(s->scale, s->offset, word);
-    if (kind == WEIR_DTYPE_Q3_K) scales_q3_k(s->scale, word, d16);
-    if (kind == WEIR_DTYPE_Q6_K) scales_q6_k(s->scale, word, d16);
-    if (kind == WEIR_DTYPE_IQ4_XS) scales_iq4_xs(s->scale, word);
-    if (kind == WEIR_DTYPE_Q4_K || kind == WEIR_DTYPE_Q5_K) scales_k(s->scale, s->offset, word);
-}
-
-/* Unit j of such a block. */
-WEIR_INLINE unit_at unit_of_256(const unsigned char *word, int j, const int kind) {
-    if (in_halves(kind)) return unit_of_halves(kind, word, j / 4, j % 4);
-    if (kind == WEIR_DTYPE_IQ4_XS) return (unit_at){word + (2 + 4 * j) * LINE, word, 0, 0};
-    const int low = kind == WEIR_DTYPE_Q4_K ? 4 : 12;
-    return (unit_at){word + (low + 8 * (j / 2)) * LINE, word + 4 * LINE, kind == WEIR_DTYPE_Q5_K ? j : j % 2,
-                     0};
-}
-
 /* UNITS units, or halves of units, of such a block, from `first` on. */
-WEIR_INLINE void units_of_256(group *g, int first, const block_at *b, const scales *s, const int kind) {
+WEIR_INLINE void units_of_256(group *g, int first, const block_at *b, const block_scales *s, const int kind) {
     WEIR_UNROLL for (int p = 0; p < PANELS; p++) {
         memcpy(g->scale[p], s[p].scale + first * VF, sizeof g->scale[p]);
         if (has_offset(kind)) memcpy(g->offset[p], s[p].offset + first * VF, sizeof g->offset[p]);
@@ -161,24 +124,18 @@ WEIR_INLINE void units_of_256(group *g, int first, const block_at *b, const scal
 }
 
 /* acc[r][p] += a block of 256; returns the row's bytes after it. */
-WEIR_INLINE const unsigned char *add_block_256(vf (*acc)[PANELS], group *g, const block_at *b,
-                                               const unsigned char *x, const weir_linear_tile *t,
-                                               const int kind) {
+WEIR_INLINE const unsigned char *add_groups_of_256(vf (*acc)[PANELS], group *g, const block_at *b,
+                                                   const unsigned char *x, const weir_linear_tile *t,
+                                                   const int kind) {
     const int n = 256 / unit_inputs(kind);
-    scales s[PANELS];
-    for (int p = 0; p < PANELS; p++) scales_of(&s[p], b->word[p], b->scale[p], kind);
+    block_scales s[PANELS];
+    for (int p = 0; p < PANELS; p++) scales_of_256(&s[p], b->word[p], b->scale[p], kind);
     WEIR_UNROLL for (int first = 0; first < n; first += UNITS) {
         units_of_256(g, first, b, s, kind);
         add_group(acc, g, UNITS, x, t->x_stride, t->n_row, kind);
         x += UNITS * unit_inputs(kind) / UNIT * t->x_stride;
     }
     return x;
-}
-
-WEIR_INLINE void next_block(block_at *b, const int kind) {
-    const weir_quant_pack pack = weir__quant_pack_of((weir_dtype)kind);
-    WEIR_UNROLL for (int p = 0; p < PANELS; p++) b->word[p] += pack.words * LINE,
-        b->scale[p] += WEIR_PANEL * pack.apart;
 }
 
 /* acc[r][p] += blocks [i, end) from b and x on; returns the row's bytes after them. */
@@ -189,12 +146,12 @@ WEIR_INLINE const unsigned char *add_blocks(vf (*acc)[PANELS], block_at *b, int6
     while (i < end) {
         if (weir_dtype_block((weir_dtype)kind) == UNIT) {
             const int n = end - i < UNITS ? (int)(end - i) : UNITS;
-            for (int j = 0; j < n; j++, next_block(b, kind)) unit_of_32(&g, j, b, kind);
+            for (int j = 0; j < n; j++, next_block(b, PANELS, kind)) unit_of_group(&g, j, b, kind);
             add_group(acc, &g, n, x, t->x_stride, t->n_row, kind);
             i += n, x += n * t->x_stride;
         } else {
-            x = add_block_256(acc, &g, b, x, t, kind);
-            next_block(b, kind);
+            x = add_groups_of_256(acc, &g, b, x, t, kind);
+            next_block(b, PANELS, kind);
             i++;
         }
     }
@@ -227,7 +184,7 @@ WEIR_INLINE void many_rows(const weir_linear_tile *t, const int kind) {
     enum { LDC = PANELS * VF };
     vf acc[ROWS][PANELS];
     _Alignas(64) float c[ROWS * LDC];
-    shape_tiles(kind, t->n_row);
+    weir__tile_shape(t->n_row, unit_inputs(kind));
     for (int64_t at = 0; at < t->n_panel; at += PANELS) {
         const int n = t->n_panel - at < PANELS ? 1 : PANELS;
         panel_sums(acc, t, at, kind);

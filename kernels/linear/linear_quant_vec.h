@@ -318,22 +318,38 @@ WEIR_INLINE vf load_half_e8m0(const void *p) {
     return f;
 }
 
+WEIR_INLINE void next_block(block_at *b, const int P, int kind) {
+    const weir_quant_pack pack = weir__quant_pack_of((weir_dtype)kind);
+    WEIR_UNROLL for (int p = 0; p < P; p++) {
+        b->word[p] += pack.words * LINE;
+        b->scale[p] += WEIR_PANEL * pack.apart;
+    }
+}
+
+/* The unit of a block of 32. */
+WEIR_INLINE unit_at unit_of_32(const unsigned char *word, int kind) {
+    const int first = (has_offset(kind) ? 1 : 0) + (has_fifth_bits(kind) ? 1 : 0);
+    return (unit_at){word + first * LINE, word + (first ? first - 1 : 0) * LINE, 0, 0};
+}
+
+/* Its scale, and its offset if it has one. */
+WEIR_INLINE vf scale_of_32(const unsigned char *word, const unsigned char *apart, vf *offset, int kind) {
+    if (has_offset(kind)) {
+        const vi dm = vi_load(word);
+        *offset = vi_f16_odd(dm);
+        return vi_f16_even(dm);
+    }
+    *offset = vf_zero();
+    return kind == WEIR_DTYPE_MXFP4 ? load_half_e8m0(apart) : vq_load_f16(apart);
+}
+
 WEIR_INLINE void add_block_32(vf (*acc)[8], const block_at *b, const unsigned char *x, const int R,
                               const int P, const int kind) {
-    const bool offsets = has_offset(kind);
-    const int first = (offsets ? 1 : 0) + (has_fifth_bits(kind) ? 1 : 0);
     unit_at u[8];
     vf scale[8], offset[8];
     WEIR_UNROLL for (int p = 0; p < P; p++) {
-        u[p] =
-            (unit_at){b->word[p] + first * LINE, first ? b->word[p] + (first - 1) * LINE : b->word[p], 0, 0};
-        if (offsets) {
-            const vi dm = vi_load(b->word[p]);
-            scale[p] = vi_f16_even(dm), offset[p] = vi_f16_odd(dm);
-        } else {
-            scale[p] = kind == WEIR_DTYPE_MXFP4 ? load_half_e8m0(b->scale[p]) : vq_load_f16(b->scale[p]);
-            offset[p] = scale[p];
-        }
+        u[p] = unit_of_32(b->word[p], kind);
+        scale[p] = scale_of_32(b->word[p], b->scale[p], &offset[p], kind);
     }
     add_unit(acc, u, scale, offset, x, -1, R, P, kind);
 }
@@ -353,26 +369,6 @@ WEIR_INLINE void scales_k(float *scale, float *offset, const unsigned char *word
             vf_store(offset + j * VF, vf_mul(minus, vq_float(m)));
         vf_store(scale + (j + 4) * VF, vf_mul(d, vq_float(s4)));
         vf_store(offset + (j + 4) * VF, vf_mul(minus, vq_float(m4)));
-    }
-}
-
-WEIR_INLINE void add_block_k(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
-                             const int R, const int P, const int kind) {
-    const int first = kind == WEIR_DTYPE_Q4_K ? 4 : 12;
-    _Alignas(64) float scale[8][8 * VF], offset[8][8 * VF];
-    for (int p = 0; p < P; p++) scales_k(scale[p], offset[p], b->word[p]);
-    for (int pair = 0; pair < 4; pair++) {
-        WEIR_UNROLL for (int upper = 0; upper < 2; upper++, x += stride) {
-            const int unit = 2 * pair + upper;
-            unit_at u[8];
-            vf s[8], o[8];
-            WEIR_UNROLL for (int p = 0; p < P; p++) {
-                u[p] = (unit_at){b->word[p] + (first + 8 * pair) * LINE, b->word[p] + 4 * LINE, upper, 0};
-                if (kind == WEIR_DTYPE_Q5_K) u[p].part = unit;
-                s[p] = vf_load(scale[p] + unit * VF), o[p] = vf_load(offset[p] + unit * VF);
-            }
-            add_unit(acc, u, s, o, x, -1, R, P, kind);
-        }
     }
 }
 
@@ -417,31 +413,6 @@ WEIR_INLINE unit_at unit_of_halves(int kind, const unsigned char *word, int half
     return (unit_at){word + (16 * half + part % 2 * 8) * LINE, word + (32 + 8 * half) * LINE, part, half};
 }
 
-WEIR_INLINE void add_block_halves(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
-                                  const int R, const int P, const int kind) {
-    const bool offsets = has_offset(kind);
-    _Alignas(64) float scale[8][16 * VF], offset[8][16 * VF];
-    for (int p = 0; p < P; p++) {
-        if (kind == WEIR_DTYPE_Q2_K) scales_q2_k(scale[p], offset[p], b->word[p]);
-        if (kind == WEIR_DTYPE_Q3_K) scales_q3_k(scale[p], b->word[p], b->scale[p]);
-        if (kind == WEIR_DTYPE_Q6_K) scales_q6_k(scale[p], b->word[p], b->scale[p]);
-    }
-    for (int half = 0; half < 2; half++) {
-        WEIR_UNROLL for (int part = 0; part < 4; part++, x += stride) {
-            unit_at u[8];
-            vf s[2][8], o[2][8];
-            WEIR_UNROLL for (int p = 0; p < P; p++) {
-                u[p] = unit_of_halves(kind, b->word[p], half, part);
-                WEIR_UNROLL for (int h = 0; h < 2; h++) {
-                    s[h][p] = vf_load(scale[p] + (8 * half + 2 * part + h) * VF);
-                    o[h][p] = offsets ? vf_load(offset[p] + (8 * half + 2 * part + h) * VF) : s[h][p];
-                }
-            }
-            WEIR_UNROLL for (int h = 0; h < 2; h++) add_unit(acc, u, s[h], o[h], x, h, R, P, kind);
-        }
-    }
-}
-
 /* Eight blocks of 16 bytes of codes; scale j has 4 bits in the second word and 2 in the first. */
 WEIR_INLINE void scales_iq4_xs(float *scale, const unsigned char *word) {
     const vi top = vi_load(word), low = vi_load(word + LINE);
@@ -453,18 +424,52 @@ WEIR_INLINE void scales_iq4_xs(float *scale, const unsigned char *word) {
     }
 }
 
-WEIR_INLINE void add_block_iq4_xs(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
-                                  const int R, const int P) {
-    _Alignas(64) float scale[8][8 * VF];
-    for (int p = 0; p < P; p++) scales_iq4_xs(scale[p], b->word[p]);
-    for (int unit = 0; unit < 8; unit++, x += stride) {
-        unit_at u[8];
-        vf s[8];
-        WEIR_UNROLL for (int p = 0; p < P; p++) {
-            u[p] = (unit_at){b->word[p] + (2 + 4 * unit) * LINE, b->word[p], 0, 0};
-            s[p] = vf_load(scale[p] + unit * VF);
+/* The scales and offsets of the units, or halves of units, of a block of 256. */
+typedef struct block_scales {
+    _Alignas(64) float scale[16 * VF];
+    float offset[16 * VF];
+} block_scales;
+
+WEIR_INLINE void scales_of_256(block_scales *s, const unsigned char *word, const unsigned char *apart,
+                               int kind) {
+    if (kind == WEIR_DTYPE_Q2_K) scales_q2_k(s->scale, s->offset, word);
+    if (kind == WEIR_DTYPE_Q3_K) scales_q3_k(s->scale, word, apart);
+    if (kind == WEIR_DTYPE_Q6_K) scales_q6_k(s->scale, word, apart);
+    if (kind == WEIR_DTYPE_IQ4_XS) scales_iq4_xs(s->scale, word);
+    if (kind == WEIR_DTYPE_Q4_K || kind == WEIR_DTYPE_Q5_K) scales_k(s->scale, s->offset, word);
+}
+
+/* Units whose codes share bytes, so that which of them is a constant after unrolling. */
+WEIR_INLINE int units_of_byte(int kind) { return in_halves(kind) ? 4 : kind == WEIR_DTYPE_IQ4_XS ? 1 : 2; }
+
+/* Unit j of eight. */
+WEIR_INLINE unit_at unit_of_256(const unsigned char *word, int j, int kind) {
+    if (in_halves(kind)) return unit_of_halves(kind, word, j / 4, j % 4);
+    if (kind == WEIR_DTYPE_IQ4_XS) return (unit_at){word + (2 + 4 * j) * LINE, word, 0, 0};
+    const int low = kind == WEIR_DTYPE_Q4_K ? 4 : 12;
+    return (unit_at){word + (low + 8 * (j / 2)) * LINE, word + 4 * LINE, kind == WEIR_DTYPE_Q5_K ? j : j % 2,
+                     0};
+}
+
+WEIR_INLINE void add_block_256(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
+                               const int R, const int P, const int kind) {
+    const int halves = in_halves(kind) ? 2 : 1, at_once = units_of_byte(kind);
+    block_scales scales[8];
+    for (int p = 0; p < P; p++) scales_of_256(&scales[p], b->word[p], b->scale[p], kind);
+    for (int first = 0; first < 8; first += at_once) {
+        WEIR_UNROLL for (int i = 0; i < at_once; i++, x += stride) {
+            unit_at u[8];
+            WEIR_UNROLL for (int p = 0; p < P; p++) u[p] = unit_of_256(b->word[p], first + i, kind);
+            WEIR_UNROLL for (int h = 0; h < halves; h++) {
+                const int at = (halves * (first + i) + h) * VF;
+                vf s[8], o[8];
+                WEIR_UNROLL for (int p = 0; p < P; p++) {
+                    s[p] = vf_load(scales[p].scale + at);
+                    o[p] = has_offset(kind) ? vf_load(scales[p].offset + at) : s[p];
+                }
+                add_unit(acc, u, s, o, x, halves == 2 ? h : -1, R, P, kind);
+            }
         }
-        add_unit(acc, u, s, s, x, -1, R, P, WEIR_DTYPE_IQ4_XS);
     }
 }
 
@@ -494,17 +499,11 @@ WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at,
             WEIR_UNROLL for (int p = 0; p < P; p++) acc[r][p] = vf_zero();
         }
         for (; i < s->end[g] / block; i++, x += block / UNIT * t->x_stride) {
-            if (block == 32) {
+            if (block == 32)
                 add_block_32(acc, &b, x, R, P, kind);
-            } else if (in_halves(kind)) {
-                add_block_halves(acc, &b, x, t->x_stride, R, P, kind);
-            } else if (kind == WEIR_DTYPE_IQ4_XS) {
-                add_block_iq4_xs(acc, &b, x, t->x_stride, R, P);
-            } else {
-                add_block_k(acc, &b, x, t->x_stride, R, P, kind);
-            }
-            WEIR_UNROLL for (int p = 0; p < P; p++) b.word[p] += word_bytes,
-                b.scale[p] += WEIR_PANEL * pack.apart;
+            else
+                add_block_256(acc, &b, x, t->x_stride, R, P, kind);
+            next_block(&b, P, kind);
         }
         for (int m = s->merges[g]; m > 0; m--) merge(kept[--n_kept], acc[0], 8, R, P);
         if (g + 1 == s->n) return;

@@ -391,8 +391,6 @@ struct room {
     int64_t rows; /* for so many */
 };
 
-int64_t whole_lines(int64_t floats) { return (floats + 63) / 64 * 64; }
-
 room room_of(const weir_cuda *cu, const weir_weight *w, const weir_linear_tiling &p, int64_t groups,
              int64_t n_row) {
     const int64_t x = p.tiles * WEIR_TILE / 2, records = groups > 1 ? groups * w->n_panel * WEIR_TILE : 0;
