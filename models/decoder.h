@@ -29,11 +29,8 @@ weir_status weir__decoder_rest(weir_model *m, const weir_kv *kv, const model_row
 
 weir_status weir__decoder_load(weir_model *m, weights *w); /* decoder_load.c */
 
-/* decoder_rope.c: rotary frequencies, as transformers computes them. n_dim: elements of a head that turn. */
-static inline int32_t weir__rope_dims(const weir_rope_config *r, int32_t head_dim) {
-    return r->n_dim > 0 ? r->n_dim : head_dim;
-}
-/* inv_freq (n_dim / 2); returns what cos and sin are multiplied by. */
+/* decoder_rope.c: rotary frequencies, as transformers computes them. n_dim: elements of a head that turn;
+ * inv_freq (n_dim / 2); returns what cos and sin are multiplied by. */
 float weir__rope_table(const weir_rope_config *r, int32_t n_dim, float *inv_freq);
 
 #endif /* WEIR_MODELS_DECODER_H */

@@ -75,6 +75,11 @@ typedef struct weir_rope_config {
                                    2) */
 } weir_rope_config;
 
+/* Elements of a head that turn. */
+static inline int32_t weir__rope_dims(const weir_rope_config *r, int32_t head_dim) {
+    return r->n_dim > 0 ? r->n_dim : head_dim;
+}
+
 enum { WEIR_DECODER_LAYERS = 256 }; /* most that a decoder may have */
 
 /* A decoder-only family is a table of choices: Llama, Mistral, Qwen2, Qwen3, Gemma 2, Gemma 3, Phi-3, OLMo 2,
@@ -189,7 +194,7 @@ weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_co
 
 /* The same for a decoder. Tensors are asked for by their Hugging Face names
  * ("model.layers.0.self_attn.q_proj.weight"). n_prompt is its context: one that exceeds n_ctx_original has
- * longrope's long divisors, for prompts of any length, since keys that are in a cache keep their turn.
+ * longrope's long divisors, for prompts of any length, since cached keys keep their rotation.
  * ENOTSUP: qk_norm_whole and a body that is shared out over ranks. */
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
                                   weir_place place, weir_model_facts *out, weir_err *err);

@@ -163,13 +163,18 @@ struct weir_widened {
     uint16_t *data;
 };
 
+static void drop_one(weir_checkpoint *c, const void *of) {
+    struct weir_widened **at = &c->widened;
+    while (*at && (*at)->of != of) at = &(*at)->next;
+    if (!*at) return;
+    struct weir_widened *w = *at;
+    *at = w->next;
+    weir_free(w->data);
+    weir_free(w);
+}
+
 void weir__checkpoint_drop(weir_checkpoint *c) {
-    while (c->widened) {
-        struct weir_widened *w = c->widened;
-        c->widened = w->next;
-        weir_free(w->data);
-        weir_free(w);
-    }
+    while (c->widened) drop_one(c, c->widened->of);
 }
 
 weir_checkpoint weir__checkpoint_copy(const weir_checkpoint *c) {
@@ -201,7 +206,7 @@ static bool find_divisors(const weir_checkpoint *c, const char *name, weir_tenso
     const weir_rope_config *r = &c->decoder.rope;
     for (int i = 0; i < 2 && r->kind == WEIR_ROPE_LONGROPE; i++) {
         if (strcmp(name, names[i]) != 0) continue;
-        const int64_t n[1] = {(r->n_dim > 0 ? r->n_dim : c->decoder.head_dim) / 2};
+        const int64_t n[1] = {weir__rope_dims(r, c->decoder.head_dim) / 2};
         *out = weir_tensor_of(c->rope_divisors[i], WEIR_DTYPE_F32, n, 1);
         return true;
     }
@@ -227,16 +232,6 @@ static const void *source_data(void *ud, const char *name) {
     *w = (struct weir_widened){c->widened, e.data, weir__f8_widen(c->tensors, &e, c->f8_block)};
     c->widened = w;
     return w->data;
-}
-
-static void drop_one(weir_checkpoint *c, const void *of) {
-    struct weir_widened **at = &c->widened;
-    while (*at && (*at)->of != of) at = &(*at)->next;
-    if (!*at) return;
-    struct weir_widened *w = *at;
-    *at = w->next;
-    weir_free(w->data);
-    weir_free(w);
 }
 
 static void source_release(void *ud, const char *name) {

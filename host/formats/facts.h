@@ -45,7 +45,7 @@ typedef struct weir_checkpoint {
     weir_family_kind kind;
     weir_t5_config t5; /* the config of its kind; the other is zero */
     weir_decoder_config decoder;
-    float rope_divisors[2][WEIR_ROPE_DIMS / 2]; /* longrope's short and long ones, as config.json has them */
+    float rope_divisors[2][WEIR_ROPE_DIMS / 2]; /* longrope's short and long ones, from config.json */
     weir_dtype dtype;                           /* of the matrices in the file */
     int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
     int32_t bos_id;   /* -1 if none */

@@ -21,7 +21,7 @@ SAFETENSORS = [
 EIGHT_BITS = [
     bug("host/formats/safetensors/f8.c", "math", "8-bit floats are half as large", "f8", "sign | (exponent + 120) << 23", "sign | (exponent + 119) << 23"),
     bug("host/formats/safetensors/f8.c", "index", "scales of blocks are read down their columns", "f8", "r / g.rows * g.per_row + begin / g.cols", "begin / g.cols * g.per_row + r / g.rows"),
-    bug("host/formats/safetensors/f8.c", "check", "a scale of any shape is taken", "f8", "    } else if (down == ceil_div(rows, block_rows) && across == ceil_div(cols, block_cols)) {", "    } else if (across == ceil_div(cols, block_cols)) {"),
+    bug("host/formats/safetensors/f8.c", "check", "a scale of any shape is taken", "f8", "    } else if (down == ceil_div(rows, block.rows) && across == ceil_div(cols, block.cols)) {", "    } else if (across == ceil_div(cols, block.cols)) {"),
     bug("host/formats/config/f8_config.c", "check", "4-bit floats pass for 8", "f8", "json_integer_value(bits) != 8", "json_integer_value(bits) > 8"),
 ]
 
@@ -41,7 +41,7 @@ GGUF = [
     bug("host/formats/gguf/gguf_split.c", "check", "a part may be another one's copy", "gguf_split", "    if (no == (int64_t)i && count == (int64_t)n) return WEIR_OK;", "    if (count == (int64_t)n) return WEIR_OK;"),
     bug("host/formats/gguf/gguf_split.c", "leak", "parts stay open when one is missing", "gguf_split", "        else\n            for (size_t i = 0; i < n; i++) weir__gguf_close(part[i]);\n    } else {", "        else\n            weir__gguf_close(g);\n    } else {"),
     bug("host/formats/gguf/gguf_split.c", "off by one", "the last part's tensors are left out", "gguf_split", "    first->n_tensor = n_tensor;", "    first->n_tensor = n_tensor - part[n - 1]->n_tensor;"),
-    bug("host/formats/gguf/gguf_t5.c", "default", "a T5's decoder is as deep as its encoder", "t5_gguf", "    WEIR_TRY(get(g, f, \"decoder_block_count\", 1, MAX_LAYER, &c->n_dec_layer, err));\n", ""),
+    bug("host/formats/gguf/gguf_t5.c", "default", "a T5's decoder is as deep as its encoder", "t5_gguf", "    WEIR_TRY(weir__gguf_read_int(r, \"decoder_block_count\", 1, MAX_LAYER, &c->n_dec_layer));\n", ""),
     bug("host/tokenizers/open/open_gguf_pieces.c", "args", "a T5's runs of spaces are kept", "t5_gguf", "    put_number(&normalizer, 4, collapses);", "    put_number(&normalizer, 4, 0);"),
     bug("host/formats/gguf/gguf_names.c", "off by one", "the tensors of a layer too many are taken", "gguf_refusals gguf_model", "|| layer >= layers_of(m, s))", "|| layer > layers_of(m, s))"),
     bug("host/formats/gguf/gguf_names.c", "check", "a factor of zero divides", "gguf_refusals gguf_model", "        if (!(v > 0) || !isfinite(v))\n", "        if (!isfinite(v))\n"),
@@ -73,7 +73,7 @@ ROPE = [
     bug("host/formats/config/decoder_config.c", "math", "logits are multiplied by logits_scaling", "families decoder",
         "(float)(1.0 / m[3].value);", "(float)m[3].value;"),
     bug("host/formats/gguf/gguf_model.c", "check", "a Granite without positions is opened", "gguf_model",
-        "!weir__gguf_bool(r->g, key, &turns) || turns)", "!weir__gguf_bool(r->g, key, &turns) || !turns)"),
+        "\"rope.scaling.finetuned\", key), false, r->err)", "\"rope.scaling.finetuned\", key), true, r->err)"),
     bug("host/formats/gguf/gguf_model.c", "default", "Phi-3's window is ignored", "gguf_model decoder_gguf",
         "i < c->n_layer; i++) c->sliding[i] = true;", "i < c->n_layer; i++) c->sliding[i] = false;"),
     bug("host/formats/config/rope_config.c", "precedence", "theta inside rope_scaling is ignored", "decoder_config", "    r.theta = (float)theta;\n", ""),

@@ -311,7 +311,7 @@ weir_status weir__get_eos(const json_t *o, weir_checkpoint *out, const char *lab
 
 /* ---- config.json --------------------------------------------------------------------------------------- */
 
-/* What it is by its own words, and the field that stops it. */
+/* Names what the file says it is, and the field at fault. */
 static weir_status refuse_type(const json_t *root, const char *type, family_filter filter, const char *label,
                                weir_err *err) {
     const char *built = json_string_value(json_array_get(json_object_get(root, "architectures"), 0));

@@ -155,7 +155,7 @@ static weir_status parse_divisors(const json_t *rope, const char *key, int32_t n
 /* transformers takes the factor from the two contexts, whatever the object says. */
 static weir_status parse_longrope(const json_t *rope, const weir_rope_base *base, const char *label,
                                   weir_checkpoint *ck, weir_rope_config *r, weir_err *err) {
-    const int32_t n = (base->n_dim > 0 ? base->n_dim : ck->decoder.head_dim) / 2;
+    const int32_t n = weir__rope_dims(r, ck->decoder.head_dim) / 2;
     double attention = 0, factor;
     if (n > WEIR_ROPE_DIMS / 2)
         return weir_fail(err, WEIR_ENOTSUP, "%s: %d elements of a head turn, expected at most %d",

@@ -19,36 +19,26 @@ const family_row *weir__gguf_family(const weir_gguf *g) {
     return weir__gguf_string(g, "general.architecture", &name, &n) ? weir__family_gguf(name, n) : NULL;
 }
 
-/* One file and its architecture, for the reads below. */
-typedef struct reader {
-    const weir_gguf *g;
-    const family_row *f;
-    weir_err *err;
-} reader;
-
-static bool has(const reader *r, const char *name) {
+static bool has(const gguf_reader *r, const char *name) {
     char key[128];
     return weir__gguf_has(r->g, weir__gguf_key(r->f, name, key));
 }
 
-static weir_status get_int(const reader *r, const char *name, int64_t lo, int64_t hi, int32_t *out) {
+weir_status weir__gguf_read_int(const gguf_reader *r, const char *name, int64_t lo, int64_t hi,
+                                int32_t *out) {
     char key[128];
     return weir__gguf_get_int(r->g, weir__gguf_key(r->f, name, key), lo, hi, out, r->err);
 }
 
-static weir_status get_real(const reader *r, const char *name, double lo, double hi, double *out) {
+weir_status weir__gguf_read_real(const gguf_reader *r, const char *name, double lo, double hi, double *out) {
     char key[128];
     return weir__gguf_get_real(r->g, weir__gguf_key(r->f, name, key), lo, hi, out, r->err);
 }
 
-weir_status weir__gguf_need(const weir_gguf *g, const family_row *f, const char *name, weir_err *err) {
+weir_status weir__gguf_need(const gguf_reader *r, const char *name) {
     char key[128];
-    if (weir__gguf_has(g, weir__gguf_key(f, name, key))) return WEIR_OK;
-    return weir_fail(err, WEIR_EFORMAT, "%s: no key %s", weir__label(g->label), key);
-}
-
-static weir_status need(const reader *r, const char *name) {
-    return weir__gguf_need(r->g, r->f, name, r->err);
+    if (weir__gguf_has(r->g, weir__gguf_key(r->f, name, key))) return WEIR_OK;
+    return weir_fail(r->err, WEIR_EFORMAT, "%s: no key %s", weir__label(r->g->label), key);
 }
 
 /* ---- what it is ---------------------------------------------------------------------------------------- */
@@ -85,13 +75,13 @@ static weir_status check_file(const weir_gguf *g, const family_row **f, weir_err
 
 /* ---- sizes --------------------------------------------------------------------------------------------- */
 
-static weir_status read_heads(const reader *r, weir_decoder_config *c) {
+static weir_status read_heads(const gguf_reader *r, weir_decoder_config *c) {
     const char *label = weir__label(r->g->label);
     int32_t value = 0;
-    WEIR_TRY(need(r, "attention.head_count"));
-    WEIR_TRY(get_int(r, "attention.head_count", 1, MAX_DIM, &c->n_head));
+    WEIR_TRY(weir__gguf_need(r, "attention.head_count"));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.head_count", 1, MAX_DIM, &c->n_head));
     c->n_head_kv = c->n_head;
-    WEIR_TRY(get_int(r, "attention.head_count_kv", 1, MAX_DIM, &c->n_head_kv));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.head_count_kv", 1, MAX_DIM, &c->n_head_kv));
     if (c->n_head % c->n_head_kv != 0)
         return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads are not a multiple of %d of keys and values",
                          label, c->n_head, c->n_head_kv);
@@ -100,9 +90,9 @@ static weir_status read_heads(const reader *r, weir_decoder_config *c) {
                          "%s: no attention.key_length, and %d heads do not divide the width %d", label,
                          c->n_head, c->dim);
     c->head_dim = c->dim / c->n_head;
-    WEIR_TRY(get_int(r, "attention.key_length", 1, MAX_DIM, &c->head_dim));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.key_length", 1, MAX_DIM, &c->head_dim));
     value = c->head_dim;
-    WEIR_TRY(get_int(r, "attention.value_length", 1, MAX_DIM, &value));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.value_length", 1, MAX_DIM, &value));
     if (value != c->head_dim)
         return weir_fail(r->err, WEIR_ENOTSUP,
                          "%s: attention.value_length = %d differs from key_length = %d: not supported", label,
@@ -114,8 +104,9 @@ static weir_status read_heads(const reader *r, weir_decoder_config *c) {
 }
 
 /* The rows of the embedding count, not the list of tokens: some files pad the matrix. */
-weir_status weir__gguf_read_rows(const weir_gguf *g, const family_row *f, int32_t dim, int32_t *n_rows,
-                                 weir_err *err) {
+weir_status weir__gguf_read_rows(const gguf_reader *r, int32_t dim, int32_t *n_rows) {
+    const weir_gguf *g = r->g;
+    weir_err *err = r->err;
     const char *label = weir__label(g->label);
     char key[128];
     weir_entry e;
@@ -128,7 +119,8 @@ weir_status weir__gguf_read_rows(const weir_gguf *g, const family_row *f, int32_
         return weir_fail(err, WEIR_EFORMAT,
                          "%s: tensor token_embd.weight: %d dimensions, (%lld, %lld), expected rows of %d",
                          label, e.n_dim, (long long)rows, (long long)width, dim);
-    WEIR_TRY(weir__gguf_get_int(g, weir__gguf_key(f, "vocab_size", key), 1, MAX_VOCAB, &said, err));
+    weir__gguf_key(r->f, "vocab_size", key);
+    WEIR_TRY(weir__gguf_get_int(g, key, 1, MAX_VOCAB, &said, err));
     if (weir__gguf_array_length(g, "tokenizer.ggml.tokens", &n_token) && n_token > (size_t)rows)
         return weir_fail(err, WEIR_EFORMAT, "%s: %zu tokens, but token_embd.weight has %lld rows", label,
                          n_token, (long long)rows);
@@ -139,34 +131,35 @@ weir_status weir__gguf_read_rows(const weir_gguf *g, const family_row *f, int32_
     return WEIR_OK;
 }
 
-static weir_status read_sizes(const reader *r, weir_decoder_config *c) {
+static weir_status read_sizes(const gguf_reader *r, weir_decoder_config *c) {
     static const char *const needed[] = {"embedding_length", "block_count", "feed_forward_length",
                                          "attention.layer_norm_rms_epsilon"};
     double eps = 0;
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) WEIR_TRY(need(r, needed[i]));
-    WEIR_TRY(get_int(r, "embedding_length", 1, MAX_DIM, &c->dim));
-    WEIR_TRY(get_int(r, "block_count", 1, WEIR_DECODER_LAYERS, &c->n_layer));
-    WEIR_TRY(get_int(r, "feed_forward_length", 1, MAX_DIM, &c->ff_dim));
-    WEIR_TRY(get_int(r, "context_length", 0, MAX_CONTEXT, &c->n_ctx_train));
-    WEIR_TRY(get_real(r, "attention.layer_norm_rms_epsilon", 1e-30, 1, &eps));
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) WEIR_TRY(weir__gguf_need(r, needed[i]));
+    WEIR_TRY(weir__gguf_read_int(r, "embedding_length", 1, MAX_DIM, &c->dim));
+    WEIR_TRY(weir__gguf_read_int(r, "block_count", 1, WEIR_DECODER_LAYERS, &c->n_layer));
+    WEIR_TRY(weir__gguf_read_int(r, "feed_forward_length", 1, MAX_DIM, &c->ff_dim));
+    WEIR_TRY(weir__gguf_read_int(r, "context_length", 0, MAX_CONTEXT, &c->n_ctx_train));
+    WEIR_TRY(weir__gguf_read_real(r, "attention.layer_norm_rms_epsilon", 1e-30, 1, &eps));
     c->eps = (float)eps;
     WEIR_TRY(read_heads(r, c));
-    return weir__gguf_read_rows(r->g, r->f, c->dim, &c->n_vocab_rows, r->err);
+    return weir__gguf_read_rows(r, c->dim, &c->n_vocab_rows);
 }
 
 /* ---- positions ----------------------------------------------------------------------------------------- */
 
 /* llama.cpp multiplies cos and sin by attn_factor for every kind; here only yarn's formula can. */
-static weir_status read_yarn(const reader *r, const weir_decoder_config *c, double attn,
+static weir_status read_yarn(const gguf_reader *r, const weir_decoder_config *c, double attn,
                              weir_rope_config *rope) {
     double fast = 32, slow = 1;
     rope->n_ctx_original = c->n_ctx_train;
-    WEIR_TRY(get_int(r, "rope.scaling.original_context_length", 1, MAX_CONTEXT, &rope->n_ctx_original));
+    WEIR_TRY(weir__gguf_read_int(r, "rope.scaling.original_context_length", 1, MAX_CONTEXT,
+                                 &rope->n_ctx_original));
     if (rope->n_ctx_original < 1)
         return weir_fail(r->err, WEIR_EFORMAT, "%s: yarn without the context that it stretches",
                          weir__label(r->g->label));
-    WEIR_TRY(get_real(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, &fast));
-    WEIR_TRY(get_real(r, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, &slow));
+    WEIR_TRY(weir__gguf_read_real(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, &fast));
+    WEIR_TRY(weir__gguf_read_real(r, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, &slow));
     rope->kind = WEIR_ROPE_YARN;
     rope->beta_fast = (float)fast;
     rope->beta_slow = (float)slow;
@@ -181,12 +174,13 @@ static bool has_divisors(const weir_gguf *g) {
            weir__gguf_find(g, "rope_factors_long.weight", &e);
 }
 
-static weir_status read_longrope(const reader *r, const weir_decoder_config *c, double factor, double attn,
-                                 weir_rope_config *rope) {
+static weir_status read_longrope(const gguf_reader *r, const weir_decoder_config *c, double factor,
+                                 double attn, weir_rope_config *rope) {
     rope->kind = WEIR_ROPE_LONGROPE;
     rope->n_ctx_original = c->n_ctx_train;
     rope->attention_factor = (float)attn;
-    WEIR_TRY(get_int(r, "rope.scaling.original_context_length", 1, MAX_CONTEXT, &rope->n_ctx_original));
+    WEIR_TRY(weir__gguf_read_int(r, "rope.scaling.original_context_length", 1, MAX_CONTEXT,
+                                 &rope->n_ctx_original));
     if (rope->n_ctx_original < 2)
         return weir_fail(r->err, WEIR_EFORMAT, "%s: longrope's divisors without the context that was trained",
                          weir__label(r->g->label));
@@ -198,14 +192,14 @@ static weir_status read_longrope(const reader *r, const weir_decoder_config *c, 
     return WEIR_OK;
 }
 
-static weir_status read_scaling(const reader *r, const weir_decoder_config *c, weir_rope_config *rope) {
+static weir_status read_scaling(const gguf_reader *r, const weir_decoder_config *c, weir_rope_config *rope) {
     char key[128];
     double factor = 0, attn = 1;
     const char *type;
     size_t n;
-    WEIR_TRY(get_real(r, has(r, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", 0, 1e6,
-                      &factor));
-    WEIR_TRY(get_real(r, "rope.scaling.attn_factor", 1e-3, 1e3, &attn));
+    WEIR_TRY(weir__gguf_read_real(
+        r, has(r, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", 0, 1e6, &factor));
+    WEIR_TRY(weir__gguf_read_real(r, "rope.scaling.attn_factor", 1e-3, 1e3, &attn));
     rope->factor = factor > 0 ? (float)factor : 1;
     weir__gguf_key(r->f, "rope.scaling.type", key);
     if (weir__family_has(r->f, FAMILY_LONGROPE) && has_divisors(r->g))
@@ -229,13 +223,13 @@ static weir_status read_scaling(const reader *r, const weir_decoder_config *c, w
     return WEIR_OK;
 }
 
-static weir_status read_rope(const reader *r, weir_decoder_config *c) {
+static weir_status read_rope(const gguf_reader *r, weir_decoder_config *c) {
     const bool own_theta = weir__family_has(r->f, FAMILY_LOCAL_THETA);
     double theta = r->f->decoder.theta, local;
     int32_t n_dim = c->head_dim;
-    WEIR_TRY(get_real(r, has(r, "rope.freq_base") ? "rope.freq_base" : "rope.global.freq_base", 1e-3, 1e12,
-                      &theta));
-    WEIR_TRY(get_int(r, "rope.dimension_count", 2, c->head_dim, &n_dim));
+    WEIR_TRY(weir__gguf_read_real(r, has(r, "rope.freq_base") ? "rope.freq_base" : "rope.global.freq_base",
+                                  1e-3, 1e12, &theta));
+    WEIR_TRY(weir__gguf_read_int(r, "rope.dimension_count", 2, c->head_dim, &n_dim));
     if (n_dim % 2 != 0)
         return weir_fail(r->err, WEIR_EFORMAT, "%s: %d elements of a head turn, expected an even number",
                          weir__label(r->g->label), n_dim);
@@ -248,8 +242,8 @@ static weir_status read_rope(const reader *r, weir_decoder_config *c) {
                                  .interleaved = weir__family_has(r->f, FAMILY_INTERLEAVED)};
     c->rope_sliding = c->rope;
     local = own_theta ? r->f->decoder.theta_sliding : theta;
-    WEIR_TRY(get_real(r, has(r, "rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base", 1e-3,
-                      1e12, &local));
+    WEIR_TRY(weir__gguf_read_real(
+        r, has(r, "rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base", 1e-3, 1e12, &local));
     WEIR_TRY(read_scaling(r, c, &c->rope));
     if (!own_theta) c->rope_sliding = c->rope;
     c->rope_sliding.theta = (float)local;
@@ -257,25 +251,21 @@ static weir_status read_rope(const reader *r, weir_decoder_config *c) {
 }
 
 /* Granite's files say with this key that no layer has positions. */
-static weir_status check_turning(const reader *r) {
+static weir_status check_turning(const gguf_reader *r) {
     char key[128];
-    bool turns = true;
-    weir__gguf_key(r->f, "rope.scaling.finetuned", key);
-    if (!weir__family_has(r->f, FAMILY_MULTIPLIERS) || !weir__gguf_bool(r->g, key, &turns) || turns)
-        return WEIR_OK;
-    return weir_fail(r->err, WEIR_ENOTSUP, "%s: %s = false is not supported, it changes the result",
-                     weir__label(r->g->label), key);
+    if (!weir__family_has(r->f, FAMILY_MULTIPLIERS)) return WEIR_OK;
+    return weir__gguf_refuse_flag(r->g, weir__gguf_key(r->f, "rope.scaling.finetuned", key), false, r->err);
 }
 
 /* ---- which layers slide -------------------------------------------------------------------------------- */
 
-static weir_status read_pattern(const reader *r, weir_decoder_config *c) {
+static weir_status read_pattern(const gguf_reader *r, weir_decoder_config *c) {
     char key[128];
     size_t n;
     int32_t period = r->f->decoder.period;
     weir__gguf_key(r->f, "attention.sliding_window_pattern", key);
     if (!weir__gguf_array_length(r->g, key, &n)) {
-        WEIR_TRY(get_int(r, "attention.sliding_window_pattern", 0, WEIR_DECODER_LAYERS, &period));
+        WEIR_TRY(weir__gguf_read_int(r, "attention.sliding_window_pattern", 0, WEIR_DECODER_LAYERS, &period));
         for (int32_t i = 0; i < c->n_layer; i++) c->sliding[i] = period == 0 || i % period < period - 1;
         return WEIR_OK;
     }
@@ -289,11 +279,11 @@ static weir_status read_pattern(const reader *r, weir_decoder_config *c) {
     return WEIR_OK;
 }
 
-static weir_status read_window(const reader *r, weir_decoder_config *c) {
+static weir_status read_window(const gguf_reader *r, weir_decoder_config *c) {
     const bool all = weir__family_has(r->f, FAMILY_LONGROPE); /* as in Phi-3's config.json */
     c->window = r->f->decoder.gguf_window;
     if (!all && !weir__family_has(r->f, FAMILY_PERIOD)) return WEIR_OK;
-    WEIR_TRY(get_int(r, "attention.sliding_window", 0, MAX_CONTEXT, &c->window));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.sliding_window", 0, MAX_CONTEXT, &c->window));
     if (c->window == 0) return WEIR_OK;
     for (int32_t i = 0; all && i < c->n_layer; i++) c->sliding[i] = true;
     if (!all) WEIR_TRY(read_pattern(r, c));
@@ -306,28 +296,28 @@ static weir_status read_window(const reader *r, weir_decoder_config *c) {
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 
 /* Granite's. 0 stands for none, as in llama.cpp. */
-static weir_status read_multipliers(const reader *r, weir_decoder_config *c) {
+static weir_status read_multipliers(const gguf_reader *r, weir_decoder_config *c) {
     double embedding = 1, residual = 1, logits = 1;
     if (!weir__family_has(r->f, FAMILY_MULTIPLIERS)) return WEIR_OK;
-    WEIR_TRY(get_real(r, "embedding_scale", 0, 1e9, &embedding));
-    WEIR_TRY(get_real(r, "residual_scale", 0, 1e9, &residual));
-    WEIR_TRY(get_real(r, "logit_scale", 0, 1e9, &logits));
+    WEIR_TRY(weir__gguf_read_real(r, "embedding_scale", 0, 1e9, &embedding));
+    WEIR_TRY(weir__gguf_read_real(r, "residual_scale", 0, 1e9, &residual));
+    WEIR_TRY(weir__gguf_read_real(r, "logit_scale", 0, 1e9, &logits));
     c->embed_scale = embedding > 0 ? (float)embedding : 1;
     c->residual_scale = residual > 0 ? (float)residual : 1;
     c->logit_scale = logits > 0 ? (float)(1 / logits) : 1;
     return WEIR_OK;
 }
 
-static weir_status read_scales(const reader *r, weir_decoder_config *c) {
+static weir_status read_scales(const gguf_reader *r, weir_decoder_config *c) {
     const decoder_defaults *d = &r->f->decoder;
     double scale, attention = d->config.attention_softcap, final = d->config.final_softcap;
     /* The largest Gemmas scale by width over heads, in whole numbers. */
     int32_t scalar =
         d->gguf_big_layers && c->n_layer == d->gguf_big_layers ? c->dim / c->n_head : c->head_dim;
     scale = 1 / sqrt((double)(scalar > 0 ? scalar : 1));
-    WEIR_TRY(get_real(r, "attention.scale", 1e-6, 1e3, &scale));
-    WEIR_TRY(get_real(r, "attn_logit_softcapping", 0, 1e6, &attention));
-    WEIR_TRY(get_real(r, "final_logit_softcapping", 0, 1e6, &final));
+    WEIR_TRY(weir__gguf_read_real(r, "attention.scale", 1e-6, 1e3, &scale));
+    WEIR_TRY(weir__gguf_read_real(r, "attn_logit_softcapping", 0, 1e6, &attention));
+    WEIR_TRY(weir__gguf_read_real(r, "final_logit_softcapping", 0, 1e6, &final));
     c->attention_scale = (float)scale;
     c->attention_softcap = (float)attention;
     c->final_softcap = (float) final;
@@ -335,7 +325,7 @@ static weir_status read_scales(const reader *r, weir_decoder_config *c) {
     return read_multipliers(r, c);
 }
 
-static weir_status read_decoder(const reader *r, weir_gguf_model *m) {
+static weir_status read_decoder(const gguf_reader *r, weir_gguf_model *m) {
     weir_decoder_config *c = &m->config;
     WEIR_TRY(read_sizes(r, c));
     WEIR_TRY(read_rope(r, c));
@@ -352,12 +342,12 @@ static weir_status read_decoder(const reader *r, weir_gguf_model *m) {
 
 weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err) {
     weir_gguf_model m = {.start_id = -1, .bos_id = -1, .pad_id = -1};
-    reader r = {.g = g, .err = err};
+    gguf_reader r = {.g = g, .err = err};
     WEIR_TRY(check_file(g, &r.f, err));
     WEIR_TRY(weir__gguf_check_keys(g, r.f, err));
     m.kind = r.f->kind;
     memcpy(m.architecture, r.f->gguf, strlen(r.f->gguf) + 1);
-    WEIR_TRY(m.kind == WEIR_FAMILY_T5 ? weir__gguf_read_t5(g, r.f, &m, err) : read_decoder(&r, &m));
+    WEIR_TRY(m.kind == WEIR_FAMILY_T5 ? weir__gguf_read_t5(&r, &m) : read_decoder(&r, &m));
     *out = m;
     return WEIR_OK;
 }

@@ -20,13 +20,20 @@ weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, 
                                 weir_err *err);
 const char *weir__gguf_key(const family_row *f, const char *name, char buf[128]);
 
+/* One file and its architecture. A name is that of a key after "ARCHITECTURE.". */
+typedef struct gguf_reader {
+    const weir_gguf *g;
+    const family_row *f;
+    weir_err *err;
+} gguf_reader;
+weir_status weir__gguf_read_int(const gguf_reader *r, const char *name, int64_t lo, int64_t hi, int32_t *out);
+weir_status weir__gguf_read_real(const gguf_reader *r, const char *name, double lo, double hi, double *out);
+weir_status weir__gguf_need(const gguf_reader *r, const char *name); /* EFORMAT where it is absent */
 /* Rows of token_embd.weight, as long as `dim`; not fewer than tokens. */
-weir_status weir__gguf_read_rows(const weir_gguf *g, const family_row *f, int32_t dim, int32_t *rows,
-                                 weir_err *err);
-weir_status weir__gguf_need(const weir_gguf *g, const family_row *f, const char *name, weir_err *err);
+weir_status weir__gguf_read_rows(const gguf_reader *r, int32_t dim, int32_t *rows);
 
 /* A T5: config, ids and tensors (gguf_t5.c). Everything else is read. */
-weir_status weir__gguf_read_t5(const weir_gguf *g, const family_row *f, weir_gguf_model *m, weir_err *err);
+weir_status weir__gguf_read_t5(const gguf_reader *r, weir_gguf_model *m);
 
 /* An id below n_vocab; *out stays where the key is absent or says -1, also as an unsigned number. */
 weir_status weir__gguf_get_id(const weir_gguf *g, const char *key, int32_t n_vocab, int32_t *out,

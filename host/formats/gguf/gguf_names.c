@@ -216,7 +216,7 @@ static weir_status check_tensor(const weir_gguf *g, const weir_entry *t, weir_er
 static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *c, const char *name,
                                  weir_err *err) {
     weir_entry e;
-    int32_t n = (c->rope.n_dim ? c->rope.n_dim : c->head_dim) / 2;
+    int32_t n = weir__rope_dims(&c->rope, c->head_dim) / 2;
     if (!weir__gguf_find(g, name, &e)) return WEIR_OK;
     if (e.dtype != WEIR_DTYPE_F32 || e.n_dim != 1 || e.shape[0] != n)
         return weir_fail(err, WEIR_EFORMAT, "%s: tensor %s: expected %d F32 numbers", weir__label(g->label),

@@ -12,61 +12,53 @@ enum { MAX_DIM = 1 << 20, MAX_LAYER = 1024, MAX_BUCKET = 1 << 16 };
 
 /* ---- sizes --------------------------------------------------------------------------------------------- */
 
-static weir_status get(const weir_gguf *g, const family_row *f, const char *name, int64_t lo, int64_t hi,
-                       int32_t *out, weir_err *err) {
-    char key[128];
-    return weir__gguf_get_int(g, weir__gguf_key(f, name, key), lo, hi, out, err);
-}
-
-static weir_status read_heads(const weir_gguf *g, const family_row *f, weir_t5_config *c, weir_err *err) {
-    const char *label = weir__label(g->label);
-    WEIR_TRY(get(g, f, "attention.head_count", 1, MAX_DIM, &c->n_head, err));
+static weir_status read_heads(const gguf_reader *r, weir_t5_config *c) {
+    const char *label = weir__label(r->g->label);
+    WEIR_TRY(weir__gguf_read_int(r, "attention.head_count", 1, MAX_DIM, &c->n_head));
     int32_t n_kv = c->n_head;
-    WEIR_TRY(get(g, f, "attention.head_count_kv", 1, MAX_DIM, &n_kv, err));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.head_count_kv", 1, MAX_DIM, &n_kv));
     if (n_kv != c->n_head)
-        return weir_fail(err, WEIR_ENOTSUP, "%s: %d heads of keys for %d of queries: not supported in a T5",
-                         label, n_kv, c->n_head);
+        return weir_fail(r->err, WEIR_ENOTSUP,
+                         "%s: %d heads of keys for %d of queries: not supported in a T5", label, n_kv,
+                         c->n_head);
     c->head_dim = c->dim / c->n_head;
-    WEIR_TRY(get(g, f, "attention.key_length", 1, MAX_DIM, &c->head_dim, err));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.key_length", 1, MAX_DIM, &c->head_dim));
     int32_t value = c->head_dim;
-    WEIR_TRY(get(g, f, "attention.value_length", 1, MAX_DIM, &value, err));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.value_length", 1, MAX_DIM, &value));
     if (value != c->head_dim)
-        return weir_fail(err, WEIR_ENOTSUP,
+        return weir_fail(r->err, WEIR_ENOTSUP,
                          "%s: attention.value_length = %d differs from key_length = %d: not supported", label,
                          value, c->head_dim);
     if (c->head_dim < 1 || (int64_t)c->n_head * c->head_dim > MAX_DIM)
-        return weir_fail(err, WEIR_EFORMAT, "%s: %d heads of %d elements, expected at most %d together",
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads of %d elements, expected at most %d together",
                          label, c->n_head, c->head_dim, MAX_DIM);
     return WEIR_OK;
 }
 
 /* No key has the largest distance: 128 in llama.cpp, as T5's configurations have it. */
-static weir_status read_sizes(const weir_gguf *g, const family_row *f, weir_t5_config *c, weir_err *err) {
+static weir_status read_sizes(const gguf_reader *r, weir_t5_config *c) {
     static const char *const needed[] = {"embedding_length",
                                          "block_count",
                                          "feed_forward_length",
                                          "attention.head_count",
                                          "attention.layer_norm_rms_epsilon",
                                          "attention.relative_buckets_count"};
-    char key[128];
     double eps = 0;
-    *c = f->t5;
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-        WEIR_TRY(weir__gguf_need(g, f, needed[i], err));
-    WEIR_TRY(get(g, f, "embedding_length", 1, MAX_DIM, &c->dim, err));
-    WEIR_TRY(get(g, f, "feed_forward_length", 1, MAX_DIM, &c->ff_dim, err));
-    WEIR_TRY(get(g, f, "block_count", 1, MAX_LAYER, &c->n_enc_layer, err));
+    *c = r->f->t5;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) WEIR_TRY(weir__gguf_need(r, needed[i]));
+    WEIR_TRY(weir__gguf_read_int(r, "embedding_length", 1, MAX_DIM, &c->dim));
+    WEIR_TRY(weir__gguf_read_int(r, "feed_forward_length", 1, MAX_DIM, &c->ff_dim));
+    WEIR_TRY(weir__gguf_read_int(r, "block_count", 1, MAX_LAYER, &c->n_enc_layer));
     c->n_dec_layer = c->n_enc_layer;
-    WEIR_TRY(get(g, f, "decoder_block_count", 1, MAX_LAYER, &c->n_dec_layer, err));
-    WEIR_TRY(get(g, f, "attention.relative_buckets_count", 4, MAX_BUCKET, &c->n_bucket, err));
+    WEIR_TRY(weir__gguf_read_int(r, "decoder_block_count", 1, MAX_LAYER, &c->n_dec_layer));
+    WEIR_TRY(weir__gguf_read_int(r, "attention.relative_buckets_count", 4, MAX_BUCKET, &c->n_bucket));
     if (c->max_distance <= c->n_bucket / 2)
-        return weir_fail(err, WEIR_EFORMAT, "%s: %d buckets of relative positions, expected fewer than %d",
-                         weir__label(g->label), c->n_bucket, 2 * c->max_distance);
-    weir__gguf_key(f, "attention.layer_norm_rms_epsilon", key);
-    WEIR_TRY(weir__gguf_get_real(g, key, 1e-30, 1, &eps, err));
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d buckets of relative positions, expected fewer than %d",
+                         weir__label(r->g->label), c->n_bucket, 2 * c->max_distance);
+    WEIR_TRY(weir__gguf_read_real(r, "attention.layer_norm_rms_epsilon", 1e-30, 1, &eps));
     c->eps = (float)eps;
-    WEIR_TRY(read_heads(g, f, c, err));
-    return weir__gguf_read_rows(g, f, c->dim, &c->n_vocab_rows, err);
+    WEIR_TRY(read_heads(r, c));
+    return weir__gguf_read_rows(r, c->dim, &c->n_vocab_rows);
 }
 
 /* ---- tokens -------------------------------------------------------------------------------------------- */
@@ -128,9 +120,9 @@ static weir_status read_ids(const weir_gguf *g, const family_row *f, weir_gguf_m
     return WEIR_OK;
 }
 
-weir_status weir__gguf_read_t5(const weir_gguf *g, const family_row *f, weir_gguf_model *m, weir_err *err) {
-    WEIR_TRY(read_sizes(g, f, &m->t5, err));
-    WEIR_TRY(weir__gguf_check_tensors(g, f, m, err));
+weir_status weir__gguf_read_t5(const gguf_reader *r, weir_gguf_model *m) {
+    WEIR_TRY(read_sizes(r, &m->t5));
+    WEIR_TRY(weir__gguf_check_tensors(r->g, r->f, m, r->err));
     m->t5.act = m->t5.gated ? WEIR_ACT_GELU_TANH : WEIR_ACT_RELU;
-    return read_ids(g, f, m, err);
+    return read_ids(r->g, r->f, m, r->err);
 }

@@ -6,7 +6,7 @@
 #include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
-enum { NAME_CAP = 256, DEFAULT_BLOCK = 128 };
+enum { NAME_CAP = 256 };
 
 static const char WEIGHT[] = ".weight";
 /* Those of the weights first. */
@@ -48,13 +48,15 @@ typedef struct scale_grid {
     int64_t rows, cols, per_row;
 } scale_grid;
 
+/* What a configuration that says nothing means. */
+static weir_f8_block or_usual(weir_f8_block b) { return b.rows > 0 ? b : (weir_f8_block){128, 128}; }
+
 static int64_t ceil_div(int64_t n, int64_t d) { return (n + d - 1) / d; }
 
 /* One number; one for each row, as a vector or a column; one for each block. */
 static bool grid_of(const weir_entry *e, const weir_entry *scale, weir_f8_block block, scale_grid *out) {
     const int64_t rows = e->shape[0], cols = e->shape[1];
-    const int64_t block_rows = block.rows > 0 ? block.rows : DEFAULT_BLOCK,
-                  block_cols = block.cols > 0 ? block.cols : DEFAULT_BLOCK;
+    block = or_usual(block);
     const int64_t down = scale->n_dim > 0 ? scale->shape[0] : 1,
                   across = scale->n_dim > 1 ? scale->shape[1] : 1;
     if (scale->n_dim > 2 || scale->dtype < 0) return false;
@@ -64,8 +66,8 @@ static bool grid_of(const weir_entry *e, const weir_entry *scale, weir_f8_block 
         out->rows = rows, out->cols = cols;
     } else if (down == rows && across == 1) {
         out->rows = 1, out->cols = cols;
-    } else if (down == ceil_div(rows, block_rows) && across == ceil_div(cols, block_cols)) {
-        out->rows = block_rows, out->cols = block_cols;
+    } else if (down == ceil_div(rows, block.rows) && across == ceil_div(cols, block.cols)) {
+        out->rows = block.rows, out->cols = block.cols;
     } else {
         return false;
     }
@@ -91,8 +93,8 @@ weir_status weir__f8_check(const weir_safetensors *s, const weir_entry *e, weir_
         "%s: tensor %.100s: %.10s (%lld, %lld) in %d dimensions does not fit a matrix (%lld, %lld): "
         "expected F32, F16 or BF16, one, one a row, or one for %d x %d",
         weir__label(label), scale.name, scale.type, (long long)scale.shape[0], (long long)scale.shape[1],
-        scale.n_dim, (long long)e->shape[0], (long long)e->shape[1],
-        block.rows > 0 ? (int)block.rows : DEFAULT_BLOCK, block.cols > 0 ? (int)block.cols : DEFAULT_BLOCK);
+        scale.n_dim, (long long)e->shape[0], (long long)e->shape[1], (int)or_usual(block).rows,
+        (int)or_usual(block).cols);
 }
 
 /* ---- elements ------------------------------------------------------------------------------------------ */
