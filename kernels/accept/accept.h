@@ -75,7 +75,7 @@ typedef struct weir_accept_args {
     int32_t n_vocab;
     bool make_stats; /* CPU: p_stats hold nothing yet. The op makes those of the rows that it examines, and of
                         the row n_accept, which closes the block; a block without drafts has that row alone.
-                        Rows after a refused one are left out, but those that other threads
+                        Rows after a refused one are skipped, except those that other threads
                         have begun */
 } weir_accept_args;
 

@@ -37,10 +37,9 @@ typedef struct weir_lanes {
                  int32_t chunk0, int32_t chunk1, float *out);
     /* Mass of q over the tokens that may be rejected (num < q), over the whole vocabulary. */
     float (*below)(const weir_qp *r, const weir_given *given, int32_t n_vocab);
-    void (*race)(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best);
-    /* The same under WEIR_WEIGHT_Q from the row's w, (n_vocab). */
-    void (*race_drawn)(const weir_race *r, const float *w, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
-                       weir_best *best);
+    /* drawn: NULL, or under WEIR_WEIGHT_Q the row's w, (n_vocab), which saves the exponentials. */
+    void (*race)(const weir_race *r, const float *drawn, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
+                 weir_best *best);
     /* Probabilities of ids [begin, begin + n), n <= WEIR_CHUNK; out has room for n rounded up to
      * WEIR_LANES. */
     void (*probs)(const weir_row_view *r, bool raw, int32_t begin, int32_t n, float *out);

@@ -411,8 +411,8 @@ static inline bool sift(const uint32_t *restrict x, const float *restrict w, flo
 }
 
 /* Nearly every id loses by its bound, so that few logarithms and no other divisions are needed. */
-static void race_drawn(const weir_race *r, const float *drawn, int32_t n_vocab, int32_t chunk0,
-                       int32_t chunk1, weir_best *best) {
+static void race(const weir_race *r, const float *drawn, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
+                 weir_best *best) {
     chunk w;
     words u;
     for (int32_t c = chunk0; c < chunk1; c++) {
@@ -435,16 +435,11 @@ static void race_drawn(const weir_race *r, const float *drawn, int32_t n_vocab, 
     }
 }
 
-static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best) {
-    race_drawn(r, NULL, n_vocab, chunk0, chunk1, best);
-}
-
 const weir_lanes WEIR_LANES_TABLE = {.minmax = minmax,
                                      .find = find,
                                      .row = row_sums,
                                      .pair = pair_sums,
                                      .below = below,
                                      .race = race,
-                                     .race_drawn = race_drawn,
                                      .probs = probs,
                                      .scale = scale};

@@ -41,10 +41,7 @@ static void run_pair(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
 }
 static void run_race(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     p->best[g] = (weir_best){p->bar, -1};
-    if (p->drawn)
-        p->lanes->race_drawn(p->race, p->drawn, p->n_vocab, chunk0, chunk1, &p->best[g]);
-    else
-        p->lanes->race(p->race, p->n_vocab, chunk0, chunk1, &p->best[g]);
+    p->lanes->race(p->race, p->drawn, p->n_vocab, chunk0, chunk1, &p->best[g]);
 }
 static void run_minmax(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     const int32_t begin = chunk0 * WEIR_CHUNK;

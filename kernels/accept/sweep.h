@@ -40,11 +40,11 @@ void weir__qp_sums(const weir_env *env, const weir_qp *r, weir_sum_kind kind, in
 /* The token drawn; -1 if no weight is positive. */
 int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
 
-/* Runs `n` independent pieces of `ids` vocabulary entries each: over the pool if that is worth a wake-up (the
- * pieces' env then has no pool), else one after another with `env` itself. */
 /* Whether several rows of n_vocab ids are better worked on at once than one after another, each split. */
 static inline bool weir__shares_rows(int32_t n_vocab) { return n_vocab < WEIR_KEPT_IDS; }
 
+/* Runs `n` independent pieces of `ids` vocabulary entries each: over the pool if that is worth a wake-up (the
+ * pieces' env then has no pool), else one after another with `env` itself. */
 typedef void (*weir_piece_fn)(void *ctx, const weir_env *env, int64_t piece);
 void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids);
 

@@ -152,7 +152,7 @@ Test(draw, arrives_when_its_word_says) {
             .pair = &pair, .kind = WEIR_WEIGHT_Q, .key = {(uint32_t)rep, 7}, .position = rep};
         for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
             weir_best best = {INT32_MAX, -1};
-            weir__lanes_of((weir_isa)isa)->race(&race, 2000, 0, 2, &best);
+            weir__lanes_of((weir_isa)isa)->race(&race, NULL, 2000, 0, 2, &best);
             const int32_t v = best.token;
             uint32_t c[4] = {(uint32_t)v / 4u, (uint32_t)rep, 0, 0};
             wf_philox(c, race.key);
