@@ -41,9 +41,13 @@ best_mode() {
 
 n_answer=24
 ids() { sed -n 's/.*"token_ids": *\[\([^]]*\)\].*/\1/p' "$1" | tr -d ' '; }
+# Prompts included, as in the rows of demo/device.py.
 tokens_a_second() {
-    sed -n 's/.*"predicted_n": *\([0-9]*\).*/n \1/p; s/.*"predicted_ms": *\([0-9.]*\).*/ms \1/p' "$1" |
-        awk '$1 == "n" { n += $2 } $1 == "ms" { ms += $2 } END { printf "%.1f", ms > 0 ? 1000 * n / ms : 0 }'
+    awk 'function number(key) {
+            return match($0, "\"" key "\": *[0-9.e+-]+") ? substr($0, RSTART + length(key) + 3, RLENGTH) + 0 : 0
+        }
+        { n += number("predicted_n"); ms += number("prompt_ms") + number("predicted_ms") }
+        END { printf "%.1f", ms > 0 ? 1000 * n / ms : 0 }' "$1"
 }
 # same_lines A B: how many lines of two files agree.
 same_lines() { paste -d '|' "$1" "$2" | awk -F'|' '$1 == $2 && $1 != ""' | wc -l | tr -d ' '; }

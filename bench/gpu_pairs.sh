@@ -168,10 +168,8 @@ part_decoder() {
 part_sessions() {
     best=$(best_mode)
     if make_models llama3-1b llama3-8b; then
-        for gamma in 5 1; do
-            time_pair decoder "$best" llama3-1b-llama3-8b llama3-8b llama3-1b --gamma $gamma \
-                --sessions 8,32,64 --ctx 384 --n-prompt 256 --blocks 8 --repeat 2
-        done
+        time_pair decoder "$best" llama3-1b-llama3-8b llama3-8b llama3-1b --gamma 5,1 --sessions 8,32,64 \
+            --ctx 384 --n-prompt 256 --blocks 8 --repeat 2
     fi
     remove_models
     if make_models t5-small t5-large; then

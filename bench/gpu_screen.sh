@@ -28,10 +28,10 @@ launches() {
     say "$line"
 }
 
-# blocks PAIR SESSIONS [MODE]: us of a block at gamma 5, its tokens, by mode.
+# blocks PAIR: us of a block at gamma 5 and one session, its tokens, by mode.
 blocks() {
-    [ ! -s "$results/blocks.csv" ] || awk -F, -v pair="$1" -v n="$2" '
-        $3 == pair && $6 == 5 && $7 == n && $8 != "" {
+    [ ! -s "$results/blocks.csv" ] || awk -F, -v pair="$1" '
+        $3 == pair && $6 == 5 && $7 == 1 && $8 != "" {
             out = out (out ? "; " : "") $2 " " $8 " us, " $10 " tokens a block"
         }
         END { if (out) print out }' "$results/blocks.csv"
@@ -102,13 +102,13 @@ last_screen() {
         "host's flag $(or_dash "$(us latency.csv "flag of the host" relaxed)");" \
         "fence $(or_dash "$(us latency.csv "system fence" "after a store to the host")");" \
         "trip L2 $(or_dash "$(us latency.csv trip L2)"), memory $(or_dash "$(us latency.csv trip memory)")"
-    say " 5 T5 small-large, block     $(or_dash "$(blocks small-large 1)")"
+    say " 5 T5 small-large, block     $(or_dash "$(blocks small-large)")"
     say "                  parts, us  $(or_dash "$(parts_of small-large)")"
-    say " 6 T5 small-XL, block        $(or_dash "$(blocks small-xl 1)")"
+    say " 6 T5 small-XL, block        $(or_dash "$(blocks small-xl)")"
     say " 7 accept 6 x 256128, us     exact $(or_dash "$(us ops.csv "loop close" "exact: 6 x 256128")")," \
         "at 32128 $(or_dash "$(us ops.csv "loop close" "exact: 6 x 32128")")"
-    say " 8 Llama 1B-8B, block        $(or_dash "$(blocks llama3-1b-llama3-8b 1)")"
-    say "   Gemma 2 2B-27B, block     $(or_dash "$(blocks gemma2-2b-gemma2-27b 1)")"
+    say " 8 Llama 1B-8B, block        $(or_dash "$(blocks llama3-1b-llama3-8b)")"
+    say "   Gemma 2 2B-27B, block     $(or_dash "$(blocks gemma2-2b-gemma2-27b)")"
     say "                  parts, us  $(or_dash "$(parts_of gemma2-2b-gemma2-27b)")"
     say " 9 tests                     $(or_dash "$(cases)"); linear, % of copy $(or_dash "$(shares linear)")"
     say "10 tokens/s by sessions      Llama $(or_dash "$(rates llama3-1b-llama3-8b)");" \

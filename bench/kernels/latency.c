@@ -28,7 +28,7 @@ typedef struct probe {
 static weir_status run_probe(kb *k, void *ctx, int i) {
     const probe *p = ctx;
     if (p->turns > 0 && i == p->chain) return kb_latency_turn(k->be, p->l->small + 3, p->turns);
-    return kb_latency_launch(k->be, &p->a, NULL);
+    return kb_latency_launch(k->be, &p->a);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */

@@ -123,15 +123,14 @@ static weir_status launched(weir_backend *be, const char *what) {
 
 #ifdef __CUDACC__
 /* As many clusters as fill the device once; within a multiprocessor's reach, so sizes are 16 at most. */
-static weir_status launch_cluster(weir_cuda *cu, const kb_latency *a, int32_t *blocks) {
+static weir_status launch_cluster(weir_cuda *cu, const kb_latency *a) {
     if (cu->cc < 90 || a->n_block < 1 || a->n_block > CLUSTER_MOST) return WEIR_ENOTSUP;
     cudaLaunchConfig_t config = {};
     cudaLaunchAttribute attr = {};
     attr.id = cudaLaunchAttributeClusterDimension;
     attr.val.clusterDim.x = static_cast<unsigned>(a->n_block);
     attr.val.clusterDim.y = attr.val.clusterDim.z = 1;
-    *blocks = cu->sm_count / a->n_block * a->n_block;
-    config.gridDim = dim3(static_cast<unsigned>(*blocks));
+    config.gridDim = dim3(static_cast<unsigned>(cu->sm_count / a->n_block * a->n_block));
     config.blockDim = dim3(THREADS);
     config.stream = cu->stream;
     config.attrs = &attr;
@@ -145,8 +144,8 @@ static weir_status launch_cluster(weir_cuda *cu, const kb_latency *a, int32_t *b
     return launched(&cu->base, "cluster barriers");
 }
 #else
-static weir_status launch_cluster(weir_cuda *cu, const kb_latency *a, int32_t *blocks) {
-    (void)cu, (void)a, (void)blocks;
+static weir_status launch_cluster(weir_cuda *cu, const kb_latency *a) {
+    (void)cu, (void)a;
     return WEIR_ENOTSUP;
 }
 #endif
@@ -160,19 +159,16 @@ static void launch_empty(const weir_cuda *cu, const kb_latency *a, unsigned n) {
         K_LAUNCH(empty_kernel, n, THREADS, 0, cu->stream)(a->tally);
 }
 
-extern "C" weir_status kb_latency_launch(weir_backend *be, const kb_latency *a, int32_t *blocks) {
+extern "C" weir_status kb_latency_launch(weir_backend *be, const kb_latency *a) {
     weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter(cu, "probe"));
-    int32_t room = TEAM_PER_SM * cu->sm_count;
-    if (!blocks) blocks = &room;
-    *blocks = a->n_block > 0 ? a->n_block : room;
-    const unsigned n = static_cast<unsigned>(*blocks);
+    const unsigned n = static_cast<unsigned>(a->n_block > 0 ? a->n_block : TEAM_PER_SM * cu->sm_count);
     switch (a->probe) {
     case KB_EMPTY: launch_empty(cu, a, n); return launched(be, "empty kernel");
     case KB_TEAM_BARRIER:
         K_LAUNCH_TEAM(team_kernel, n, THREADS, 0, cu->stream)(cu->counters, a->steps, a->tally);
         return launched(be, "team barriers");
-    case KB_CLUSTER: return launch_cluster(cu, a, blocks);
+    case KB_CLUSTER: return launch_cluster(cu, a);
     case KB_FLAG:
     case KB_FLAG_ACQUIRE:
         K_LAUNCH(flag_kernel, 1, 1, 0, cu->stream)

@@ -34,9 +34,8 @@ typedef struct kb_latency {
     uint32_t *tally;
 } kb_latency;
 
-/* Queues one launch. ENOTSUP: this device, or the CPU runner, has no clusters. Blocks that run: in *blocks if
- * not NULL. */
-weir_status kb_latency_launch(weir_backend *be, const kb_latency *a, int32_t *blocks);
+/* Queues one launch. ENOTSUP: this device, or the CPU runner, has no clusters. */
+weir_status kb_latency_launch(weir_backend *be, const kb_latency *a);
 
 /* The last kernel of a looped recording's body: after `turns` of them the loop ends. left: one word of
  * backend memory, 0 before and after. Outside of such a recording it does nothing. */

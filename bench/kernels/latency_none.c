@@ -1,8 +1,8 @@
 /* Takes the place of latency.cu in a build without CUDA, which has no device to probe. */
 #include "bench/kernels/latency.h"
 
-weir_status kb_latency_launch(weir_backend *be, const kb_latency *a, int32_t *blocks) {
-    (void)be, (void)a, (void)blocks;
+weir_status kb_latency_launch(weir_backend *be, const kb_latency *a) {
+    (void)be, (void)a;
     return WEIR_ENOTSUP;
 }
 
