@@ -121,7 +121,7 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     f->chat_note = f->chat_template ? NULL : e->pair.chat.note.text;
 }
 
-/* What a device does changes when it refuses something. */
+/* A refusal changes the ways that a device takes. */
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
     const weir_device_ways ways = e->pair.be->ways;
     *out = e->pair.facts;

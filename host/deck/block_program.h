@@ -40,9 +40,9 @@ struct weir_block_loop {
 };
 
 weir_status weir__block_run(void *bucket); /* as weir_backend_stream.capture wants it */
+weir_status weir__block_draft_step(const weir_bucket *b, int32_t step); /* for timings: one drafter step */
 /* Its parts: the verifier's pass, with the statistics of its rows where the accept step does not make them
  * (loop.h); those alone; and the accept step. */
-weir_status weir__block_draft_step(const weir_bucket *b, int32_t step); /* for timings: one drafter step */
 weir_status weir__block_verify(const weir_bucket *b);
 weir_status weir__block_verifier_stats(const weir_bucket *b, int32_t n_row);
 weir_status weir__block_close(weir_bucket *b);

@@ -25,7 +25,7 @@
 
 #define BACKEND_ONLY(X, e)                                                                                 \
     X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                               \
-    X(q_weights, weir__keeps_weights(e) ? (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld : 0, float) \
+    X(q_weights, keeps_weights(e) ? (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld : 0, float) \
     X(p_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_VERIFIER].ld, float)                              \
     X(minmax, (e)->pair.be->minmaxes ? (e)->pair.n_row_max *weir__minmax_count((e)->pair.n_vocab) : 0,     \
       weir_minmax)
@@ -37,7 +37,7 @@
     X(who, (e)->pair.n_parallel, weir_session *)
 
 /* Exponentials of the drafter's rows, from their statistics to the accept step. */
-static bool weir__keeps_weights(const weir_engine *e) {
+static bool keeps_weights(const weir_engine *e) {
     return e->pair.has_draft && !e->pair.lookup && !e->pair.be->device && e->pair.n_vocab < WEIR_KEPT_IDS;
 }
 

@@ -119,8 +119,8 @@ __device__ T *find_page(const kv_pool<T> &kv, const attention_range &all, int he
 }
 
 /* Starts copies of what the tile's queries look at: K as one group, V as the next. Half of the warps copy a
- * page; a page lies in `stage` as it does in memory. K goes by 8 positions, V by its rows, to whole 16
- * bytes. */
+ * page; it has the same layout in `stage` as in memory. K is copied 8 positions at a time, V by rows, in
+ * whole 16 bytes. */
 template <typename T>
 __device__ void stage_split(const kv_pool<T> &kv, const attention_range &all, int head_kv, int split,
                             T *stage) {

@@ -50,7 +50,7 @@ struct weir_cuda {
     bool branched;        /* the last node of what is being recorded is a branch, not a kernel */
     k_ways ways;          /* which ways of CUDA it takes: kernels/cuda/ways.cu */
     uint32_t refused;     /* of them, those that something has refused */
-    uint32_t told;        /* ways.on as base.about has it */
+    uint32_t told;        /* ways.on when base.about was last written */
     bool refuses;         /* something of the graph that is being recorded was refused */
     weir_err refusal;     /* the last one, "what: why"; "" */
     bool broken;          /* base.err has the reason; every call returns ECUDA */

@@ -6,7 +6,7 @@
 enum k_launch_how { K_PLAIN, K_PDL, K_TEAM, K_TEAM_AFTER };
 
 /* What a device, its driver or a user may refuse. Without a way there is always another one that gives the
- * same bits; docs/gpu.md. In this order they are given up. */
+ * same bits; docs/gpu.md. They are given up in this order. */
 enum {
     K_BRANCH = 1,      /* conditional IF nodes in graphs */
     K_EARLY = 2,       /* programmatic launches: a kernel begins before the one ahead has ended */
@@ -19,7 +19,7 @@ enum {
 struct k_ways {
     uint32_t on;    /* that may be taken */
     uint32_t taken; /* that were, since whoever asks cleared it */
-    bool recording; /* a refused launch is for whoever records to answer */
+    bool recording; /* whoever records handles a refused launch */
     bool carveout;  /* kernels ask for the most shared memory that an SM can have */
 };
 

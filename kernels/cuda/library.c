@@ -16,8 +16,8 @@ static weir_library_fn function_at(void *address) {
     return f;
 }
 
-/* Where CUDA's libraries lie that the loader does not know of: the toolkit, and the wheels of a virtual
- * environment. */
+/* Folders of CUDA's libraries that the loader does not search: the toolkit's, and those of wheels in a
+ * virtual environment. */
 static const struct {
     const char *variable, *folder; /* NULL: no variable's */
 } places[] = {{"CUDA_HOME", "/lib64"},

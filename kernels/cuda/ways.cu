@@ -74,7 +74,7 @@ static const char *graph_word(uint32_t on) {
     return !(on & K_GRAPH) ? "none" : on & K_WHILE ? "while" : "straight";
 }
 
-/* " without A, B (refused: why)" of what was refused; "" if nothing was. */
+/* "; refused here: A, B (why)" of what was refused; "" if nothing was. */
 static void refused_words(const weir_cuda *cu, char *text, size_t cap) {
     static const struct {
         uint32_t way;

@@ -101,7 +101,7 @@ static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_
     if (t.rank == 0) commit_seat(l, i, block, h);
 }
 
-/* What ends the loop early: words of the host and of the exchange between ranks, 0 if they want no end. They
+/* What ends the loop early: words of the host and of the exchange between ranks, 0 for "go on". They
  * are tested by the last seat to arrive, not where they are loaded, so that nobody waits for them. */
 struct close_asks {
     uint32_t stop, broken;
