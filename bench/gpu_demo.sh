@@ -44,7 +44,8 @@ ids() { sed -n 's/.*"token_ids": *\[\([^]]*\)\].*/\1/p' "$1" | tr -d ' '; }
 # Prompts included, as in the rows of demo/device.py.
 tokens_a_second() {
     awk 'function number(key) {
-            return match($0, "\"" key "\": *[0-9.e+-]+") ? substr($0, RSTART + length(key) + 3, RLENGTH) + 0 : 0
+            if (!match($0, "\"" key "\": *[0-9.e+-]+")) return 0
+            return substr($0, RSTART + length(key) + 3, RLENGTH) + 0
         }
         { n += number("predicted_n"); ms += number("prompt_ms") + number("predicted_ms") }
         END { printf "%.1f", ms > 0 ? 1000 * n / ms : 0 }' "$1"

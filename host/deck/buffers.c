@@ -23,11 +23,11 @@
     X(top_row, (e)->pair.n_row_max, int32_t)         \
     X(top, (e)->pair.n_row_max *WEIR_TOP_MAX, weir_top_entry)
 
-#define BACKEND_ONLY(X, e)                                                                                 \
-    X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                               \
-    X(q_weights, keeps_weights(e) ? (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld : 0, float) \
-    X(p_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_VERIFIER].ld, float)                              \
-    X(minmax, (e)->pair.be->minmaxes ? (e)->pair.n_row_max *weir__minmax_count((e)->pair.n_vocab) : 0,     \
+#define BACKEND_ONLY(X, e)                                                                             \
+    X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                           \
+    X(q_weights, keeps_weights(e) ? (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld : 0, float)   \
+    X(p_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_VERIFIER].ld, float)                          \
+    X(minmax, (e)->pair.be->minmaxes ? (e)->pair.n_row_max *weir__minmax_count((e)->pair.n_vocab) : 0, \
       weir_minmax)
 
 #define HOST_ONLY(X, e)                            \

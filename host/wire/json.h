@@ -21,7 +21,7 @@ json_t *wire_floats(const float *x, size_t n);
 json_t *wire_ids(const int32_t *ids, size_t n);
 void wire_set(json_t *object, const char *key, json_t *value); /* takes the value */
 void wire_add(json_t *array, json_t *value);
-json_t *wire_lookup_json(const weir_engine_facts *f); /* prompt lookup: {"min", "max"}, or null */
+json_t *wire_lookup_json(const weir_engine_facts *f);             /* prompt lookup: {"min", "max"}, or null */
 void wire_set_device(json_t *object, const weir_engine_facts *f); /* device, threads, ranks */
 /* A CUDA device's ways (weir_engine_facts); null where there is none. */
 void wire_set_ways(json_t *object, const char *graph, const char *team, const char *pdl);

@@ -70,9 +70,11 @@ static double meaning(int code) {
 }
 
 static int nearest(double v) {
+    static double of[256]; /* meanings, which cost more than the search */
     int best = 0;
+    for (int code = 0; of[1] == 0 && code < 256; code++) of[255 - code] = meaning(255 - code);
     for (int code = 1; code < 256; code++)
-        if (fabs(meaning(code) - v) < fabs(meaning(best) - v)) best = code;
+        if (fabs(of[code] - v) < fabs(of[best] - v)) best = code;
     return best;
 }
 

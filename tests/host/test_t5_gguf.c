@@ -7,6 +7,7 @@
 
 #include "host/formats/gguf/gguf.h"
 #include "host/tokenizers/tokenizer.h"
+#include "tests/formats/gguf_made.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/host/t5_gguf.h"
 #include "tests/support/alloc.h"
@@ -110,18 +111,11 @@ Test(t5_gguf, quantised_matrices_know_what_the_others_know) {
 
 /* ---- sentinels and padding ----------------------------------------------------------------------------- */
 
-static weir_gguf *open_blob(const gguf_blob *b) {
-    weir_gguf *g = NULL;
-    weir_err err = {""};
-    cr_assert_eq(weir__gguf_open_bytes(&g, b->p, b->n, "m.gguf", &err), WEIR_OK, "%s", err.text);
-    return g;
-}
-
 Test(t5_gguf, sentinels_are_found_between_pieces_and_padding) {
     gguf_blob plain = t5_as_gguf("drafter", &(t5_change){.skip = "token_embd.weight"}),
               b = t5_as_gguf("drafter",
                              &(t5_change){.sentinels = 100, .padding = 12, .skip = "token_embd.weight"});
-    weir_gguf *p = open_blob(&plain), *g = open_blob(&b);
+    weir_gguf *p = open_good(&plain), *g = open_good(&b);
     int32_t n, m, none, sentinels;
     weir_tokenizer *t = NULL;
     weir_err err = {""};
@@ -186,7 +180,7 @@ Test(t5_gguf, what_changes_the_result_is_refused) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         gguf_blob b = t5_as_gguf("drafter", &bad[i].c);
-        weir_gguf *g = open_blob(&b);
+        weir_gguf *g = open_good(&b);
         weir_gguf_model m;
         weir_err err = {""};
         cr_expect_eq(weir__gguf_read_model(g, &m, &err), bad[i].want, "%s: %s", bad[i].about, err.text);
@@ -198,7 +192,7 @@ Test(t5_gguf, what_changes_the_result_is_refused) {
 
 static void expect_no_tokenizer(const t5_change *c, const char *about) {
     gguf_blob b = t5_as_gguf("drafter", c);
-    weir_gguf *g = open_blob(&b);
+    weir_gguf *g = open_good(&b);
     weir_tokenizer *t = NULL;
     weir_err err = {""};
     cr_expect_eq(weir__tokenizer_open_gguf(&t, g, &err), WEIR_EFORMAT, "%s", about);
@@ -220,7 +214,7 @@ Test(t5_gguf, tokens_that_are_not_whole) {
 
 Test(t5_gguf, a_tokenizer_that_finds_no_memory_leaks_none) {
     gguf_blob b = t5_as_gguf("drafter", &(t5_change){.skip = "token_embd.weight"});
-    weir_gguf *g = open_blob(&b);
+    weir_gguf *g = open_good(&b);
     weir_status s = WEIR_ENOMEM;
     for (long fail = 1; s != WEIR_OK; fail++) {
         weir_tokenizer *t = NULL;

@@ -113,3 +113,11 @@ void describe_product(char *s, size_t cap, const char *build, const product *p) 
              (long)p->n, (long)p->k, (long)p->n_row, p->gated ? " gated" : "", p->norm ? " norm" : "",
              p->rows ? "" : " prefill", (int)p->epilogue);
 }
+
+void data_check(const data *d, const float *y, const char *what) {
+    const int64_t n = d->p.n;
+    for (int64_t r = 0; r < d->p.n_row; r++) {
+        assert_within(y + r * d->ldy, d->want + r * n, d->bound + r * n, (size_t)n, what);
+        assert_same(y + r * d->ldy + n, d->y0 + r * d->ldy + n, PAD, what);
+    }
+}

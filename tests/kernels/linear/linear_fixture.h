@@ -29,6 +29,8 @@ void data_free(data *d);
 void data_expect(data *d, bool rounded); /* fills want and bound; rounded: the input goes through bf16, or
                                             bytes
                                           * where the weight has blocks */
+/* Every row of y (n_row, ldy) is within its bound, and its padding is that of y0. */
+void data_check(const data *d, const float *y, const char *what);
 weir_weight data_pack(weir_backend *be, const data *d, weir_use use); /* asserts */
 void describe_product(char *s, size_t cap, const char *build, const product *p);
 double activation(weir_epilogue e, double d);

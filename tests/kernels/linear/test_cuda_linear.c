@@ -7,80 +7,16 @@
 
 #include "kernels/accept/lanes.h"
 #include "kernels/weight/pack.h"
-#include "tests/kernels/linear/linear_fixture.h"
+#include "tests/kernels/linear/device_product.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
-/* A product's data on the device; y has a row to spare. */
-typedef struct bench {
-    weir_backend *be;
-    const data *d;
-    weir_weight w;
-    float *x, *norm, *y;
-    weir_minmax *minmax; /* (n_row, count) */
-    int32_t minmax_n;
-} bench;
-
-static bench bench_new(weir_backend *be, const data *d) {
-    const product *p = &d->p;
-    bench b = {.be = be, .d = d, .w = data_pack(be, d, WEIR_USE_ROWS)};
-    b.x = device_put(be, d->x, (size_t)(p->n_row * d->ldx) * sizeof(float));
-    b.norm = device_put(be, d->norm, (size_t)p->k * sizeof(float));
-    b.y = device_room(be, (size_t)(p->n_row * d->ldy) * sizeof(float));
-    b.minmax = device_room(be, (size_t)(p->n_row * weir__minmax_count(p->n)) * sizeof(weir_minmax));
-    return b;
-}
-
-static void bench_free(bench *b) {
-    weir__backend_free(b->be, b->x), weir__backend_free(b->be, b->norm);
-    weir__backend_free(b->be, b->y), weir__backend_free(b->be, b->minmax);
-    weir__weight_free(b->be, &b->w);
-}
-
-static weir_linear args_of(const bench *b, int64_t r0, int64_t n_row) {
-    const data *d = b->d;
-    return (weir_linear){.x = b->x + r0 * d->ldx,
-                         .ldx = d->ldx,
-                         .norm = d->p.norm ? b->norm : NULL,
-                         .eps = LINEAR_EPS,
-                         .w = &b->w,
-                         .y = b->y,
-                         .ldy = d->ldy,
-                         .n_row = n_row,
-                         .epilogue = d->p.epilogue,
-                         .scale = d->p.scale,
-                         .softcap = d->p.softcap,
-                         .rows = d->p.rows,
-                         .minmax = b->minmax_n ? b->minmax : NULL,
-                         .minmax_n = b->minmax_n};
-}
-
-/* Rows [r0, r0 + n_row) into y (n_row, ldy), which starts from y0. */
-static weir_status run(const bench *b, int64_t r0, int64_t n_row, float *y) {
-    const data *d = b->d;
-    const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
-    cr_assert_eq(weir__backend_upload(b->be, b->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
-    weir_linear a = args_of(b, r0, n_row);
-    const weir_status s = b->be->op.linear(b->be, &a);
-    if (s == WEIR_OK) device_get(b->be, y, b->y, bytes);
-    return s;
-}
-
 static void check_product(weir_backend *be, const product *p, uint64_t *rng) {
     data d = data_new(p, rng);
-    bench b = bench_new(be, &d);
-    char what[160];
-    describe_product(what, sizeof what, be->name, p);
-    data_expect(&d, p->dtype == WEIR_DTYPE_BF16);
-    float *y = guarded_new((size_t)(p->n_row * d.ldy));
-    cr_assert_eq(run(&b, 0, p->n_row, y), WEIR_OK, "%s: %s", what, be->err.text);
-    for (int64_t r = 0; r < p->n_row; r++) {
-        assert_within(y + r * d.ldy, d.want + r * p->n, d.bound + r * p->n, (size_t)p->n, what);
-        assert_same(y + r * d.ldy + p->n, d.y0 + r * d.ldy + p->n, PAD, what);
-    }
-    guarded_free(y);
-    bench_free(&b);
+    device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
+    device_product_check(&b, &d, p->dtype == WEIR_DTYPE_BF16);
+    device_product_free(&b);
     data_free(&d);
 }
 
@@ -117,9 +53,9 @@ Test(cuda_linear, exactly_representable_products_are_exact) {
         for (int64_t i = 0; i < 9 * d.ldx; i++) {
             if (i % d.ldx < p.k) d.x[i] = (float)((int)(rng_u64(&rng) % 33) - 16) / 4.0f;
         }
-        bench b = bench_new(be, &d);
+        device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
         float *y = guarded_new((size_t)(9 * d.ldy));
-        cr_assert_eq(run(&b, 0, 9, y), WEIR_OK);
+        cr_assert_eq(device_product_run(&b, 0, 9, y), WEIR_OK);
         for (int64_t i = 0; i < 9 * p.n; i++) {
             const int64_t r = i / p.n, n = i % p.n;
             float want = 0;
@@ -128,7 +64,7 @@ Test(cuda_linear, exactly_representable_products_are_exact) {
                          (long)p.n, (long)p.k, (long)r, (long)n);
         }
         guarded_free(y);
-        bench_free(&b);
+        device_product_free(&b);
         data_free(&d);
     }
     weir__backend_close(be);
@@ -292,9 +228,9 @@ Test(cuda_linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
                            .epilogue = (weir_epilogue)(i % 6)};
         data d = data_new(&p, &rng);
         d.x[2 * d.ldx + 7] = i % 2 ? NAN : INFINITY;
-        bench b = bench_new(be, &d);
+        device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
         float *y = guarded_new((size_t)(5 * d.ldy));
-        cr_assert_eq(run(&b, 0, 5, y), WEIR_OK);
+        cr_assert_eq(device_product_run(&b, 0, 5, y), WEIR_OK);
         for (int64_t j = 0; j < 5 * 40; j++) {
             const float v = y[j / 40 * d.ldy + j % 40];
             const bool infinite_to_zero = p.epilogue >= WEIR_EPI_RELU && i % 2 == 0 && !(v > 0.0f);
@@ -302,7 +238,7 @@ Test(cuda_linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
             cr_assert_eq(isfinite(v) == 0, j / 40 == 2, "case %d row %ld: %g", i, (long)j / 40, (double)v);
         }
         guarded_free(y);
-        bench_free(&b);
+        device_product_free(&b);
         data_free(&d);
     }
     weir__backend_close(be);
@@ -313,21 +249,22 @@ Test(cuda_linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
 /* Rows [r0, r0 + n_row) for several n_row against each row alone. */
 static void check_bits(weir_backend *be, const product *p, uint64_t *rng) {
     data d = data_new(p, rng);
-    bench b = bench_new(be, &d);
+    device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
     const size_t total = (size_t)(p->n_row * d.ldy);
     float *alone = guarded_new(total), *y = guarded_new(total);
     char what[200];
-    for (int64_t r = 0; r < p->n_row; r++) cr_assert_eq(run(&b, r, 1, alone + r * d.ldy), WEIR_OK);
+    for (int64_t r = 0; r < p->n_row; r++)
+        cr_assert_eq(device_product_run(&b, r, 1, alone + r * d.ldy), WEIR_OK);
     static const int64_t company[] = {2, 3, 4, 6, 7, 8, 9, 12, 15, 16, 17, 31, 33, 40};
     for (size_t i = 0; i < sizeof company / sizeof company[0] && company[i] <= p->n_row; i++) {
         const int64_t n_row = company[i], r0 = (p->n_row - n_row) / 2;
         describe_product(what, sizeof what, be->name, p);
         snprintf(what + strlen(what), sizeof what - strlen(what), ": rows %ld+%ld", (long)r0, (long)n_row);
-        cr_assert_eq(run(&b, r0, n_row, y), WEIR_OK);
+        cr_assert_eq(device_product_run(&b, r0, n_row, y), WEIR_OK);
         assert_same(y, alone + r0 * d.ldy, (size_t)(n_row * d.ldy), what);
     }
     guarded_free(alone), guarded_free(y);
-    bench_free(&b);
+    device_product_free(&b);
     data_free(&d);
 }
 
@@ -369,27 +306,27 @@ Test(cuda_linear, less_scratch_changes_no_bit_and_too_little_is_an_error) {
     const weir_linear_tiling plan = weir__linear_tiling_of(&shape);
     cr_assert_gt(plan.split, 1);
     data d = data_new(&p, &rng);
-    bench b = bench_new(be, &d);
+    device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
     const size_t total = (size_t)(p.n_row * d.ldy), floats = be->scratch_floats;
     float *whole = guarded_new(total), *y = guarded_new(total);
-    cr_assert_eq(run(&b, 0, p.n_row, whole), WEIR_OK);
+    cr_assert_eq(device_product_run(&b, 0, p.n_row, whole), WEIR_OK);
     const size_t once = weir__linear_partial_floats(plan.split, plan.n_unit);
     cr_assert_geq(weir__linear_cuda_scratch_floats(p.n, p.k, 0), once);
     be->scratch_floats = once;
-    cr_assert_eq(run(&b, 0, p.n_row, y), WEIR_OK);
+    cr_assert_eq(device_product_run(&b, 0, p.n_row, y), WEIR_OK);
     assert_same(y, whole, total, "in pieces");
     be->scratch_floats = once - 1;
-    cr_assert_eq(run(&b, 0, p.n_row, y), WEIR_ENOMEM);
+    cr_assert_eq(device_product_run(&b, 0, p.n_row, y), WEIR_ENOMEM);
     be->scratch_floats = floats;
     guarded_free(whole), guarded_free(y);
-    bench_free(&b);
+    device_product_free(&b);
     data_free(&d);
     weir__backend_close(be);
 }
 
 /* --- minmaxes --------------------------------------------------------------------------------- */
 
-static void check_minmaxes(const bench *b, const float *y, int64_t n_row) {
+static void check_minmaxes(const device_product *b, const float *y, int64_t n_row) {
     const int64_t count = weir__minmax_count(b->minmax_n);
     weir_minmax *got = malloc(sizeof *got * (size_t)(n_row * count));
     device_get(b->be, got, b->minmax, sizeof *got * (size_t)(n_row * count));
@@ -432,25 +369,25 @@ Test(cuda_linear, extents_are_those_of_the_outputs) {
             for (int64_t k = 0; k < p.k; k++) d.x[r * d.ldx + k] = k == 3 ? (r == 1 ? -0.0f : 1.0f) : 0.0f;
         }
         d.x[2 * d.ldx] = NAN, d.x[3 * d.ldx] = INFINITY;
-        bench b = bench_new(be, &d);
+        device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
         b.minmax_n = (int32_t)(i % 2 || p.n < 3 ? p.n : p.n - 2);
         float *y = guarded_new((size_t)(5 * d.ldy));
-        cr_assert_eq(run(&b, 0, 5, y), WEIR_OK);
+        cr_assert_eq(device_product_run(&b, 0, 5, y), WEIR_OK);
         check_minmaxes(&b, y, 5);
         guarded_free(y);
-        bench_free(&b);
+        device_product_free(&b);
         data_free(&d);
     }
     const product split = {
         .n = 150, .k = 2050, .n_row = 18, .dtype = WEIR_DTYPE_BF16, .rows = true, .scale = 1.0f};
     data d = data_new(&split, &rng);
-    bench b = bench_new(be, &d);
+    device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
     b.minmax_n = 149;
     float *y = guarded_new((size_t)(18 * d.ldy));
-    cr_assert_eq(run(&b, 0, 18, y), WEIR_OK);
+    cr_assert_eq(device_product_run(&b, 0, 18, y), WEIR_OK);
     check_minmaxes(&b, y, 18);
     guarded_free(y);
-    bench_free(&b);
+    device_product_free(&b);
     data_free(&d);
     weir__backend_close(be);
 }

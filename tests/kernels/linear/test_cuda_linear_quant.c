@@ -7,69 +7,22 @@
 #include <string.h>
 
 #include "kernels/weight/pack.h"
-#include "tests/kernels/linear/linear_fixture.h"
+#include "tests/kernels/linear/device_product.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
 enum { FIRST = WEIR_DTYPE_Q4_0, LAST = WEIR_DTYPE_COUNT - 1, N_TYPE = LAST - FIRST + 1 };
 
-/* A product's data on the device. */
-typedef struct bench {
-    weir_backend *be;
-    const data *d;
-    weir_weight w;
-    float *x, *norm, *y;
-} bench;
-
-static bench bench_new(weir_backend *be, const data *d, weir_use use) {
-    const product *p = &d->p;
-    bench b = {.be = be, .d = d, .w = data_pack(be, d, use)};
-    b.x = device_put(be, d->x, (size_t)(p->n_row * d->ldx) * sizeof(float));
-    b.norm = device_put(be, d->norm, (size_t)p->k * sizeof(float));
-    b.y = device_room(be, (size_t)(p->n_row * d->ldy) * sizeof(float));
-    return b;
-}
-
-static void bench_free(bench *b) {
-    weir__backend_free(b->be, b->x), weir__backend_free(b->be, b->norm), weir__backend_free(b->be, b->y);
-    weir__weight_free(b->be, &b->w);
-}
-
-/* Rows [r0, r0 + n_row) into y (n_row, ldy), which starts from y0. */
-static void run(const bench *b, int64_t r0, int64_t n_row, bool rows, float *y) {
-    const data *d = b->d;
-    const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
-    cr_assert_eq(weir__backend_upload(b->be, b->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
-    weir_linear a = {.x = b->x + r0 * d->ldx,
-                     .ldx = d->ldx,
-                     .norm = d->p.norm ? b->norm : NULL,
-                     .eps = LINEAR_EPS,
-                     .w = &b->w,
-                     .y = b->y,
-                     .ldy = d->ldy,
-                     .n_row = n_row,
-                     .epilogue = d->p.epilogue,
-                     .scale = d->p.scale,
-                     .rows = rows};
-    cr_assert_eq(b->be->op.linear(b->be, &a), WEIR_OK, "%s", b->be->err.text);
-    device_get(b->be, y, b->y, bytes);
+static void run(const device_product *b, int64_t r0, int64_t n_row, float *y) {
+    cr_assert_eq(device_product_run(b, r0, n_row, y), WEIR_OK, "%s", b->be->err.text);
 }
 
 static void check_product(weir_backend *be, const product *p, uint64_t *rng) {
     data d = data_new(p, rng);
-    bench b = bench_new(be, &d, p->rows ? WEIR_USE_ROWS : WEIR_USE_PREFILL);
-    char what[160];
-    describe_product(what, sizeof what, be->name, p);
-    data_expect(&d, false); /* inputs are taken as they are */
-    float *y = guarded_new((size_t)(p->n_row * d.ldy));
-    run(&b, 0, p->n_row, p->rows, y);
-    for (int64_t r = 0; r < p->n_row; r++) {
-        assert_within(y + r * d.ldy, d.want + r * p->n, d.bound + r * p->n, (size_t)p->n, what);
-        assert_same(y + r * d.ldy + p->n, d.y0 + r * d.ldy + p->n, PAD, what);
-    }
-    guarded_free(y);
-    bench_free(&b);
+    device_product b = device_product_new(be, &d, p->rows ? WEIR_USE_ROWS : WEIR_USE_PREFILL);
+    device_product_check(&b, &d, false); /* inputs are taken as they are */
+    device_product_free(&b);
     data_free(&d);
 }
 
@@ -152,18 +105,20 @@ Test(cuda_linear_quant, a_row_has_the_same_bits_alone_in_company_and_in_a_prompt
                            .scale = 1.0f,
                            .epilogue = t % 2 ? WEIR_EPI_SILU : WEIR_EPI_ADD};
         data d = data_new(&p, &rng);
-        bench b = bench_new(be, &d, WEIR_USE_ROWS);
+        device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
         const size_t total = (size_t)(p.n_row * d.ldy);
         float *alone = guarded_new(total), *y = guarded_new(total);
-        for (int64_t r = 0; r < p.n_row; r++) run(&b, r, 1, true, alone + r * d.ldy);
+        b.rows = true;
+        for (int64_t r = 0; r < p.n_row; r++) run(&b, r, 1, alone + r * d.ldy);
         static const int64_t company[] = {2, 3, 8, 9, 11};
         for (size_t i = 0; i < 2 * (sizeof company / sizeof company[0]); i++) {
             const int64_t n_row = company[i / 2], r0 = (p.n_row - n_row) / 2;
-            run(&b, r0, n_row, i % 2, y);
+            b.rows = i % 2;
+            run(&b, r0, n_row, y);
             assert_same(y, alone + r0 * d.ldy, (size_t)(n_row * d.ldy), weir_dtype_name(p.dtype));
         }
         guarded_free(alone), guarded_free(y);
-        bench_free(&b);
+        device_product_free(&b);
         data_free(&d);
     }
     weir__backend_close(be);
@@ -174,7 +129,7 @@ Test(cuda_linear_quant, extents_are_those_of_the_outputs) {
     uint64_t rng = 71;
     const product p = {.n = 300, .k = 64, .n_row = 2, .dtype = WEIR_DTYPE_Q8_0, .rows = true, .scale = 1.0f};
     data d = data_new(&p, &rng);
-    bench b = bench_new(be, &d, WEIR_USE_ROWS);
+    device_product b = device_product_new(be, &d, WEIR_USE_ROWS);
     const int64_t count = weir__minmax_count(p.n);
     weir_minmax *there = device_room(be, (size_t)(2 * count) * sizeof *there),
                 *got = malloc((size_t)(2 * count) * sizeof *got);
@@ -202,7 +157,7 @@ Test(cuda_linear_quant, extents_are_those_of_the_outputs) {
     }
     free(y), free(got);
     weir__backend_free(be, there);
-    bench_free(&b);
+    device_product_free(&b);
     data_free(&d);
     weir__backend_close(be);
 }

@@ -8,68 +8,22 @@
 #include <string.h>
 
 #include "kernels/weight/pack.h"
-#include "tests/kernels/linear/linear_fixture.h"
+#include "tests/kernels/linear/device_product.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
-typedef struct prompt {
-    weir_backend *be;
-    const data *d;
-    weir_weight w;
-    float *x, *norm, *y;
-} prompt;
-
-static prompt prompt_new(weir_backend *be, const data *d, weir_use use) {
-    const product *p = &d->p;
-    prompt m = {.be = be, .d = d, .w = data_pack(be, d, use)};
-    m.x = device_put(be, d->x, (size_t)(p->n_row * d->ldx) * sizeof(float));
-    m.norm = device_put(be, d->norm, (size_t)p->k * sizeof(float));
-    m.y = device_room(be, (size_t)(p->n_row * d->ldy) * sizeof(float));
-    const size_t floats = weir__linear_cuda_scratch_floats(p->gated ? 2 * p->n : p->n, p->k, be->chunk);
-    cr_assert_eq(weir__backend_reserve(be, floats), WEIR_OK);
+static device_product prompt_new(weir_backend *be, const data *d, weir_use use) {
+    const device_product m = device_product_new(be, d, use);
+    device_product_reserve(&m);
     return m;
-}
-
-static void prompt_free(prompt *m) {
-    weir__backend_free(m->be, m->x), weir__backend_free(m->be, m->norm), weir__backend_free(m->be, m->y);
-    weir__weight_free(m->be, &m->w);
-}
-
-static weir_status run(const prompt *m, int64_t r0, int64_t n_row, float *y) {
-    const data *d = m->d;
-    const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
-    cr_assert_eq(weir__backend_upload(m->be, m->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
-    weir_linear a = {.x = m->x + r0 * d->ldx,
-                     .ldx = d->ldx,
-                     .norm = d->p.norm ? m->norm : NULL,
-                     .eps = LINEAR_EPS,
-                     .w = &m->w,
-                     .y = m->y,
-                     .ldy = d->ldy,
-                     .n_row = n_row,
-                     .epilogue = d->p.epilogue,
-                     .softcap = d->p.softcap,
-                     .scale = d->p.scale};
-    const weir_status s = m->be->op.linear(m->be, &a);
-    if (s == WEIR_OK) device_get(m->be, y, m->y, bytes);
-    return s;
 }
 
 static void check_prompt(weir_backend *be, const product *p, weir_use use, uint64_t *rng) {
     data d = data_new(p, rng);
-    prompt m = prompt_new(be, &d, use);
-    char what[160];
-    describe_product(what, sizeof what, be->name, p);
-    data_expect(&d, p->dtype == WEIR_DTYPE_BF16);
-    float *y = guarded_new((size_t)(p->n_row * d.ldy));
-    cr_assert_eq(run(&m, 0, p->n_row, y), WEIR_OK, "%s: %s", what, be->err.text);
-    for (int64_t r = 0; r < p->n_row; r++) {
-        assert_within(y + r * d.ldy, d.want + r * p->n, d.bound + r * p->n, (size_t)p->n, what);
-        assert_same(y + r * d.ldy + p->n, d.y0 + r * d.ldy + p->n, PAD, what);
-    }
-    guarded_free(y);
-    prompt_free(&m);
+    device_product m = prompt_new(be, &d, use);
+    device_product_check(&m, &d, p->dtype == WEIR_DTYPE_BF16);
+    device_product_free(&m);
     data_free(&d);
 }
 
@@ -118,23 +72,23 @@ Test(cuda_prefill, a_row_does_not_see_its_chunk) {
                            .gated = i == 3,
                            .scale = 1.0f};
         data d = data_new(&p, &rng);
-        prompt m = prompt_new(be, &d, WEIR_USE_PREFILL);
+        device_product m = prompt_new(be, &d, WEIR_USE_PREFILL);
         const size_t total = (size_t)(p.n_row * d.ldy);
         float *whole = guarded_new(total), *y = guarded_new(total);
-        cr_assert_eq(run(&m, 0, p.n_row, whole), WEIR_OK);
+        cr_assert_eq(device_product_run(&m, 0, p.n_row, whole), WEIR_OK);
         const int64_t first[] = {0, 0, chunk}, n_row[] = {chunk, 7, 30};
         for (int j = 0; j < 3; j++) {
-            cr_assert_eq(run(&m, first[j], n_row[j], y), WEIR_OK);
+            cr_assert_eq(device_product_run(&m, first[j], n_row[j], y), WEIR_OK);
             assert_same(y, whole + first[j] * d.ldy, (size_t)(n_row[j] * d.ldy), "rows of a chunk");
         }
         for (int64_t e = 0; e < p.n_row * d.ldx; e++) {
             if (e / d.ldx != 70 && e % d.ldx < p.k) d.x[e] = e % 5 ? rng_normal(&rng) : NAN;
         }
         cr_assert_eq(weir__backend_upload(be, m.x, d.x, (size_t)(p.n_row * d.ldx) * sizeof(float)), WEIR_OK);
-        cr_assert_eq(run(&m, 0, p.n_row, y), WEIR_OK);
+        cr_assert_eq(device_product_run(&m, 0, p.n_row, y), WEIR_OK);
         assert_same(y + 70 * d.ldy, whole + 70 * d.ldy, (size_t)p.n, "other rows changed");
         guarded_free(whole), guarded_free(y);
-        prompt_free(&m);
+        device_product_free(&m);
         data_free(&d);
     }
     weir__backend_close(be);
@@ -149,11 +103,11 @@ Test(cuda_prefill, many_shapes_come_and_go) {
     for (int i = 0; i <= 140; i++) {
         const product p = {.n = 1 + i % 140, .k = 8, .n_row = 2, .dtype = WEIR_DTYPE_BF16, .scale = 1.0f};
         data d = i == 140 ? d0 : data_new(&p, &rng);
-        prompt m = prompt_new(be, &d, WEIR_USE_PREFILL);
+        device_product m = prompt_new(be, &d, WEIR_USE_PREFILL);
         float *y = guarded_new((size_t)(2 * d.ldy));
-        cr_assert_eq(run(&m, 0, 2, y), WEIR_OK, "shape %d: %s", i, be->err.text);
+        cr_assert_eq(device_product_run(&m, 0, 2, y), WEIR_OK, "shape %d: %s", i, be->err.text);
         if (i == 140) assert_same(y, first, (size_t)(2 * d.ldy), "the first shape again");
-        prompt_free(&m);
+        device_product_free(&m);
         if (i == 0) {
             d0 = d, first = y;
         } else {
@@ -170,18 +124,18 @@ Test(cuda_prefill, too_little_scratch_is_an_error) {
     uint64_t rng = 91;
     const product p = {.n = 45, .k = 40, .n_row = 3, .dtype = WEIR_DTYPE_BF16, .scale = 1.0f};
     data d = data_new(&p, &rng);
-    prompt m = prompt_new(be, &d, WEIR_USE_PREFILL);
+    device_product m = prompt_new(be, &d, WEIR_USE_PREFILL);
     float *y = guarded_new((size_t)(3 * d.ldy));
     const size_t floats = be->scratch_floats;
     be->scratch_floats = 1000;
-    const weir_status s = run(&m, 0, 3, y);
+    const weir_status s = device_product_run(&m, 0, 3, y);
     be->scratch_floats = weir__linear_cuda_scratch_floats(p.n, p.k, be->chunk);
-    cr_assert_eq(run(&m, 0, 3, y), WEIR_OK, "what the header says is too little");
+    cr_assert_eq(device_product_run(&m, 0, 3, y), WEIR_OK, "what the header says is too little");
     be->scratch_floats = floats;
     /* without the library nothing of it is needed */
     cr_assert(s == WEIR_ENOMEM || (s == WEIR_OK && strstr(be->about, "weir's own")), "%d", (int)s);
     guarded_free(y);
-    prompt_free(&m);
+    device_product_free(&m);
     data_free(&d);
     weir__backend_close(be);
 }

@@ -6,68 +6,31 @@
 #include <string.h>
 
 #include "kernels/weight/pack.h"
-#include "tests/kernels/linear/linear_fixture.h"
+#include "tests/kernels/linear/device_product.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
 enum { MOST = 257, FEW = 16 };
 
-/* A product's data on the device. unit: a weight split along its inputs, in such units; 0: along its
- * outputs. */
-typedef struct wide {
-    weir_backend *be;
-    const data *d;
-    weir_weight w;
-    float *x, *norm, *y;
-    weir_minmax *minmax; /* NULL: none are wanted */
-} wide;
-
-static wide wide_new(weir_backend *be, const data *d, int64_t unit, bool minmax) {
-    const product *p = &d->p;
-    wide m = {.be = be, .d = d, .w = data_pack(be, d, WEIR_USE_ROWS)};
-    if (unit > 0) weir__weight_split_inputs(&m.w, p->k, unit, 0, 1);
+/* unit: a weight split along its inputs, in such units; 0: along its outputs. */
+static device_product wide_new(weir_backend *be, const data *d, int64_t unit, bool minmax) {
+    device_product m = device_product_new(be, d, WEIR_USE_ROWS);
+    if (unit > 0) weir__weight_split_inputs(&m.w, d->p.k, unit, 0, 1);
     cr_assert_eq(m.w.layout, WEIR_LAYOUT_FRAGMENT);
-    const size_t floats = weir__linear_cuda_scratch_floats(p->gated ? 2 * p->n : p->n, p->k, be->chunk);
-    cr_assert_eq(weir__backend_reserve(be, floats), WEIR_OK);
-    m.x = device_put(be, d->x, (size_t)(p->n_row * d->ldx) * sizeof(float));
-    m.norm = device_put(be, d->norm, (size_t)p->k * sizeof(float));
-    m.y = device_room(be, (size_t)(p->n_row * d->ldy) * sizeof(float));
-    if (minmax)
-        m.minmax = device_room(be, (size_t)(p->n_row * weir__minmax_count(p->n)) * sizeof(weir_minmax));
+    device_product_reserve(&m);
+    m.minmax_n = minmax ? (int32_t)d->p.n - 1 : 0;
     return m;
 }
 
-static void wide_free(wide *m) {
-    weir__backend_free(m->be, m->x), weir__backend_free(m->be, m->norm), weir__backend_free(m->be, m->y);
-    weir__backend_free(m->be, m->minmax);
-    weir__weight_free(m->be, &m->w);
-}
+/* Minmaxes of a row. */
+static int64_t count_of(const device_product *m) { return m->minmax_n ? weir__minmax_count(m->minmax_n) : 0; }
 
 /* Rows [r0, r0 + n_row) into y and, unless NULL, their minmaxes. */
-static weir_status run(const wide *m, int64_t r0, int64_t n_row, float *y, weir_minmax *minmax) {
-    const data *d = m->d;
-    const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
-    cr_assert_eq(weir__backend_upload(m->be, m->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
-    weir_linear a = {.x = m->x + r0 * d->ldx,
-                     .ldx = d->ldx,
-                     .norm = d->p.norm ? m->norm : NULL,
-                     .eps = LINEAR_EPS,
-                     .w = &m->w,
-                     .y = m->y,
-                     .ldy = d->ldy,
-                     .n_row = n_row,
-                     .epilogue = d->p.epilogue,
-                     .scale = d->p.scale,
-                     .softcap = d->p.softcap,
-                     .rows = d->p.rows,
-                     .minmax = m->minmax,
-                     .minmax_n = m->minmax ? (int32_t)d->p.n - 1 : 0};
-    const weir_status s = m->be->op.linear(m->be, &a);
-    if (s != WEIR_OK) return s;
-    device_get(m->be, y, m->y, bytes);
-    const size_t count = (size_t)(n_row * weir__minmax_count(d->p.n - 1));
-    if (minmax) device_get(m->be, minmax, m->minmax, count * sizeof *minmax);
+static weir_status run(const device_product *m, int64_t r0, int64_t n_row, float *y, weir_minmax *minmax) {
+    const weir_status s = device_product_run(m, r0, n_row, y);
+    if (s == WEIR_OK && minmax)
+        device_get(m->be, minmax, m->minmax, (size_t)(n_row * count_of(m)) * sizeof *minmax);
     return s;
 }
 
@@ -77,9 +40,9 @@ typedef struct few {
     weir_minmax *minmax;
 } few;
 
-static few few_of(const wide *m) {
+static few few_of(const device_product *m) {
     const data *d = m->d;
-    const int64_t count = m->minmax ? weir__minmax_count(d->p.n - 1) : 0;
+    const int64_t count = count_of(m);
     few f = {guarded_new((size_t)(d->p.n_row * d->ldy)), NULL};
     if (count) f.minmax = malloc(sizeof *f.minmax * (size_t)(d->p.n_row * count));
     for (int64_t r = 0; r < d->p.n_row; r += FEW) {
@@ -94,9 +57,9 @@ static void few_free(few *f) {
     free(f->minmax);
 }
 
-static void check_rows(const wide *m, const few *f, int64_t r0, int64_t n_row, float *y) {
+static void check_rows(const device_product *m, const few *f, int64_t r0, int64_t n_row, float *y) {
     const data *d = m->d;
-    const int64_t count = m->minmax ? weir__minmax_count(d->p.n - 1) : 0;
+    const int64_t count = count_of(m);
     weir_minmax *minmax = count ? malloc(sizeof *minmax * (size_t)(n_row * count)) : NULL;
     char what[200];
     describe_product(what, sizeof what, m->be->name, &d->p);
@@ -119,7 +82,7 @@ enum { N_ROWS = sizeof n_rows / sizeof n_rows[0] };
 static void check_counts(weir_backend *be, const product *p, int64_t unit, bool minmax, int nth,
                          uint64_t *rng) {
     data d = data_new(p, rng);
-    wide m = wide_new(be, &d, unit, minmax);
+    device_product m = wide_new(be, &d, unit, minmax);
     few f = few_of(&m);
     float *y = guarded_new((size_t)(p->n_row * d.ldy));
     for (int i = 0; i < N_ROWS && n_rows[i] < p->n_row; i++) {
@@ -127,7 +90,7 @@ static void check_counts(weir_backend *be, const product *p, int64_t unit, bool 
     }
     check_rows(&m, &f, 0, p->n_row, y);
     guarded_free(y);
-    few_free(&f), wide_free(&m);
+    few_free(&f), device_product_free(&m);
     data_free(&d);
 }
 
@@ -186,18 +149,9 @@ Test(cuda_wide, products_are_within_their_bound) {
         if (!in_sample(i, 5)) continue;
         if (p.n * p.k > 100000) p.n_row = 33;
         data d = data_new(&p, &rng);
-        wide m = wide_new(be, &d, shapes[i].unit, false);
-        char what[160];
-        describe_product(what, sizeof what, be->name, &p);
-        data_expect(&d, true);
-        float *y = guarded_new((size_t)(p.n_row * d.ldy));
-        cr_assert_eq(run(&m, 0, p.n_row, y, NULL), WEIR_OK, "%s: %s", what, be->err.text);
-        for (int64_t r = 0; r < p.n_row; r++) {
-            assert_within(y + r * d.ldy, d.want + r * p.n, d.bound + r * p.n, (size_t)p.n, what);
-            assert_same(y + r * d.ldy + p.n, d.y0 + r * d.ldy + p.n, PAD, what);
-        }
-        guarded_free(y);
-        wide_free(&m);
+        device_product m = wide_new(be, &d, shapes[i].unit, false);
+        device_product_check(&m, &d, true);
+        device_product_free(&m);
         data_free(&d);
     }
     weir__backend_close(be);
@@ -248,7 +202,7 @@ Test(cuda_wide, scratch_changes_no_bit) {
         product p = product_of(of);
         p.n_row = 150, p.rows = i == 2;
         data d = data_new(&p, &rng);
-        wide m = wide_new(be, &d, of->unit, i == 2);
+        device_product m = wide_new(be, &d, of->unit, i == 2);
         few f = few_of(&m);
         float *y = guarded_new((size_t)(p.n_row * d.ldy));
         const size_t all = be->scratch_floats, least = weir__linear_most_partial_floats(p.n, p.k);
@@ -268,7 +222,7 @@ Test(cuda_wide, scratch_changes_no_bit) {
         free(filler), free(rest);
         be->scratch_floats = all;
         guarded_free(y);
-        few_free(&f), wide_free(&m);
+        few_free(&f), device_product_free(&m);
         data_free(&d);
     }
     weir__backend_close(be);

@@ -49,16 +49,18 @@ Test(rmsnorm, is_its_definition) {
 }
 
 Test(rmsnorm, refuses_what_its_contract_refuses) {
-    weir_backend *be = open_backend(1, WEIR_ISA_PORTABLE);
     float x[2] = {1, 2}, y[2], w[2] = {1, 1};
     const weir_rmsnorm good = {.y = y, .x = x, .w = w, .n_row = 1, .dim = 2};
-    weir_rmsnorm bad[] = {good, good, good, good, good, good, good};
+    weir_rmsnorm bad[] = {good, good, good, good, good, good, good, good};
     bad[0].n_row = -1, bad[1].dim = 0, bad[2].x = NULL, bad[3].w = NULL, bad[4].y = NULL;
-    bad[5].y = x, bad[5].add = true, bad[6].ld = 1;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        cr_expect_eq(be->op.rmsnorm(be, &bad[i]), WEIR_EINVAL, "%zu", i);
-    weir_rmsnorm in_place = good;
-    in_place.y = x;
-    cr_expect_eq(be->op.rmsnorm(be, &in_place), WEIR_OK);
-    weir__backend_close(be);
+    bad[5].y = x, bad[5].add = true, bad[6].ld = 1, bad[7].dim = -4;
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
+        weir_backend *be = open_backend(1, (weir_isa)isa);
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+            cr_expect_eq(be->op.rmsnorm(be, &bad[i]), WEIR_EINVAL, "%s, %zu", weir__isa_name(be->isa), i);
+        weir_rmsnorm in_place = good;
+        in_place.y = x;
+        cr_expect_eq(be->op.rmsnorm(be, &in_place), WEIR_OK);
+        weir__backend_close(be);
+    }
 }
