@@ -7,8 +7,8 @@
 /* ---- accept -------------------------------------------------------------------------------------------- */
 
 /* The rows of one block while they are examined: row n_draft, which closes a block that is accepted, only
- * gets its statistics. Each thread takes the next row that nobody has taken, so rows may be examined after one
- * that is refused, but none is begun once the refusal is known. */
+ * gets its statistics. Each thread takes the next row that nobody has taken, so rows may be examined after
+ * one that is refused, but none is begun once the refusal is known. */
 typedef struct examination {
     const weir_env *env;
     const weir_accept_args *a;

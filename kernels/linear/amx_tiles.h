@@ -16,9 +16,9 @@ typedef struct weir_tile_shapes {
 _Static_assert(sizeof(weir_tile_shapes) == 64, "as ldtilecfg reads it");
 
 /* For n_row rows, of which a tile takes k_bytes, and two panels of weights. Registers: 0 to 3 sums, 2 h + p
- * of row tile h and panel p; 4 and 5 rows; 6 and 7 weights, four bytes of k a row. Loading shapes takes 50 ns,
- * as long as a small product; asking for those that are loaded takes 5. They are asked for every time, since
- * another library may use the tiles of this thread too. */
+ * of row tile h and panel p; 4 and 5 rows; 6 and 7 weights, four bytes of k a row. Loading shapes takes 50
+ * ns, as long as a small product; asking for those that are loaded takes 5. They are asked for every time,
+ * since another library may use the tiles of this thread too. */
 static inline void weir__tile_shape(int n_row, int k_bytes) {
     enum { R = WEIR_TILE_REGISTER_ROWS, SUM_BYTES = 64 };
     const int first = n_row < R ? n_row : R, second = n_row - first, k = k_bytes / 4;
