@@ -15,6 +15,9 @@ llama.cpp), natively, and links llama_cpp.c to it. Parts, in this order:
     speculative   gamma drafted tokens per block, and weir's gamma auto: weir's exact decoding and its
                   deferral rule, llama.cpp plain and with llama-speculative-simple (draft-simple, confidence
                   thresholds off); ratios are to the faster of the two
+    lookup        drafts from the text itself: weir's -md ngram, llama.cpp's ngram-simple as it comes and with
+                  shorter keys, on prompts of ../shared/data whose answers repeat them, and on some that do
+                  not; ratios are to the faster of llama.cpp's
 """
 import argparse
 import datetime
@@ -31,11 +34,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import weir_runs as runs  # noqa: E402  (found through the line above)
+from ngram import TASKS  # noqa: E402
 
 VERSION = "0.3.36"
 BUILD = runs.ROOT / "build" / "peers"
 DATA = runs.ROOT / "bench" / "lab" / "data"
-CONTEXT = 1024
+CONTEXT = 2048
+LOOKUP = {"ngram-simple": [], "ngram-simple, keys of 3, drafts of 5":
+          ["--spec-ngram-simple-size-n", "3", "--spec-ngram-simple-size-m", "5"]}
 END_LINES = 30  # shown of a failed build, as make.sh does
 # Processor flags of Linux and llama.cpp's options for them; all but AMX.
 ISA = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2",
@@ -97,12 +103,17 @@ def llama_greedy(programs, args, model, prompts):
     return llama(programs, args, model, [{"prompt": p, "n": args.tokens} for p in prompts])
 
 
-def llama_speculative(programs, args, prompt):
+def draft_model(args):
+    """Options of llama-speculative-simple: the drafter, confidence thresholds off."""
+    return ["-md", args.drafter, "--spec-type", "draft-simple", "--spec-draft-n-max", args.gamma,
+            "--spec-draft-n-min", "0", "--spec-draft-p-min", "0", "-td", args.threads]
+
+
+def llama_speculative(programs, args, prompt, drafts):
     """(decoded tokens, seconds, drafted, accepted) of llama.cpp's example on one prompt."""
-    command = [str(programs / "llama-speculative-simple"), "-m", str(args.verifier), "-md", str(args.drafter),
-               "-p", prompt, "-n", str(args.tokens), "--temp", "0", "--spec-type", "draft-simple",
-               "--spec-draft-n-max", str(args.gamma), "--spec-draft-n-min", "0", "--spec-draft-p-min", "0",
-               "-t", str(args.threads), "-td", str(args.threads), "-c", str(CONTEXT), "-lv", "4"]
+    command = [programs / "llama-speculative-simple", "-m", args.verifier, "-p", prompt, "-n", args.tokens,
+               "--temp", "0", *drafts, "-t", args.threads, "-c", CONTEXT, "-lv", "4"]
+    command = [str(c) for c in command]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           check=True)
     text = done.stdout.decode(errors="replace")
@@ -266,42 +277,62 @@ def part_speed(programs, args):
                            "ratio, of a round: median (least, most)"], rows)]
 
 
+def rounds_of(programs, args, prompts, drafts, settings):
+    """Decoded tokens/s of every round and a note on accepted drafts, by name, interleaved: the verifier alone
+    in llama.cpp, llama-speculative-simple with each option list of drafts, weir with each of settings."""
+    found, notes = {}, {}
+
+    def add(name, tokens_per_second, number):
+        if number > 0:  # round 0 warms up
+            found.setdefault(name, []).append(tokens_per_second)
+
+    for number in range(args.rounds + 1):
+        answers = llama_greedy(programs, args, args.verifier, prompts)
+        add("llama.cpp, verifier alone", speeds(answers, args.tokens - 1)[1], number)
+        for name, options in drafts.items():
+            runs_ = [llama_speculative(programs, args, p, options) for p in prompts]
+            add(name, sum(r[0] for r in runs_) / sum(r[1] for r in runs_), number)
+            notes[name] = f"{sum(r[3] for r in runs_)} of {sum(r[2] for r in runs_)}"
+        for name, flags in settings.items():
+            t = runs.totals(weir_greedy(args, args.verifier, prompts, *flags))
+            add(name, runs.tokens_per_second(t, whole=False), number)
+            if t["num_draft_tokens"]:
+                notes[name] = f"{t['num_accepted_draft_tokens']} of {t['num_draft_tokens']}"
+    return found, notes
+
+
+def speculative_table(what, found, notes):
+    best = max((n for n in found if n.startswith("llama.cpp")), key=lambda n: statistics.median(found[n]))
+    bases = (best, "weir, verifier alone")
+    rows = [[name, f"{statistics.median(v):.1f}", *(ratio_of(v, found[base]) for base in bases),
+             notes.get(name, "–")] for name, v in found.items()]
+    return runs.markdown([what, "decode, tokens/s", *(f"ratio to {base}" for base in bases),
+                          "drafts accepted"], rows)
+
+
 def part_speculative(programs, args):
-    prompts, found = prompts_of(args.timed), {}
     fixed, auto = (["-md", args.drafter, "--gamma", g] for g in (args.gamma, "auto"))
     rule = ["--deferral-rule", args.rule.split(":")[0], "--deferral-alpha", args.rule.split(":")[1]]
     settings = {"weir, verifier alone": [], "weir, exact": fixed, "weir, exact, gamma auto": auto,
                 "weir, " + args.rule: [*fixed, *rule], f"weir, {args.rule}, gamma auto": [*auto, *rule]}
-    peers = ("llama.cpp, verifier alone", "llama.cpp, llama-speculative-simple")
-    notes = []
-    for number in range(args.rounds + 1):
-        alone = speeds(llama_greedy(programs, args, args.verifier, prompts), args.tokens - 1)[1]
-        theirs = [llama_speculative(programs, args, p) for p in prompts]
-        if number > 0:
-            found.setdefault(peers[0], []).append(alone)
-            found.setdefault(peers[1], []).append(sum(t[0] for t in theirs) / sum(t[1] for t in theirs))
-        notes = [f"- {peers[1]}: {sum(t[3] for t in theirs)} of {sum(t[2] for t in theirs)} drafted tokens "
-                 "accepted."]
-        for name, flags in settings.items():
-            answers = weir_greedy(args, args.verifier, prompts, *flags)
-            t = runs.totals(answers)
-            if number > 0:
-                found.setdefault(name, []).append(runs.tokens_per_second(t, whole=False))
-            if t["num_draft_tokens"]:
-                notes.append(f"- {name}: {t['num_accepted_draft_tokens']} of {t['num_draft_tokens']} "
-                             "accepted.")
-    best = max(peers, key=lambda name: statistics.median(found[name]))
-    bases = (best, "weir, verifier alone")
-    rows = [[name, f"{statistics.median(v):.1f}", *(ratio_of(v, found[base]) for base in bases)]
-            for name, v in found.items()]
-    return [runs.markdown([f"gamma {args.gamma}, T = 0", "decode, tokens/s",
-                           *(f"ratio to {base}" for base in bases)], rows),
-            "\n".join(notes)]
+    drafts = {"llama.cpp, llama-speculative-simple": draft_model(args)}
+    return [speculative_table(f"gamma {args.gamma}, T = 0",
+                              *rounds_of(programs, args, prompts_of(args.timed), drafts, settings))]
+
+
+def part_lookup(programs, args):
+    settings = {"weir, verifier alone": [], "weir, -md ngram": ["-md", "ngram"]}
+    drafts = {f"llama.cpp, {name}": ["--spec-type", "ngram-simple", *options]
+              for name, options in LOOKUP.items()}
+    return [speculative_table(f"{task}, T = 0",
+                              *rounds_of(programs, args, [f"{p}\n\n" for p in make(args.lookups)], drafts,
+                                         settings))
+            for task, make in TASKS.items()]
 
 
 PARTS = {"tokens": part_tokens, "perplexity": part_perplexity, "float": part_float, "speed": part_speed,
-         "speculative": part_speculative}
-TIMED = ("speed", "speculative")
+         "speculative": part_speculative, "lookup": part_lookup}
+TIMED = ("speed", "speculative", "lookup")
 
 
 def parse_args():
@@ -312,6 +343,7 @@ def parse_args():
     p.add_argument("--drafter", default="qwen2.5-coder-0.5b.gguf", help="file in DIR (default %(default)s)")
     p.add_argument("--prompts", type=int, default=20, help="prompts, and texts (default 20)")
     p.add_argument("--timed", type=int, default=8, help="prompts of the timed parts (default 8)")
+    p.add_argument("--lookups", type=int, default=3, help="prompts of a task of lookup (default 3)")
     p.add_argument("--tokens", type=int, default=64, help="tokens of an answer (default 64)")
     p.add_argument("--rounds", type=int, default=3, help="measured rounds (default 3)")
     p.add_argument("--threads", type=int, default=2, help="threads of both engines (default 2)")
@@ -321,8 +353,8 @@ def parse_args():
     p.add_argument("--no-amx", action="store_true",
                    help="build llama.cpp without AMX (its kernels end with an illegal instruction on some "
                         "virtual machines)")
-    p.add_argument("--parts", nargs="+", choices=PARTS, default=[n for n in PARTS if n != "float"],
-                   help="default: all but float; what the file "
+    p.add_argument("--parts", nargs="+", choices=PARTS, default=[n for n in PARTS if n not in ("float", "lookup")],
+                   help="default: all but float and lookup; what the file "
                    "says of other parts stays")
     p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md",
                    help="default bench/results/peers_llama_cpp.md")
@@ -355,7 +387,8 @@ def main():
         print(f"{name} …", file=sys.stderr, flush=True)
         n, rounds = args.prompts, ""
         if name in TIMED:
-            n, rounds = args.timed, f", medians of {args.rounds} rounds, interleaved"
+            n = f"{args.lookups} a task of" if name == "lookup" else args.timed
+            rounds = f", medians of {args.rounds} rounds, interleaved"
         head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {n} "
                 f"prompts{rounds}.\nCommand: ./make.sh peers llama.cpp {flags}")
         found[name] = "\n\n".join([head, *PARTS[name](programs, args)])
