@@ -130,7 +130,9 @@ def acceptance_by_position(analysis: Analysis, stem: Path) -> bool:
     for axes, _, curves in panels.each(analysis):
         for points in curves:
             for i, m in enumerate(points):
-                blocks, gamma = m.hist.sum(), 10 if m.point.gamma == "auto" else m.point.gamma or 0
+                blocks, gamma = m.hist.sum(), m.point.gamma or 0
+                if gamma == "auto":  # as far as any block went
+                    gamma = int(max(m.hist.nonzero()[0], default=0))
                 if not blocks or not gamma:
                     continue
                 share = [m.hist[k:].sum() / blocks for k in range(1, gamma + 1)]
