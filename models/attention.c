@@ -132,8 +132,31 @@ static weir_status norm_all_heads(weir_model *m, const attention *a, const model
     return m->be->op.rmsnorm(m->be, &k);
 }
 
-/* Biases, norms of heads and rotation, in place. */
-static weir_status position(weir_model *m, const attention *a, const attention_kind *kind,
+/* Rows of k, each followed by v after `inner_kv` floats. */
+static weir_kv_append append_of(attention_cache c, const model_rows *r, const float *k, int64_t inner_kv,
+                                int64_t ld) {
+    return (weir_kv_append){.kv = c.kv,
+                            .k = k,
+                            .v = k + inner_kv,
+                            .ld = ld,
+                            .slot = r->slot,
+                            .pos = r->pos,
+                            .n_row = r->n,
+                            .layer = c.layer};
+}
+
+static weir_kv_append self_append(const attention *a, attention_cache c, const model_rows *r) {
+    return append_of(c, r, r->q + weir__heads_inner(&a->heads), weir__heads_inner_kv(&a->heads), r->ldq);
+}
+
+weir_status weir__attention_append(weir_model *m, const attention *a, attention_cache c,
+                                   const model_rows *r) {
+    weir_kv_append append = self_append(a, c, r);
+    return a->heads.q.own > 0 ? m->be->op.kv_append(m->be, &append) : WEIR_OK;
+}
+
+/* Biases, norms of heads and rotation, in place, and into the cache. */
+static weir_status position(weir_model *m, const attention *a, const attention_kind *kind, attention_cache c,
                             const model_rows *r) {
     const attention_heads *h = &a->heads;
     const bool norms = a->q_norm && !a->whole_norm;
@@ -155,42 +178,30 @@ static weir_status position(weir_model *m, const attention *a, const attention_k
                       .n_head_kv = (int32_t)h->kv.own,
                       .head_dim = h->head_dim,
                       .n_dim = kind->n_dim,
-                      .interleaved = kind->interleaved};
+                      .interleaved = kind->interleaved,
+                      .kv = c.kv,
+                      .layer = c.layer};
     if (a->whole_norm) WEIR_TRY(norm_all_heads(m, a, r));
-    if (!a->bias && !norms && !kind->inv_freq) return WEIR_OK;
+    if (!a->bias && !norms && !kind->inv_freq) return c.kv ? weir__attention_append(m, a, c, r) : WEIR_OK;
     return m->be->op.rope(m->be, &turn);
 }
 
 weir_status weir__attention_qkv(weir_model *m, const attention *a, const attention_kind *kind,
-                                const model_rows *r) {
+                                attention_cache c, const model_rows *r) {
     weir_linear p = {.x = r->x, .ldx = m->shape.dim, .norm = a->norm, .y = r->q, .ldy = r->ldq};
+    const weir_kv_append append = self_append(a, c, r);
     if (a->heads.q.own == 0) return WEIR_OK;
+    if (c.kv && a->n_qkv == 1 && !a->bias && !a->q_norm && !kind->inv_freq) { /* nothing comes between */
+        p.w = &a->qkv[0];
+        p.append = &append;
+        return weir__product(m, r, p);
+    }
     for (int i = 0; i < a->n_qkv; i++) {
         p.w = &a->qkv[i];
         WEIR_TRY(weir__product(m, r, p));
         p.y += a->qkv[i].n;
     }
-    return position(m, a, kind, r);
-}
-
-static weir_status append(weir_model *m, attention_cache c, const model_rows *r, const float *k,
-                          const float *v, int64_t ld) {
-    weir_kv_append ap = {.kv = c.kv,
-                         .k = k,
-                         .v = v,
-                         .ld = ld,
-                         .slot = r->slot,
-                         .pos = r->pos,
-                         .n_row = r->n,
-                         .layer = c.layer};
-    return m->be->op.kv_append(m->be, &ap);
-}
-
-weir_status weir__attention_append(weir_model *m, const attention *a, attention_cache c,
-                                   const model_rows *r) {
-    const float *k = r->q + weir__heads_inner(&a->heads);
-    if (a->heads.q.own == 0) return WEIR_OK;
-    return append(m, c, r, k, k + weir__heads_inner_kv(&a->heads), r->ldq);
+    return position(m, a, kind, c, r);
 }
 
 static weir_status attend(weir_model *m, const attention_heads *h, const attention_kind *kind,
@@ -231,14 +242,14 @@ weir_status weir__cross_append(weir_model *m, const cross_attention *a, const fl
                                const model_rows *r) {
     const int64_t ld = 2 * weir__inner_kv(&m->shape);
     weir_linear kv = {.x = r->x, .ldx = m->shape.dim, .norm = norm, .y = m->a.h, .ldy = ld};
-    const float *k = m->a.h + a->heads.kv.first * a->heads.head_dim;
+    weir_kv_append append =
+        append_of(c, r, m->a.h + a->heads.kv.first * a->heads.head_dim, weir__inner_kv(&m->shape), ld);
     for (int i = 0; i < a->n_kv; i++) {
         kv.w = &a->kv[i];
         WEIR_TRY(weir__product(m, r, kv));
         kv.y += a->kv[i].n;
     }
-    if (a->heads.q.own == 0) return WEIR_OK;
-    return append(m, c, r, k, k + weir__inner_kv(&m->shape), ld);
+    return a->heads.q.own > 0 ? m->be->op.kv_append(m->be, &append) : WEIR_OK;
 }
 
 weir_status weir__cross_output(weir_model *m, const cross_attention *a, const attention_kind *kind,

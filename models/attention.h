@@ -63,10 +63,11 @@ weir_status weir__attention_load(weights *w, const model_shape *s, const attenti
                                  attention *a);
 void weir__attention_free(weir_backend *be, attention *a);
 
-/* Three steps, since all keys are appended before any row attends, and rows may be dropped between them: q, k
- * and v of the rows, with biases, norms and rotation; k and v into the caches; attention and output. */
+/* Two steps, since all keys are appended before any row attends, and rows may be dropped between them: q, k
+ * and v of the rows, with biases, norms and rotation, and k and v into the cache; attention and output. An
+ * encoder, whose chunks share a cache, goes without one (c.kv NULL) and appends on its own. */
 weir_status weir__attention_qkv(weir_model *m, const attention *a, const attention_kind *kind,
-                                const model_rows *r);
+                                attention_cache c, const model_rows *r);
 weir_status weir__attention_append(weir_model *m, const attention *a, attention_cache c, const model_rows *r);
 weir_status weir__attention_output(weir_model *m, const attention *a, const attention_kind *kind,
                                    attention_cache c, const model_rows *r);

@@ -15,8 +15,7 @@ static attention_cache cache_of(const decoder_model *m, const weir_kv *kv, int32
 
 weir_status weir__decoder_append(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t l) {
     const decoder_model *m = (const decoder_model *)base;
-    WEIR_TRY(weir__attention_qkv(base, &m->layer[l].att, weir__decoder_kind(m, l), r));
-    return weir__attention_append(base, &m->layer[l].att, cache_of(m, kv, l), r);
+    return weir__attention_qkv(base, &m->layer[l].att, weir__decoder_kind(m, l), cache_of(m, kv, l), r);
 }
 
 weir_status weir__decoder_rest(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t l) {

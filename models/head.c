@@ -28,13 +28,15 @@ void weir__head_free(weir_backend *be, model_head *h) {
     weir__weight_free(be, &h->untied);
 }
 
-weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, float *x) {
+weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, float *x,
+                             const weir_row_keys *keys) {
     weir_embed e = {.x = x,
                     .table = &m->head.embed,
                     .token = token,
                     .n_row = n,
                     .scale = m->head.embed_scale,
-                    .first = (int32_t)m->shape.own.id};
+                    .first = (int32_t)m->shape.own.id,
+                    .keys = keys};
     WEIR_TRY(m->be->op.embed(m->be, &e));
     if (!m->be->comm) return WEIR_OK;
     return m->be->exchange->collect_rows(

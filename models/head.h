@@ -11,7 +11,9 @@ weir_status weir__head_load(weights *w, const model_shape *s, const char *embed,
                             model_head *h);
 void weir__head_free(weir_backend *be, model_head *h);
 
-weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, float *x); /* (n, dim) */
+/* x (n, dim). keys: of the same rows, NULL: not asked for (kernels/rows/embed.h). */
+weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, float *x,
+                             const weir_row_keys *keys);
 weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_rows *r);
 
 #endif /* WEIR_MODELS_HEAD_H */

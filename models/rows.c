@@ -23,14 +23,8 @@ weir_status weir__prompt_goes_on(const weir_model *m) {
     return weir_interrupted(&m->be->interrupt) ? WEIR_ECANCELED : WEIR_OK;
 }
 
-weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r) {
+weir_row_keys weir__rows_begin(const weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r) {
     const model_arena *a = &m->a;
-    weir_row_keys keys = {.slot = b->slot,
-                          .pos = b->pos,
-                          .cross_len = m->shape.encoder ? kv->cross_len : NULL,
-                          .n_row = b->n_row,
-                          .n_key = a->n_key,
-                          .n_src = a->n_src};
     *r = (model_rows){.n = b->n_row,
                       .x = a->x,
                       .q = a->qkv,
@@ -40,7 +34,12 @@ weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch 
                       .n_key = a->n_key,
                       .n_src = a->n_src,
                       .group = b->group};
-    return m->be->op.row_keys(m->be, &keys);
+    return (weir_row_keys){.slot = b->slot,
+                           .pos = b->pos,
+                           .cross_len = m->shape.encoder ? kv->cross_len : NULL,
+                           .n_row = b->n_row,
+                           .n_key = a->n_key,
+                           .n_src = a->n_src};
 }
 
 static weir_status gather(weir_model *m, const weir_batch *b, float *dst, const float *src, int64_t ld,

@@ -14,8 +14,9 @@ const int32_t *weir__prompt_at(const weir_model *m, int64_t n, int i);
 /* The next unit of a prompt, a layer of a chunk, may run; ECANCELED if the caller does not want the rest. */
 weir_status weir__prompt_goes_on(const weir_model *m);
 
-/* The rows of a decode or verify call, before their first layer: key counts made, x not yet. */
-weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
+/* The rows of a decode or verify call, before their first layer; the key counts that are to be made with x.
+ * */
+weir_row_keys weir__rows_begin(const weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
 
 /* After the last append a row serves only its own logits: drops rows whose logits are not wanted. */
 weir_status weir__rows_keep_wanted(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);

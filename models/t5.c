@@ -20,8 +20,7 @@ static attention_kind with_bias(attention_kind kind, const float *bias) {
 weir_status weir__t5_append(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t layer) {
     const t5_model *m = (const t5_model *)base;
     const attention_kind kind = with_bias(m->dec_kind, m->dec[layer].bias);
-    WEIR_TRY(weir__attention_qkv(base, &m->dec[layer].self, &kind, r));
-    return weir__attention_append(base, &m->dec[layer].self, (attention_cache){&kv->self, layer}, r);
+    return weir__attention_qkv(base, &m->dec[layer].self, &kind, (attention_cache){&kv->self, layer}, r);
 }
 
 weir_status weir__t5_rest(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t layer) {
@@ -96,7 +95,7 @@ static weir_status encoder_step(t5_model *m, const weir_kv *kv, const model_rows
     }
     const t5_enc_layer *l = &m->enc[pass / 2];
     const attention_kind kind = with_bias(m->enc_kind, l->bias);
-    if (pass % 2 == 0) return weir__attention_qkv(base, &l->self, &kind, &r);
+    if (pass % 2 == 0) return weir__attention_qkv(base, &l->self, &kind, (attention_cache){NULL, 0}, &r);
     if (begin == 0) WEIR_TRY(weir__attention_append(base, &l->self, c, p));
     WEIR_TRY(weir__attention_output(base, &l->self, &kind, c, &r));
     return weir__feed_forward(base, &l->ff, &r);
@@ -115,7 +114,7 @@ weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, 
                           .n_key = weir__prompt_at(base, n, 2),
                           .prefill = true};
     WEIR_TRY(weir__put_prompt(base, slot, token, n));
-    if (from == 0) WEIR_TRY(weir__head_embed(base, weir__prompt_at(base, n, 0), n, p.x));
+    if (from == 0) WEIR_TRY(weir__head_embed(base, weir__prompt_at(base, n, 0), n, p.x, NULL));
     for (int64_t step = from; step < upto; step++) WEIR_TRY(encoder_step(m, kv, &p, step));
     return WEIR_OK;
 }

@@ -1,7 +1,7 @@
 #ifndef WEIR_KERNELS_LINEAR_CPU_H
 #define WEIR_KERNELS_LINEAR_CPU_H
 
-#include "kernels/backend.h"
+#include "kernels/attention/cpu.h"
 
 /* _cpu: the portable truth; sums in double, one thread, no scratch. Contracts: the headers of the argument
  * structs. */
@@ -15,5 +15,12 @@ weir_status weir__linear_avx512(weir_backend *be, weir_linear *a);
 weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a);
 weir_status weir__linear_amx(weir_backend *be, weir_linear *a);
 #endif
+
+/* What a product does once y is there; its last step in every build. */
+static inline weir_status weir__linear_keep(weir_backend *be, const weir_linear *a) {
+    if (!a->append) return WEIR_OK;
+    weir_kv_append append = *a->append;
+    return weir__kv_append_cpu(be, &append);
+}
 
 #endif /* WEIR_KERNELS_LINEAR_CPU_H */

@@ -11,12 +11,20 @@
  *   rows --x norm, bf16--> shared -------------+                         epilogue (split = 1) <-------+
  *                                     scratch (split > 1; the last block adds the slices in order) <--+
  *
+ * Outputs that are keys and values also go to the cache from there. Where a row's positions lie is looked up
+ * before the product: half of the two trips of that are those of the row itself.
+ *
  * A lane reads back only what it copied itself, so the ring needs no barrier; it continues across units and
  * is filled before grid_wait, while earlier kernels still run. A row's output is summed as a chain of mma
  * along its warp's tiles, then over warps that share them, then over a segment's slices, then over segments
  * as a tree. The uncut matrix alone determines this order, so neither the number of rows, their tiles nor
  * the grid changes a bit. */
+#include "kernels/attention/kv.cuh"
 #include "kernels/linear/linear.cuh"
+
+extern "C" {
+#include "kernels/attention/cuda.h"
+}
 
 namespace {
 
@@ -24,6 +32,21 @@ using namespace linear;
 
 constexpr int LINE = 20;    /* floats of a row of sums: lanes store to different banks */
 constexpr int RESIDENT = 2; /* blocks per SM: leaves each thread 128 registers */
+
+/* A cache that outputs [first, first + 2 width) go to: keys, then values. */
+struct cache {
+    void *pool; /* at the layer; NULL: there is none */
+    const int32_t *table, *slot, *pos;
+    int64_t table_stride, page_elems, first;
+    int32_t width, head_dim;
+    bool bf16;
+};
+
+/* Where a row is in it: slot and position, then the page's first element, -1 for a dead row. */
+struct cache_row {
+    int64_t page;
+    int32_t pos;
+};
 
 /* How a launch is divided; the same for all its blocks. */
 struct cut {
@@ -33,6 +56,7 @@ struct cut {
     int32_t stage, stride; /* inputs of a row in shared memory at once; elements between rows */
     float *partial;        /* (n_tile, split, n_unit) records of ROWS x (64 + 1) */
     uint32_t *counter;     /* (n_tile, n_unit) */
+    cache kept;
 };
 
 struct place {
@@ -67,6 +91,36 @@ template <int P, int S> PTX_FN place place_of(const cut &c) {
     }
     return p;
 }
+
+/* ---- the cache ---- */
+
+/* Loads the row's slot and position, which nobody waits for yet. */
+PTX_FN cache_row seek_row(const cache &c, int64_t row) { return {c.slot[row], c.pos[row]}; }
+
+PTX_FN cache_row find_page(const cache &c, const cache_row &at) {
+    if (at.page < 0) return at;
+    return {c.table[at.page * c.table_stride + at.pos / WEIR_PAGE] * c.page_elems, at.pos % WEIR_PAGE};
+}
+
+/* Puts outputs of the tile's rows where they belong. */
+struct keeps {
+    const cache &c;
+    const cache_row *rows;
+
+    PTX_FN void operator()(int row, int64_t n, float x) const {
+        if (!c.pool || n < c.first || n >= c.first + 2 * c.width) return;
+        const cache_row at = rows[row];
+        if (at.page < 0) return;
+        const int i = static_cast<int>(n - c.first), value = i >= c.width, j = i - value * c.width;
+        const int head = j / c.head_dim, d = j % c.head_dim;
+        const int64_t to = at.page + static_cast<int64_t>(2 * head + value) * c.head_dim * WEIR_PAGE +
+                           (value ? at.pos * c.head_dim + d : d * WEIR_PAGE + at.pos);
+        if (c.bf16)
+            store(static_cast<uint16_t *>(c.pool) + to, x);
+        else
+            store(static_cast<float *>(c.pool) + to, x);
+    }
+};
 
 /* This lane's part of the warp's tiles, unit after unit, D of them in flight. */
 template <int P, int S, int D> struct ring {
@@ -175,28 +229,30 @@ template <int P, int RT> struct slice_sums {
 
 /* y of a unit of 16 outputs. */
 template <int P, class Sums>
-PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows,
+                         const keeps &keep) {
     const int row = threadIdx.x / WEIR_TILE, i = threadIdx.x % WEIR_TILE;
     const int64_t n = unit * WEIR_TILE + i;
     if (row >= rows || n >= a.n) return;
     const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
     const float up = P == 2 ? factor * sums.at(row, P / 2 * WEIR_TILE + i) : 0.0f;
-    finish(a, factor * sums.at(row, i), up, row0 + row, n);
+    keep(row, n, finish(a, factor * sums.at(row, i), up, row0 + row, n));
 }
 
 template <int P, class Sums>
-PTX_FN void finish_unit(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+PTX_FN void finish_unit(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows,
+                        const keeps &keep) {
     if constexpr (P == 4) {
-        finish_large(a, sums, unit, row0, rows);
+        finish_large(a, sums, unit, row0, rows, keep);
     } else {
-        finish_small<P>(a, sums, unit, row0, rows);
+        finish_small<P>(a, sums, unit, row0, rows, keep);
     }
 }
 
 /* Writes this slice's products to scratch; the block that completes the unit finishes it. */
 template <int P, int S, int RT>
 PTX_FN void merge_slices(const job &a, const cut &c, const place &at, const block_sums<P, S, RT> &mine,
-                         int *last, int64_t unit, int64_t row0, int rows) {
+                         int *last, int64_t unit, int64_t row0, int rows, const keeps &keep) {
     constexpr int COLUMNS = P * WEIR_TILE, RECORD = RT * (COLUMNS + 1);
     slice_sums<P, RT> all;
     all.step = c.p.n_unit * RECORD;
@@ -214,7 +270,7 @@ PTX_FN void merge_slices(const job &a, const cut &c, const place &at, const bloc
         if (*last) *counter = 0;
     }
     __syncthreads();
-    if (*last) finish_unit<P>(a, all, unit, row0, rows);
+    if (*last) finish_unit<P>(a, all, unit, row0, rows, keep);
 }
 
 template <int P, int S, int NT, int D>
@@ -224,7 +280,8 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     float *sums = reinterpret_cast<float *>(smem + WARPS * D * TILE_BYTES);
     float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(sums + WARPS * RT * LINE);
     int *last = reinterpret_cast<int *>(part + RT);
-    uint16_t *xs = reinterpret_cast<uint16_t *>(last + 4);
+    cache_row *kept = reinterpret_cast<cache_row *>(last + 4);
+    uint16_t *xs = reinterpret_cast<uint16_t *>(kept + RT);
 
     const place at = place_of<P, S>(c);
     ring<P, S, D> weights;
@@ -238,9 +295,12 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     const int rows = static_cast<int>(a.n_row - row0 < RT ? a.n_row - row0 : RT),
               width = at.length * WEIR_TILE;
     const int64_t end = first + width < a.k ? first + width : a.k;
-    const bool whole = c.stage >= width;
+    const bool whole = c.stage >= width, looks = c.kept.pool && static_cast<int>(threadIdx.x) < rows;
+    cache_row mine_at = {-1, 0};
+    if (looks) mine_at = seek_row(c.kept, row0 + threadIdx.x);
     if (whole || a.norm)
         take(a, row0, rows, first, width, end, whole ? xs : nullptr, c.stride, a.norm ? part : nullptr);
+    if (looks) kept[threadIdx.x] = find_page(c.kept, mine_at);
     __syncthreads();
 
     const int lane = threadIdx.x % 32;
@@ -250,6 +310,7 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
         const int row = 8 * nt + lane / 4;
         x[nt] = xs + (row < rows ? row : rows - 1) * c.stride + at.offset * WEIR_TILE + lane % 4 * 4;
     }
+    const keeps keep = {c.kept, kept};
     int slot = 0;
     for (int64_t unit = at.unit; unit < c.p.n_unit; unit += at.unit_step) {
         float acc[NT][4] = {};
@@ -274,20 +335,21 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
         mine.segment = c.p.part, mine.n_part = c.p.n_part;
         if constexpr (P == 4) {
             if (c.p.split > 1) {
-                merge_slices<P, S, RT>(a, c, at, mine, last, unit, row0, rows);
+                merge_slices<P, S, RT>(a, c, at, mine, last, unit, row0, rows, keep);
                 continue;
             }
         }
-        finish_unit<P>(a, mine, unit, row0, rows);
+        finish_unit<P>(a, mine, unit, row0, rows, keep);
     }
 }
 
 /* ---- host ---------------------------------------------------------------------------------------------- */
 
-/* Shared memory except the rows: ring, sums, squares, and the last-block flag. None of it is static, since
- * static memory counts against what a block can request. */
+/* Shared memory except the rows: ring, sums, squares, the last-block flag, and rows of a cache. None of it is
+ * static, since static memory counts against what a block can request. */
 int fixed_bytes(int rt, int depth) {
-    return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4 + 16;
+    return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4 + 16 +
+           rt * static_cast<int>(sizeof(cache_row));
 }
 
 /* Two blocks per SM where there is enough memory (sm_80, sm_90); otherwise all of it for one (sm_86,
@@ -374,6 +436,19 @@ int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_tiling &p, int64_t 
     return n_tile < most ? n_tile : most;
 }
 
+cache cache_of(const weir_kv_append *p, const float *y) {
+    cache c = {};
+    if (!p) return c;
+    const int32_t width = p->kv->n_head_kv * p->kv->head_dim;
+    const int64_t layer = static_cast<int64_t>(p->layer) * 2 * width * WEIR_PAGE;
+    c.bf16 = p->kv->dtype == WEIR_DTYPE_BF16;
+    c.pool = static_cast<char *>(p->kv->pool) + layer * weir_dtype_bytes(p->kv->dtype);
+    c.table = p->kv->table, c.table_stride = p->kv->table_stride, c.page_elems = p->kv->page_elems;
+    c.slot = p->slot, c.pos = p->pos;
+    c.first = p->k - y, c.width = width, c.head_dim = p->kv->head_dim;
+    return c;
+}
+
 weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     const weir_linear_tiling p = weir__linear_tiling_of(a->w);
     const int rt = rows_of_tile(cu, p, a->n_row);
@@ -391,6 +466,8 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
         j.y += t * rt * a->ldy;
         if (spans) j.minmax = nullptr;
         if (j.minmax) j.minmax += t * rt * weir__minmax_count(a->minmax_n);
+        c.kept = cache_of(a->append, a->y);
+        if (a->append) c.kept.slot += t * rt, c.kept.pos += t * rt;
         c.n_tile = static_cast<int32_t>(n_tile - t < step ? n_tile - t : step);
         j.n_row = a->n_row - t * rt < c.n_tile * static_cast<int64_t>(rt)
                       ? a->n_row - t * rt
@@ -401,20 +478,28 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     return spans ? minmaxes(cu, a) : WEIR_OK;
 }
 
-} // namespace
-
-extern "C" weir_status weir__linear_cuda(weir_backend *be, weir_linear *a) {
-    WEIR_TRY(weir__linear_check(a));
-    if (a->n_row == 0) return WEIR_OK;
-    weir_cuda *cu = weir__cuda_of(be);
-    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) {
-        const weir_status wide = linear::wide_rows(cu, a);
-        return wide == WEIR_ENOTSUP ? fragment_rows(cu, a) : wide;
-    }
+/* All products but those of few rows of fragments. ENOTSUP is theirs. */
+weir_status other_rows(weir_cuda *cu, const weir_linear *a) {
+    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return linear::wide_rows(cu, a);
     if (a->w->layout != WEIR_LAYOUT_ROWS) return WEIR_EINVAL;
     if (!weir_dtype_is_float(a->w->dtype)) return linear::quant_rows(cu, a);
     if (a->rows) return linear::plain_rows(cu, a);
     /* the library chooses its order of sums by the shape that it is given */
     if (a->w->n != a->w->n_whole || a->w->k != a->w->k_whole) return WEIR_ENOTSUP;
     return linear::prefill(cu, a);
+}
+
+} // namespace
+
+extern "C" weir_status weir__linear_cuda(weir_backend *be, weir_linear *a) {
+    WEIR_TRY(weir__linear_check(a));
+    if (a->append && a->append->kv->dtype != WEIR_DTYPE_F32 && a->append->kv->dtype != WEIR_DTYPE_BF16)
+        return WEIR_EINVAL;
+    if (a->n_row == 0) return WEIR_OK;
+    weir_cuda *cu = weir__cuda_of(be);
+    const weir_status s = other_rows(cu, a);
+    if (s == WEIR_ENOTSUP && a->w->layout == WEIR_LAYOUT_FRAGMENT) return fragment_rows(cu, a);
+    if (s != WEIR_OK || !a->append) return s;
+    weir_kv_append append = *a->append;
+    return weir__kv_append_cuda(be, &append);
 }

@@ -117,9 +117,16 @@ PTX_FN weir_minmax warp_merge(weir_minmax e) {
     return e;
 }
 
-/* y and minmaxes of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span. */
-template <class Sums>
-PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+/* Outputs go to y alone. */
+struct keeps_none {
+    PTX_FN void operator()(int, int64_t, float) const {}
+};
+
+/* y and minmaxes of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span.
+ * keep(row of the tile, output, value): where else an output goes, unless the weight is gated. */
+template <class Sums, class Keep = keeps_none>
+PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows,
+                         const Keep &keep = Keep()) {
     const int lane = threadIdx.x % 32;
     for (int row = threadIdx.x / 32; row < rows; row += WARPS) {
         const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
@@ -137,6 +144,7 @@ PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t r
             const int64_t n = unit * WEIR_EXTENT_SPAN + 32 * h + lane;
             if (n >= a.n) continue;
             const float d = finish(a, factor * sums.at(row, 32 * h + lane), 0.0f, row0 + row, n);
+            keep(row, n, d);
             e = merge(e, minmax_of(d, n < a.minmax_n, static_cast<int32_t>(n)));
         }
         if (!a.minmax || unit * WEIR_EXTENT_SPAN >= a.minmax_n) continue;

@@ -1,6 +1,7 @@
 #ifndef WEIR_KERNELS_LINEAR_LINEAR_H
 #define WEIR_KERNELS_LINEAR_LINEAR_H
 
+#include "kernels/attention/kv.h"
 #include "kernels/linear/minmax.h"
 #include "kernels/linear/linear_tiling.h"
 #include "kernels/weight/weight.h"
@@ -50,6 +51,9 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  *         backends with weir_backend.minmaxes set, ignored by others. Not with a gated weight, rows
  *         = true only.
  *
+ * append  NULL, or what kv_append (kv.h) does besides with the rows of y, once they are there: its k
+ *         and v are columns of y, v after k
+ *
  * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes. The truth (portable) sums in double, segments apart.
  * Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus 2^-8 * sum|xn w| where the input
  * is rounded to bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the largest |xn| of
@@ -58,7 +62,8 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * those of the stored values.
  * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a norm or a
  *              gate with a weight that is split along its inputs, a minmax where the contract has none,
- *              NULL, a softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE
+ *              NULL, a softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE,
+ *              an append of anything but columns of y, with a gated weight, or that kv_append refuses
  * WEIR_ENOTSUP a device: a rank's share with float ROWS weights and rows = false
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
  *              weir__linear_cuda_scratch_floats(n, k, chunk)
@@ -83,6 +88,7 @@ typedef struct weir_linear {
     weir_minmax *minmax;
     int32_t minmax_n; /* <= w->n */
     float softcap;    /* 0 = none */
+    const weir_kv_append *append;
 } weir_linear;
 
 enum { WEIR_LINEAR_CHUNK = 64 }; /* rows prepared at once */
@@ -115,6 +121,14 @@ static inline size_t weir__linear_cuda_scratch_floats(int64_t n, int64_t k, int6
     return prompt > most ? prompt : most;
 }
 
+static inline weir_status weir__linear_check_append(const weir_linear *a) {
+    const weir_kv_append *p = a->append;
+    WEIR_TRY(weir__kv_append_check(p));
+    const int64_t width = (int64_t)p->kv->n_head_kv * p->kv->head_dim;
+    if (a->w->gated || p->ld != a->ldy || p->n_row != a->n_row || p->v != p->k + width) return WEIR_EINVAL;
+    return p->k < a->y || p->k + 2 * width > a->y + a->w->n ? WEIR_EINVAL : WEIR_OK;
+}
+
 static inline weir_status weir__linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
@@ -123,7 +137,7 @@ static inline weir_status weir__linear_check(const weir_linear *a) {
     if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
     if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
     if (a->minmax && (!a->rows || a->minmax_n < 1 || a->minmax_n > a->w->n)) return WEIR_EINVAL;
-    return WEIR_OK;
+    return a->append ? weir__linear_check_append(a) : WEIR_OK;
 }
 
 #endif /* WEIR_KERNELS_LINEAR_LINEAR_H */

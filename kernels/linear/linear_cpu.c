@@ -58,7 +58,6 @@ static double dot(const weir_linear *a, const float *x, double factor, int64_t n
 }
 
 weir_status weir__linear_cpu(weir_backend *be, weir_linear *a) {
-    (void)be;
     WEIR_TRY(weir__linear_check(a));
     for (int64_t r = 0; r < a->n_row; r++) {
         const float *x = a->x + r * a->ldx;
@@ -73,5 +72,5 @@ weir_status weir__linear_cpu(weir_backend *be, weir_linear *a) {
             y[n] = (float)d;
         }
     }
-    return WEIR_OK;
+    return weir__linear_keep(be, a);
 }

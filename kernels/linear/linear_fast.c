@@ -167,7 +167,7 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
         j.tile = kernels->tile[w->dtype], j.tile_rows = kernels->tile_rows;
     }
     run_chunks(&j);
-    return WEIR_OK;
+    return weir__linear_keep(be, a);
 }
 
 weir_status weir__linear_avx2(weir_backend *be, weir_linear *a) {

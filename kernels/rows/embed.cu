@@ -1,10 +1,11 @@
-/* Rows of a table of embeddings, widened: one block per row. FRAGMENT tables (a tied head): a token's inputs
- * are in groups of two, eight groups to a tile of 512 bytes. Quantised tables: a thread decodes 8 elements.
- * */
+/* Rows of a table of embeddings, widened: one block per row, whose first thread also says what attention
+ * needs to know of the row. FRAGMENT tables (a tied head): a token's inputs are in groups of two, eight
+ * groups to a tile of 512 bytes. Quantised tables: a thread decodes 8 elements. */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 
 #include "kernels/cuda/cuda.cuh"
+#include "kernels/rows/row_keys.cuh"
 #include "kernels/weight/quant.cuh"
 extern "C" {
 #include "kernels/rows/cuda.h"
@@ -43,10 +44,11 @@ PTX_FN int64_t row_of(const table &t, int32_t id) {
 }
 
 __global__ void __launch_bounds__(THREADS)
-    embed_kernel(float *x, const table t, const int32_t *token, float scale) {
+    embed_kernel(float *x, const table t, const int32_t *token, float scale, const weir_row_keys keys) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t row = blockIdx.x;
+    if (keys.slot && threadIdx.x == 0) make_row_keys(keys, row);
     const int64_t from = row_of(t, token[row]);
     if (from < 0 && !t.all) return;
     for (int64_t i = threadIdx.x; i < t.k; i += THREADS)
@@ -61,9 +63,11 @@ template <int DTYPE> PTX_FN void eight_of(float *x, const uint8_t *row, int64_t 
 }
 
 __global__ void __launch_bounds__(THREADS)
-    embed_blocks_kernel(float *x, const table t, const int32_t *token, float scale, int64_t row_bytes) {
+    embed_blocks_kernel(float *x, const table t, const int32_t *token, float scale, int64_t row_bytes,
+                        const weir_row_keys keys) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
+    if (keys.slot && threadIdx.x == 0) make_row_keys(keys, blockIdx.x);
     const int64_t from = row_of(t, token[blockIdx.x]);
     if (from < 0 && !t.all) return;
     const uint8_t *row = static_cast<const uint8_t *>(t.data) + (from >= 0 ? from : 0) * row_bytes;
@@ -94,7 +98,10 @@ __global__ void __launch_bounds__(THREADS)
 extern "C" weir_status weir__embed_cuda(weir_backend *be, weir_embed *a) {
     WEIR_TRY(weir__embed_check(a));
     if (a->table->layout == WEIR_LAYOUT_PANEL || a->n_row > INT32_MAX) return WEIR_EINVAL;
-    if (a->n_row == 0 || a->table->n == 0) return WEIR_OK;
+    if (a->n_row == 0) return WEIR_OK;
+    weir_row_keys keys = {};
+    if (a->keys) keys = *a->keys;
+    if (a->table->n == 0) return a->keys ? weir__row_keys_cuda(be, &keys) : WEIR_OK;
     weir_cuda *cu = weir__cuda_of(be);
     table t = {};
     t.data = a->table->data, t.n = a->table->n, t.k = a->table->k, t.k_pad = a->table->k_pad;
@@ -104,9 +111,9 @@ extern "C" weir_status weir__embed_cuda(weir_backend *be, weir_embed *a) {
     if (!weir_dtype_is_float(t.dtype)) {
         const int64_t row_bytes = weir_dtype_row_bytes(t.dtype, t.k);
         K_LAUNCH_PDL(embed_blocks_kernel, grid, dim3(THREADS), 0, cu->stream)
-        (a->x, t, a->token, a->scale, row_bytes);
+        (a->x, t, a->token, a->scale, row_bytes, keys);
         return weir__cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
     }
-    K_LAUNCH_PDL(embed_kernel, grid, dim3(THREADS), 0, cu->stream)(a->x, t, a->token, a->scale);
+    K_LAUNCH_PDL(embed_kernel, grid, dim3(THREADS), 0, cu->stream)(a->x, t, a->token, a->scale, keys);
     return weir__cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
 }

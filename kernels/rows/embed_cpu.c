@@ -43,10 +43,13 @@ static void embed_row(float *x, const weir_weight *w, int32_t token, float scale
 }
 
 weir_status weir__embed_cpu(weir_backend *be, weir_embed *a) {
-    (void)be;
     WEIR_TRY(weir__embed_check(a));
     for (int64_t r = 0; r < a->n_row; r++) {
         if (a->token[r] < 0 || a->token[r] >= a->table->n_whole) return WEIR_EINVAL;
+    }
+    if (a->keys) {
+        weir_row_keys keys = *a->keys;
+        WEIR_TRY(weir__row_keys_cpu(be, &keys));
     }
     for (int64_t r = 0; r < a->n_row; r++) {
         const int32_t row = a->token[r] - a->first;

@@ -4,6 +4,7 @@
 #include "kernels/cuda/ptx.cuh"
 
 #include "kernels/cuda/cuda.cuh"
+#include "kernels/rows/row_keys.cuh"
 extern "C" {
 #include "kernels/rows/cuda.h"
 }
@@ -16,20 +17,7 @@ __global__ void __launch_bounds__(THREADS) row_keys_kernel(const weir_row_keys a
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t i = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x;
-    if (i >= a.n_row) return;
-    const int64_t r = a.index ? a.index[i] : i;
-    int32_t slot = a.slot[r], pos = a.pos[r], n_src = 1;
-    const int32_t cross = slot >= 0 && a.cross_len ? a.cross_len[slot] : 1;
-    if (slot >= 0 && pos >= 0 && cross >= 1) {
-        n_src = cross;
-    } else {
-        slot = -1;
-        pos = 0;
-    }
-    if (a.out_slot) a.out_slot[i] = slot;
-    if (a.out_pos) a.out_pos[i] = pos;
-    if (a.n_key) a.n_key[i] = pos + 1;
-    if (a.n_src && a.cross_len) a.n_src[i] = n_src;
+    if (i < a.n_row) make_row_keys(a, i);
 }
 
 __global__ void __launch_bounds__(THREADS) gather_kernel(const weir_gather a) {

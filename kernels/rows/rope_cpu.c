@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "kernels/attention/cpu.h"
 #include "kernels/rows/cpu.h"
 
 /* u[i] of one head, after bias and norm. */
@@ -34,7 +35,6 @@ static void prepare_head(const weir_rope *a, float *x, const float *bias, const 
 }
 
 weir_status weir__rope_cpu(weir_backend *be, weir_rope *a) {
-    (void)be;
     WEIR_TRY(weir__rope_check(a));
     const int64_t n = a->head_dim, n_q = a->n_head * n, n_kv = a->n_head_kv * n;
     for (int64_t r = 0; r < a->n_row; r++) {
@@ -47,5 +47,6 @@ weir_status weir__rope_cpu(weir_backend *be, weir_rope *a) {
         }
         for (int64_t i = 0; a->bias && i < n_kv; i++) a->v[at + i] += a->bias[n_q + n_kv + i];
     }
-    return WEIR_OK;
+    weir_kv_append append = weir__rope_append(a);
+    return a->kv ? weir__kv_append_cpu(be, &append) : WEIR_OK;
 }

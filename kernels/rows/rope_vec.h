@@ -3,6 +3,7 @@
  * from the L1 cache. */
 #include <math.h>
 
+#include "kernels/attention/cpu.h"
 #include "kernels/math/sincos.h"
 #include "kernels/math/vec.h"
 #include "kernels/rows/cpu.h"
@@ -95,5 +96,6 @@ static weir_status run_rope(weir_backend *be, weir_rope *a) {
     } else {
         weir__pool_run(be->pool, rope_worker, a);
     }
-    return WEIR_OK;
+    weir_kv_append append = weir__rope_append(a);
+    return a->kv ? weir__kv_append_cpu(be, &append) : WEIR_OK;
 }

@@ -72,7 +72,7 @@ T5 = [
 
 DECODER = [
     bug("models/decoder.c", "args", "sliding layers turn by the global frequencies", "decoder_golden",
-        "weir__decoder_kind(m, l), r)", "&m->kind[2 * m->c.no_rope[l]], r)"),
+        "weir__decoder_kind(m, l), cache_of", "&m->kind[2 * m->c.no_rope[l]], cache_of"),
     bug("models/decoder.c", "index", "both groups of layers share one numbering", "decoder engine decoder_gguf",
         "&kv->slide : &kv->self, m->layer[l].in_group};", "&kv->slide : &kv->self, l};"),
     bug("models/decoder_create.c", "mask", "every layer has the window", "decoder_golden", "kind_of(c, &m.c.rope, 0)",

@@ -24,8 +24,8 @@ SHARES = [
         "m->n_reduced++ % 2 * rows * dim", "0 * m->n_reduced * rows * dim"),
     bug("models/product.c", "args", "a residual of partial sums replaces the stream", "model_ranks",
         ".add = a.epilogue == WEIR_EPI_ADD,", ".add = false,"),
-    bug("models/head.c", "index", "ranks look ids up from 0 on", "model_ranks", ".first = (int32_t)m->shape.own.id};",
-        ".first = 0};"),
+    bug("models/head.c", "index", "ranks look ids up from 0 on", "model_ranks", ".first = (int32_t)m->shape.own.id,",
+        ".first = 0,"),
     bug("models/rows.c", "check", "a rank ends a prompt on its own", "engine_ranks",
         "    if (m->be->comm) return WEIR_OK; /* rank 0 asks", "    if (!m->be) return WEIR_OK; /* rank 0 asks"),
 ]

@@ -4,8 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/weight/pack.h"
+#include "tests/kernels/attention/cache_fixture.h"
 #include "tests/support/compare.h"
 
 double activation(weir_epilogue e, double d) {
@@ -120,4 +122,39 @@ void data_check(const data *d, const float *y, const char *what) {
         assert_within(y + r * d->ldy, d->want + r * n, d->bound + r * n, (size_t)n, what);
         assert_same(y + r * d->ldy + n, d->y0 + r * d->ldy + n, PAD, what);
     }
+}
+
+/* Rows of three slots, each going on, across a page's edge; every seventh is dead. */
+static cache rows_of(weir_backend *be, int64_t n_row, int32_t n_head_kv, int32_t head_dim, weir_dtype dtype) {
+    enum { MOST = 512 };
+    int32_t slot[MOST], pos[MOST];
+    cr_assert(n_row <= MOST);
+    for (int32_t r = 0; r < n_row; r++) slot[r] = r % 7 == 3 ? -1 : r % 3, pos[r] = 61 + r / 3;
+    return cache_new(be, slot, pos, n_row, n_head_kv, head_dim, dtype);
+}
+
+void linear_assert_appended(weir_backend *be, const data *d, weir_linear a, int32_t n_head_kv,
+                            int32_t head_dim, weir_dtype dtype) {
+    const size_t bytes = (size_t)(d->p.n_row * d->ldy) * sizeof(float);
+    const int64_t width = (int64_t)n_head_kv * head_dim;
+    cache c = rows_of(be, d->p.n_row, n_head_kv, head_dim, dtype);
+    const float *k = a.y + d->p.n - 2 * width;
+    weir_kv_append append = cache_append(&c, k, k + width, a.ldy, a.n_row);
+    float *y[2];
+    unsigned char *pool[2];
+    char what[160];
+    describe_product(what, sizeof what, be->name, &d->p);
+    for (int at_once = 0; at_once < 2; at_once++) {
+        a.append = at_once ? &append : NULL;
+        cr_assert_eq(weir__backend_upload(be, a.y, d->y0, bytes), WEIR_OK);
+        cr_assert_eq(be->op.linear(be, &a), WEIR_OK, "%s: %s", what, be->err.text);
+        if (!at_once) cr_assert_eq(be->op.kv_append(be, &append), WEIR_OK, "%s", be->err.text);
+        y[at_once] = malloc(bytes);
+        cr_assert_eq(weir__backend_download(be, y[at_once], a.y, bytes), WEIR_OK);
+        pool[at_once] = cache_take(&c);
+    }
+    cr_assert(memcmp(y[0], y[1], bytes) == 0, "%s: other outputs with a cache", what);
+    cache_assert_same(&c, pool[1], pool[0], what);
+    for (int i = 0; i < 2; i++) free(y[i]), free(pool[i]);
+    cache_free(&c);
 }

@@ -32,6 +32,11 @@ void data_expect(data *d, bool rounded); /* fills want and bound; rounded: the i
 /* Every row of y (n_row, ldy) is within its bound, and its padding is that of y0. */
 void data_check(const data *d, const float *y, const char *what);
 weir_weight data_pack(weir_backend *be, const data *d, weir_use use); /* asserts */
+/* Of a product whose last outputs are n_head_kv heads of keys, then of values: y is the same with an append,
+ * and the cache's every byte is what kv_append then puts there. a: the product, y (n_row, d->ldy) and all
+ * else in the backend's memory. */
+void linear_assert_appended(weir_backend *be, const data *d, weir_linear a, int32_t n_head_kv,
+                            int32_t head_dim, weir_dtype dtype);
 void describe_product(char *s, size_t cap, const char *build, const product *p);
 double activation(weir_epilogue e, double d);
 

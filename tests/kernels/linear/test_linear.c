@@ -328,6 +328,39 @@ Test(linear, a_prefill_row_does_not_see_its_chunk) {
 
 /* --- refusals -------------------------------------------------------------------------------- */
 
+Test(linear, outputs_go_to_a_cache_too) {
+    uint64_t rng = 51;
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
+        weir_backend *be = open_backend(2, (weir_isa)isa);
+        for (int i = 0; i < 6; i++) {
+            const product p = {.n = 7 * 24,
+                               .k = 64,
+                               .n_row = 1 + 5 * i,
+                               .dtype = i % 3 == 0   ? WEIR_DTYPE_BF16
+                                        : i % 3 == 1 ? WEIR_DTYPE_F32
+                                                     : WEIR_DTYPE_Q8_0,
+                               .rows = i % 2 == 0,
+                               .scale = 1.0f};
+            data d = data_new(&p, &rng);
+            weir_weight w = data_pack(be, &d, WEIR_USE_ROWS);
+            float *y = guarded_new((size_t)(p.n_row * d.ldy));
+            const weir_linear a = {.x = d.x,
+                                   .ldx = d.ldx,
+                                   .w = &w,
+                                   .y = y,
+                                   .ldy = d.ldy,
+                                   .n_row = p.n_row,
+                                   .scale = 1.0f,
+                                   .rows = p.rows};
+            linear_assert_appended(be, &d, a, 2, 24, WEIR_DTYPE_F32);
+            guarded_free(y);
+            weir__weight_free(be, &w);
+            data_free(&d);
+        }
+        weir__backend_close(be);
+    }
+}
+
 Test(linear, refuses_what_its_contract_refuses) {
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);

@@ -5,7 +5,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "tests/kernels/attention/cache_fixture.h"
 #include "tests/support/compare.h"
 
 /* Head h of row r: 0 … n_head - 1 of q, then k, then v. */
@@ -105,6 +107,29 @@ void rope_assert(const rope_data *d, const float *got, const char *what) {
         }
         assert_same(row + d->width, x + d->width, ROPE_PAD, msg);
     }
+}
+
+void rope_assert_appended(weir_backend *be, const rope_data *d, const rope_data *where, weir_dtype dtype) {
+    const size_t bytes = (size_t)(d->c.n_row * d->ld) * sizeof *d->x;
+    cache c = cache_new(be, d->slot, d->pos, d->c.n_row, d->c.n_head_kv, d->c.head_dim, dtype);
+    float *rows[2], *x = weir__backend_alloc(be, bytes);
+    unsigned char *pool[2];
+    for (int at_once = 0; at_once < 2; at_once++) {
+        cr_assert_eq(weir__backend_upload(be, x, d->x, bytes), WEIR_OK);
+        weir_rope a = rope_args(d, where, x, c.slot, c.pos, d->c.n_row);
+        a.kv = at_once ? &c.kv : NULL, a.layer = CACHE_LAYER;
+        cr_assert_eq(be->op.rope(be, &a), WEIR_OK, "%s", be->err.text);
+        weir_kv_append append = cache_append(&c, a.k, a.v, a.ld, a.n_row);
+        if (!at_once) cr_assert_eq(be->op.kv_append(be, &append), WEIR_OK, "%s", be->err.text);
+        rows[at_once] = malloc(bytes);
+        cr_assert_eq(weir__backend_download(be, rows[at_once], x, bytes), WEIR_OK);
+        pool[at_once] = cache_take(&c);
+    }
+    cr_assert(memcmp(rows[0], rows[1], bytes) == 0, "rows are others with a cache"); /* their ends are NaN */
+    cache_assert_same(&c, pool[1], pool[0], "rope");
+    for (int i = 0; i < 2; i++) free(rows[i]), free(pool[i]);
+    weir__backend_free(be, x);
+    cache_free(&c);
 }
 
 rope_case rope_nth(int i) {

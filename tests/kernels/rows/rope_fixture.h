@@ -32,6 +32,10 @@ weir_rope rope_args(const rope_data *d, const rope_data *where, float *x, const 
                     const int32_t *pos, int32_t n);
 void rope_assert(const rope_data *d, const float *got, const char *what); /* got (n_row, ld) */
 
+/* What rope does with a cache: the rows that it leaves without one, and there what kv_append then puts there,
+ * in every byte. where: the vectors of d in the backend's memory. */
+void rope_assert_appended(weir_backend *be, const rope_data *d, const rope_data *where, weir_dtype dtype);
+
 enum { ROPE_CASES = 40 };
 rope_case rope_nth(int i); /* a walk over sizes and settings, i < ROPE_CASES */
 

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/rows/cpu.h"
 #include "kernels/weight/pack.h"
@@ -63,6 +64,52 @@ Test(cuda_embed, rows_of_blocks_have_the_bits_of_the_cpu) {
     weir__backend_close(be), weir__backend_close(cpu);
 }
 
+/* Keys of the rows beside their embeddings: what row_keys says of them, with and without an encoder. */
+Test(cuda_embed, keys_are_made_beside_the_rows) {
+    weir_backend *be = device_open();
+    uint64_t rng = 9;
+    const weir_dtype dtype[] = {WEIR_DTYPE_BF16, WEIR_DTYPE_F32, WEIR_DTYPE_Q8_0};
+    const int32_t token[4] = {3, 0, 31, 7}, slot[4] = {1, -1, 0, 1}, pos[4] = {6, 0, 64, -2},
+                  cross[2] = {5, 9};
+    int32_t *token_there = device_put(be, token, sizeof token),
+            *slot_there = device_put(be, slot, sizeof slot), *pos_there = device_put(be, pos, sizeof pos),
+            *cross_there = device_put(be, cross, sizeof cross);
+    for (int i = 0; i < 6; i++) {
+        matrix m = matrix_new(dtype[i / 2], 32, 64, 1.0f, &rng);
+        weir_weight table;
+        cr_assert_eq(weir__weight_pack(be, &m.file, 1, false, WEIR_USE_ROWS, &table), WEIR_OK);
+        float x[2][4 * 64];
+        int32_t keys[2][16];
+        for (int beside = 0; beside < 2; beside++) {
+            memset(keys[beside], 0xee, sizeof *keys);
+            float *x_there = device_room(be, sizeof *x);
+            int32_t *out = device_put(be, keys[beside], sizeof *keys);
+            weir_row_keys k = {.slot = slot_there,
+                               .pos = pos_there,
+                               .cross_len = i % 2 ? cross_there : NULL,
+                               .n_row = 4,
+                               .out_slot = out,
+                               .out_pos = out + 4,
+                               .n_key = out + 8,
+                               .n_src = out + 12};
+            weir_embed a = {.x = x_there, .table = &table, .token = token_there, .n_row = 4, .scale = 1.0f};
+            a.keys = beside ? &k : NULL;
+            cr_assert_eq(be->op.embed(be, &a), WEIR_OK);
+            if (!beside) cr_assert_eq(be->op.row_keys(be, &k), WEIR_OK);
+            device_get(be, x[beside], x_there, sizeof *x);
+            device_get(be, keys[beside], out, sizeof *keys);
+            weir__backend_free(be, x_there), weir__backend_free(be, out);
+        }
+        assert_same(x[1], x[0], 4 * 64, "rows with keys beside them");
+        for (int j = 0; j < 16; j++) cr_assert_eq(keys[1][j], keys[0][j], "key %d: %d", j, keys[1][j]);
+        weir__weight_free(be, &table);
+        matrix_free(&m);
+    }
+    weir__backend_free(be, token_there), weir__backend_free(be, slot_there);
+    weir__backend_free(be, pos_there), weir__backend_free(be, cross_there);
+    weir__backend_close(be);
+}
+
 Test(cuda_embed, refuses_what_its_contract_refuses) {
     weir_backend *be = device_open();
     static const float file[16];
@@ -74,11 +121,18 @@ Test(cuda_embed, refuses_what_its_contract_refuses) {
     panels.layout = WEIR_LAYOUT_PANEL;
     float *x = device_put(be, file, sizeof file);
     const weir_embed good = {.x = x, .table = &w, .token = (const int32_t *)x, .n_row = 1, .scale = 1.0f};
+    const weir_row_keys keys = {.slot = good.token, .pos = good.token, .n_row = 1};
+    weir_row_keys other[3] = {keys, keys, keys};
+    other[0].n_row = 2, other[1].index = good.token, other[2].pos = NULL;
     weir_embed bad[6];
     for (int i = 0; i < 6; i++) bad[i] = good;
     bad[0].x = NULL, bad[1].table = &gated, bad[2].token = NULL, bad[3].n_row = -1, bad[4].table = &panels;
     for (int i = 0; i < 5; i++) cr_assert_eq(be->op.embed(be, &bad[i]), WEIR_EINVAL, "case %d", i);
-    bad[5].n_row = 0;
+    for (int i = 0; i < 3; i++) {
+        bad[5].keys = &other[i];
+        cr_assert_eq(be->op.embed(be, &bad[5]), WEIR_EINVAL, "keys %d", i);
+    }
+    bad[5].keys = NULL, bad[5].n_row = 0;
     cr_assert_eq(be->op.embed(be, &bad[5]), WEIR_OK);
     weir__backend_free(be, x);
     weir__weight_free(be, &w), weir__weight_free(be, &gated);

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "tests/kernels/rows/rope_fixture.h"
+#include "tests/support/build.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
@@ -50,6 +51,21 @@ Test(cuda_rope, every_case_is_within_its_bound_and_rows_do_not_see_each_other) {
     weir__backend_close(be);
 }
 
+/* Of few rows by the same kernel, of more than a tile by another. */
+Test(cuda_rope, keys_and_values_go_to_the_cache_too) {
+    weir_backend *be = device_open();
+    uint64_t rng = 13;
+    for (int i = 0; i < ROPE_CASES; i += build_is_tsan() ? 7 : 1) {
+        rope_case c = rope_nth(i);
+        if (i % 8 == 3) c.n_row = 32 + i % 3;
+        rope_data d = rope_new(&c, &rng), there = there_new(be, &d);
+        rope_assert_appended(be, &d, &there, i % 2 ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32);
+        there_free(be, &there);
+        rope_free(&d);
+    }
+    weir__backend_close(be);
+}
+
 Test(cuda_rope, refuses_what_its_contract_refuses) {
     weir_backend *be = device_open();
     float *x = device_room(be, 4096 * sizeof *x);
@@ -73,6 +89,9 @@ Test(cuda_rope, refuses_what_its_contract_refuses) {
     cr_assert_eq(be->op.rope(be, &a), WEIR_EINVAL);
     a = good, a.head_dim = 257;
     cr_assert_eq(be->op.rope(be, &a), WEIR_ENOTSUP);
+    weir_kv_view kv = {x, 1024, at, 1, 1, 1, 8, WEIR_DTYPE_F16};
+    a = good, a.kv = &kv;
+    cr_assert_eq(be->op.rope(be, &a), WEIR_EINVAL, "a cache of f16");
     a = good, a.n_row = 0;
     cr_assert_eq(be->op.rope(be, &a), WEIR_OK);
     weir__backend_free(be, x), weir__backend_free(be, at);

@@ -108,6 +108,20 @@ Test(rope, sines_and_cosines_are_within_their_bound) {
     cr_assert(isnan(s) && isnan(c));
 }
 
+Test(rope, keys_and_values_go_to_the_cache_too) {
+    uint64_t rng = 13;
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
+        weir_backend *be = open_backend(2, (weir_isa)isa);
+        for (int i = 0; i < ROPE_CASES; i += 3) {
+            const rope_case c = rope_nth(i);
+            rope_data d = rope_new(&c, &rng);
+            rope_assert_appended(be, &d, &d, WEIR_DTYPE_F32);
+            rope_free(&d);
+        }
+        weir__backend_close(be);
+    }
+}
+
 Test(rope, refuses_what_its_contract_refuses) {
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
@@ -126,8 +140,10 @@ Test(rope, refuses_what_its_contract_refuses) {
                                 .n_head_kv = 1,
                                 .head_dim = 8,
                                 .n_dim = 8};
-        weir_rope bad[17];
-        for (int i = 0; i < 17; i++) bad[i] = good;
+        weir_kv_view kv = {x, 1024, zero, 1, 1, 1, 8, WEIR_DTYPE_F32}, other[2] = {kv, kv};
+        other[0].n_head_kv = 2, other[1].head_dim = 4;
+        weir_rope bad[21];
+        for (int i = 0; i < 21; i++) bad[i] = good;
         bad[0].q = NULL, bad[1].k = NULL, bad[2].slot = NULL, bad[3].pos = NULL, bad[4].inv_freq = NULL;
         bad[5].v = NULL, bad[5].bias = x;
         bad[6].q_norm = x, bad[7].k_norm = x, bad[8].ld = 15, bad[9].n_row = -1, bad[10].n_head = 0,
@@ -135,7 +151,10 @@ Test(rope, refuses_what_its_contract_refuses) {
         bad[12].head_dim = 0, bad[13].n_dim = 7, bad[14].n_dim = 10, bad[15].n_dim = -2;
         bad[16].head_dim = 2 * WEIR_ROPE_DIMS, bad[16].n_dim = WEIR_ROPE_DIMS + 2,
         bad[16].ld = 4 * WEIR_ROPE_DIMS;
-        for (int i = 0; i < 17; i++) cr_assert_eq(be->op.rope(be, &bad[i]), WEIR_EINVAL, "case %d", i);
+        bad[17].kv = &other[0], bad[18].kv = &other[1];
+        bad[19].kv = &kv, bad[19].layer = 1;
+        bad[20].kv = &kv, bad[20].v = NULL;
+        for (int i = 0; i < 21; i++) cr_assert_eq(be->op.rope(be, &bad[i]), WEIR_EINVAL, "case %d", i);
         weir_rope ok = good;
         cr_assert_eq(be->op.rope(be, &ok), WEIR_OK);
         ok.v = NULL, ok.n_dim = 0, ok.inv_freq = NULL;
