@@ -49,8 +49,7 @@ static weir_status run_close(kb *k, void *ctx, int i) {
                               .law = s->laws,
                               .law_of = s->law_of,
                               .out = s->l.p_stats};
-    weir_loop_close close = {.loop = &s->l};
-    WEIR_TRY(k->be->op.row_stats(k->be, &st));
+    weir_loop_close close = {.loop = &s->l, .stats = &st};
     return k->be->op.loop_close(k->be, &close);
 }
 

@@ -516,7 +516,7 @@ weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s) {
     WEIR_TRY(weir__backend_zero(l->e->pair.be, b->loop.draft, (size_t)b->loop.gamma * sizeof *b->loop.draft));
     WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, seat, sizeof *seat));
     WEIR_TRY(weir__block_verify(b));
-    if (b->loop.first) WEIR_TRY(weir__block_verifier_stats(b, b->loop.gamma + 1));
+    WEIR_TRY(weir__block_verifier_stats(b));
     return copy_rows(b);
 }
 
@@ -529,8 +529,4 @@ weir_status weir__block_loop_put_back(const weir_block_loop *l) {
     return weir__backend_upload(l->e->pair.be, l->staged.loop.seat, seat, sizeof *seat);
 }
 
-weir_status weir__block_loop_accept(weir_block_loop *l) {
-    weir_bucket *b = &l->staged;
-    if (!b->loop.first) WEIR_TRY(weir__block_verifier_stats(b, b->loop.gamma + 1));
-    return weir__block_close(b);
-}
+weir_status weir__block_loop_accept(weir_block_loop *l) { return weir__block_close(&l->staged); }

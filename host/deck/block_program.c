@@ -89,8 +89,14 @@ static weir_status draft(const weir_bucket *b) {
     return WEIR_OK;
 }
 
-weir_status weir__block_verifier_stats(const weir_bucket *b, int32_t n_row) {
-    return weir__rows_examine(b->l->e, WEIR_VERIFIER, b->loop.p_logits, n_row, b->loop.p_stats);
+static weir_row_stats_args verifier_stats(const weir_bucket *b) {
+    return weir__rows_examination(b->l->e, WEIR_VERIFIER, b->loop.p_logits,
+                                  b->loop.n_seat * (b->loop.gamma + 1), b->loop.p_stats);
+}
+
+weir_status weir__block_verifier_stats(const weir_bucket *b) {
+    weir_row_stats_args a = verifier_stats(b);
+    return b->l->e->pair.be->op.row_stats(b->l->e->pair.be, &a);
 }
 
 weir_status weir__block_verify(const weir_bucket *b) {
@@ -99,8 +105,7 @@ weir_status weir__block_verify(const weir_bucket *b) {
     const weir_batch all = {.n_row = n, .out = l->every, .n_out = n, .group = group};
     weir_batch rows;
     WEIR_TRY(make_rows(b, WEIR_LOOP_VERIFY, &all, &rows));
-    WEIR_TRY(weir__rows_forward(b->l->e, WEIR_VERIFIER, rows, b->loop.p_logits));
-    return b->loop.first ? WEIR_OK : weir__block_verifier_stats(b, rows.n_out);
+    return weir__rows_forward(b->l->e, WEIR_VERIFIER, rows, b->loop.p_logits);
 }
 
 /* The drafter's row after the last draft, of n seats. Where this is called, the host reads backend memory. */
@@ -120,8 +125,12 @@ static weir_status run_bonus(void *ud, const int32_t *who, int32_t n) {
 }
 
 weir_status weir__block_close(weir_bucket *b) {
+    const weir_row_stats_args stats = verifier_stats(b);
     weir_loop_close a = {.loop = &b->loop};
-    if (b->loop.first) a.bonus = run_bonus, a.ud = b, a.who = b->l->bonus;
+    if (b->loop.first)
+        a.bonus = run_bonus, a.ud = b, a.who = b->l->bonus;
+    else
+        a.stats = &stats;
     return b->l->e->pair.be->op.loop_close(b->l->e->pair.be, &a);
 }
 

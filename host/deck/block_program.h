@@ -41,10 +41,10 @@ struct weir_block_loop {
 
 weir_status weir__block_run(void *bucket); /* as weir_backend_stream.capture wants it */
 weir_status weir__block_draft_step(const weir_bucket *b, int32_t step); /* for timings: one drafter step */
-/* Its parts: the verifier's pass, with the statistics of its rows where the accept step does not make them
- * (loop.h); those alone; and the accept step. */
+/* Its parts: the verifier's pass; the accept step, which begins with the statistics of that pass's rows; and
+ * those alone, of one that left no row out. */
 weir_status weir__block_verify(const weir_bucket *b);
-weir_status weir__block_verifier_stats(const weir_bucket *b, int32_t n_row);
+weir_status weir__block_verifier_stats(const weir_bucket *b);
 weir_status weir__block_close(weir_bucket *b);
 
 #endif /* WEIR_HOST_DECK_BLOCK_PROGRAM_H */

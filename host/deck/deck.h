@@ -81,6 +81,9 @@ void weir__rows_catch_up(weir_engine *e, weir_rows *r, const weir_seat *seat, we
  * n_out and group. Then the statistics of n_row rows of its logits under dev.law_of and dev.law. */
 weir_status weir__rows_forward(weir_engine *e, int side, weir_batch rows, float *logits);
 weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
+/* What it asks row_stats for. */
+weir_row_stats_args weir__rows_examination(const weir_engine *e, int side, const float *logits, int n_row,
+                                           weir_row_stats *out);
 /* The call itself; logits (backend) of the n_out wanted rows in order, NULL for none. */
 weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
 /* Its first half: brings the rows to the backend; *rows is what weir__rows_forward then takes, as often as it

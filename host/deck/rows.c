@@ -60,17 +60,22 @@ static float *weights_of(const weir_engine *e, int side, const float *logits) {
     return side == WEIR_DRAFTER && d->q_weights ? d->q_weights + (logits - d->q_logits) : NULL;
 }
 
+weir_row_stats_args weir__rows_examination(const weir_engine *e, int side, const float *logits, int n_row,
+                                           weir_row_stats *out) {
+    return (weir_row_stats_args){.logits = logits,
+                                 .ld = e->pair.side[side].ld,
+                                 .n_row = n_row,
+                                 .n_vocab = e->pair.n_vocab,
+                                 .law = e->deck.dev.law,
+                                 .law_of = e->deck.dev.law_of,
+                                 .out = out,
+                                 .minmax = e->deck.dev.minmax,
+                                 .weights = weights_of(e, side, logits)};
+}
+
 weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, int n_row,
                                weir_row_stats *out) {
-    weir_row_stats_args a = {.logits = logits,
-                             .ld = e->pair.side[side].ld,
-                             .n_row = n_row,
-                             .n_vocab = e->pair.n_vocab,
-                             .law = e->deck.dev.law,
-                             .law_of = e->deck.dev.law_of,
-                             .out = out,
-                             .minmax = e->deck.dev.minmax,
-                             .weights = weights_of(e, side, logits)};
+    weir_row_stats_args a = weir__rows_examination(e, side, logits, n_row, out);
     return e->pair.be->op.row_stats(e->pair.be, &a);
 }
 

@@ -20,12 +20,14 @@ template <class T> TEAM_FN const T *team_global(const T *row) {
 }
 
 template <int SPAN> TEAM_FN void team_load(const float *row, int32_t at, int32_t n_vocab, float (&l)[SPAN]) {
-    const float *logits = team_global(row);
+    const float *logits = team_global(row) + at + team_lane();
+    if (at + 32 * SPAN <= n_vocab) {
 #pragma unroll
-    for (int k = 0; k < SPAN; k++) {
-        const int32_t v = at + 32 * k + team_lane();
-        l[k] = v < n_vocab ? logits[v] : -INFINITY;
+        for (int k = 0; k < SPAN; k++) l[k] = logits[32 * k];
+        return;
     }
+#pragma unroll
+    for (int k = 0; k < SPAN; k++) l[k] = at + 32 * k + team_lane() < n_vocab ? logits[32 * k] : -INFINITY;
 }
 
 TEAM_FN int32_t team_chunk_end(int32_t c, int32_t n_vocab) {
@@ -50,6 +52,7 @@ TEAM_FN void team_row_term(float d, float w, float *sum, float *dot) {
 template <bool PLAIN>
 TEAM_FN void team_row_pass(const weir_env *t, const weir_row_view &r, int32_t n_vocab, float *out) {
     constexpr int N = PLAIN ? 2 : 4;
+    float *weights = PLAIN ? team_kept(t) : nullptr;
     for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t)) {
         float sum[N] = {};
         for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32 * TEAM_ROW_SPAN) {
@@ -57,8 +60,9 @@ TEAM_FN void team_row_pass(const weir_env *t, const weir_row_view &r, int32_t n_
             team_load(r.logits, at, n_vocab, l);
 #pragma unroll
             for (int k = 0; k < TEAM_ROW_SPAN; k++) {
-                const float d = l[k] - r.max;
-                team_row_term(d, wf_exp(d), &sum[0], &sum[1]);
+                const float d = l[k] - r.max, w = wf_exp(d);
+                team_row_term(d, w, &sum[0], &sum[1]);
+                if (weights) weights[at - c * WEIR_CHUNK + 32 * k] = w;
                 if constexpr (!PLAIN) {
                     const int32_t v = at + 32 * k + team_lane();
                     const bool kept = !r.cut || l[k] > r.thr || (l[k] == r.thr && v <= r.tie);
@@ -69,6 +73,7 @@ TEAM_FN void team_row_pass(const weir_env *t, const weir_row_view &r, int32_t n_
         }
         team_store_sums(t, c, sum);
     }
+    t->weighed = weights ? r.logits : nullptr;
     float total[N];
     team_merge(t, total);
     for (int i = 0; i < 4; i++) out[i] = total[i % N];
@@ -132,12 +137,70 @@ TEAM_FN void team_pair_pass(const weir_env *t, const weir_qp *pair, int32_t n_vo
     }
 }
 
-TEAM_CALL void weir__qp_sums(const weir_env *t, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab,
-                             bool point, float out[2]) {
-    if (point) {
-        weir__point_sums(r, kind, out);
-        return;
+/* Two rows at temperature 1 with nothing cut, which is what most sessions ask for: processed probabilities
+ * are the raw ones, so that no token is dropped and no member is apart. KEPT: p's weights are those of the
+ * row pass before. TEAM_SUM_EXACT: WEIR_SUM_MASS of the exact form, whose products with 0, 1 and -1 are
+ * exact. */
+enum { TEAM_SUM_EXACT = WEIR_SUM_BLOCK + 1 };
+
+TEAM_FN bool team_is_exact(const weir_qp &r) {
+    const weir_rule_coef &c = r.coef[0];
+    return !(r.floor < INFINITY) && c.num_q == 0.0f && c.num_p == 1.0f && c.res_q == -1.0f && c.res_p == 1.0f;
+}
+
+template <int KIND, bool KEPT>
+TEAM_FN void team_plain_pass(const weir_env *t, const weir_qp *pair, int32_t n_vocab) {
+    weir_qp r = *pair;
+    r.cactus = false;
+    const float *kept = KEPT ? team_kept(t) : nullptr;
+    for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t)) {
+        float sum[2] = {};
+        for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32 * TEAM_PAIR_SPAN) {
+            float lq[TEAM_PAIR_SPAN], lp[TEAM_PAIR_SPAN];
+            team_load(r.q.logits, at, n_vocab, lq);
+            if constexpr (!KEPT) team_load(r.p.logits, at, n_vocab, lp);
+#pragma unroll
+            for (int k = 0; k < TEAM_PAIR_SPAN; k++) {
+                const float w = KEPT ? kept[at - c * WEIR_CHUNK + 32 * k] : wf_exp(lp[k] - r.p.max);
+                const float q = wf_exp(lq[k] - r.q.max) * r.q.inv_psum, p = w * r.p.inv_psum;
+                float t0, t1;
+                if constexpr (KIND == TEAM_SUM_EXACT) {
+                    t0 = weir__positive(q - p);
+                    t1 = weir__positive(p - q);
+                } else {
+                    weir__terms(static_cast<weir_sum_kind>(KIND), &r, q, p, r.member_p ? p : q, &t0, &t1);
+                }
+                sum[0] += t0;
+                sum[1] += t1;
+            }
+        }
+        team_store_sums(t, c, sum);
     }
+}
+
+template <int KIND> TEAM_FN void team_plain_pair(const weir_env *t, const weir_qp *r, int32_t n_vocab) {
+    if (t->weighed == r->p.logits)
+        team_plain_pass<KIND, true>(t, r, n_vocab);
+    else
+        team_plain_pass<KIND, false>(t, r, n_vocab);
+}
+
+/* The same sums in fewer instructions; false: the rows, or what is asked of them, are not so plain. */
+TEAM_FN bool team_plain_sums(const weir_env *t, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab) {
+    if (!r->q.plain || !r->p.plain || r->cactus) return false;
+    if (kind == WEIR_SUM_ETA)
+        team_plain_pair<WEIR_SUM_ETA>(t, r, n_vocab);
+    else if (kind != WEIR_SUM_MASS)
+        return false;
+    else if (team_is_exact(*r))
+        team_plain_pair<TEAM_SUM_EXACT>(t, r, n_vocab);
+    else
+        team_plain_pair<WEIR_SUM_MASS>(t, r, n_vocab);
+    return true;
+}
+
+TEAM_FN void team_pair_sums(const weir_env *t, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab) {
+    if (team_plain_sums(t, r, kind, n_vocab)) return;
     switch (kind) {
     case WEIR_SUM_MASS:
         if (r->cactus)
@@ -150,6 +213,15 @@ TEAM_CALL void weir__qp_sums(const weir_env *t, const weir_qp *r, weir_sum_kind 
     case WEIR_SUM_TILT: team_pair_pass<WEIR_SUM_TILT, false>(t, r, n_vocab); break;
     case WEIR_SUM_BLOCK: team_pair_pass<WEIR_SUM_BLOCK, false>(t, r, n_vocab); break;
     }
+}
+
+TEAM_CALL void weir__qp_sums(const weir_env *t, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab,
+                             bool point, float out[2]) {
+    if (point) {
+        weir__point_sums(r, kind, out);
+        return;
+    }
+    team_pair_sums(t, r, kind, n_vocab);
     float total[2];
     team_merge(t, total);
     out[0] = total[0];

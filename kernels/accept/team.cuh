@@ -56,27 +56,32 @@ struct team_space {
 struct weir_env {
     team_shared *shared;
     team_search_shared *search; /* NULL in kernels that do not truncate */
+    float *kept;                /* shared memory for the weights of a chunk a warp, or NULL */
     uint32_t *barrier;
     float *scratch;        /* [2][n_chunk][TEAM_SUMS], then the bins of the threshold search */
     int32_t index, n_team; /* this team; index >= n_team: a spare block, which does nothing */
     int32_t rank, size;    /* this block's number in it */
     int32_t n_chunk;
-    mutable uint32_t turn, fill; /* passes; fills of the search's bins */
+    mutable uint32_t turn, fill;  /* passes; fills of the search's bins */
+    mutable const float *weighed; /* logits of the row whose weights are kept, or NULL */
 };
 
 /* ---- making teams -------------------------------------------------------------------------------------- */
 
 TEAM_FN int32_t team_chunks(int32_t n_vocab) { return (n_vocab + WEIR_CHUNK - 1) / WEIR_CHUNK; }
 
+/* of_item: rows of an item that parts of its team (team_part) work on at once. */
 TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, const team_space &space,
-                            int64_t n_item, int32_t n_vocab) {
+                            int64_t n_item, int32_t n_vocab, int32_t of_item = 1) {
     ptx::grid_wait(); /* a team that is launched plainly may begin early */
     weir_env t;
     t.shared = shared;
     t.search = search;
+    t.kept = nullptr;
+    t.weighed = nullptr;
     t.n_chunk = team_chunks(n_vocab);
     const int32_t n_block = static_cast<int32_t>(gridDim.x), block = static_cast<int32_t>(blockIdx.x);
-    const int32_t useful = (t.n_chunk + TEAM_CHUNKS - 1) / TEAM_CHUNKS;
+    const int32_t useful = of_item * ((t.n_chunk + TEAM_CHUNKS - 1) / TEAM_CHUNKS);
     const int32_t share = n_item < n_block ? n_block / static_cast<int32_t>(n_item < 1 ? 1 : n_item) : 1;
     t.size = useful < share ? useful : share;
     if (t.size > TEAM_THREADS) t.size = TEAM_THREADS;
@@ -87,6 +92,25 @@ TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, con
     t.scratch = space.scratch + static_cast<int64_t>(t.index) * t.size * space.per_block;
     t.turn = t.fill = 0;
     return t;
+}
+
+/* The team's blocks in equal parts, each a team of its own for the rows index, index + n_team, … of n; a part
+ * has at least one block, and the last few of the team may have no row. What parts find is seen by all after
+ * team_wait on the team, which then has its scratch again. A part's barrier lies beside those of teams: whole
+ * teams have the first word of a stride, and no two parts of two blocks or more begin in one pair of blocks.
+ * */
+TEAM_FN weir_env team_part(const weir_env &t, const team_space &space, int32_t n) {
+    weir_env p = t;
+    p.n_team = n < t.size ? n : t.size;
+    p.size = t.size / p.n_team;
+    p.index = t.rank / p.size;
+    p.rank = t.rank % p.size;
+    const int32_t first = t.index * t.size + p.index * p.size;
+    if (p.index >= p.n_team) p.index = n;
+    p.barrier = space.barrier + static_cast<int64_t>(first / 2) * TEAM_COUNTER_STRIDE + 1;
+    p.scratch = space.scratch + first * space.per_block;
+    p.turn = p.fill = 0;
+    return p;
 }
 
 /* The one thread of a team that writes results. */
@@ -119,6 +143,13 @@ TEAM_FN int32_t team_first(const weir_env *t) {
     return static_cast<int32_t>(threadIdx.x) / 32 * t->size + t->rank;
 }
 TEAM_FN int32_t team_stride(const weir_env *t) { return TEAM_WARPS * t->size; }
+
+/* Where this warp keeps the weights of its chunk, a lane those that it loads; NULL where a warp has several
+ * chunks, or nothing is kept. */
+TEAM_FN float *team_kept(const weir_env *t) {
+    if (!t->kept || t->n_chunk > team_stride(t)) return nullptr;
+    return t->kept + threadIdx.x / 32 * WEIR_CHUNK + team_lane();
+}
 
 /* This pass's buffer, [n_chunk][TEAM_SUMS] floats. */
 TEAM_FN float *team_buffer(const weir_env *t) {

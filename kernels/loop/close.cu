@@ -1,8 +1,15 @@
 #include "kernels/accept/cuda.h"
 #include "kernels/accept/examine.cuh"
+#include "kernels/accept/stats.cuh"
 #include "kernels/comm/peers.cuh"
 #include "kernels/loop/cuda.h"
 #include "kernels/loop/seat.h"
+
+/* A block's room for the search of a threshold, and for its warps' weights of a row without one. */
+union step_room {
+    team_search_shared search;
+    float kept[TEAM_WARPS * WEIR_CHUNK];
+};
 
 /* What a block of a team holds of the seat it closes. */
 struct close_shared {
@@ -12,7 +19,7 @@ struct close_shared {
     weir_accept_row row[WEIR_GAMMA_MAX];
     weir_row_note note[WEIR_GAMMA_MAX];
     int32_t draft[WEIR_GAMMA_MAX];
-    weir_decision decision;
+    weir_row_stats p_stats[WEIR_GAMMA_MAX + 1]; /* where the kernel makes them */
     weir_emit_session emit;
     bool closes;
     weir_block_outcome outcome;
@@ -25,17 +32,26 @@ static __device__ __forceinline__ void copy_words(void *to, const void *from, si
     for (size_t k = threadIdx.x; k < bytes / sizeof *dst; k += TEAM_THREADS) dst[k] = src[k];
 }
 static_assert(sizeof(weir_seat) % 4 == 0 && sizeof(weir_accept_row) % 4 == 0 &&
-                  sizeof(weir_row_note) % 4 == 0 && sizeof(weir_block_outcome) % 4 == 0,
+                  sizeof(weir_row_note) % 4 == 0 && sizeof(weir_row_stats) % 4 == 0 &&
+                  sizeof(weir_block_outcome) % 4 == 0,
               "copied word by word");
 
 /* Words of a seat that the loop never writes come before those that it moves. */
 enum { SEAT_FIXED = offsetof(weir_seat, n) };
 static_assert(SEAT_FIXED % 4 == 0, "copied word by word");
 
-/* Brings the seat, and what the kernel before found out of its rows, in one round trip. Only the team's first
+/* Rows and notes of seat i. */
+static __device__ __forceinline__ void fetch_rows(const weir_loop &l, int32_t i, size_t n, close_shared *h) {
+    copy_words(h->row, l.row + static_cast<int64_t>(i) * l.gamma, n * sizeof *h->row);
+    copy_words(h->note, l.note + static_cast<int64_t>(i) * l.gamma, n * sizeof *h->note);
+}
+
+/* Brings the seat, and what the kernel before found out of its rows, in one round trip; EXAMINES: there was
+ * none. Only the team's first
  * block looks at what that block will write when the seat is closed: another may come late, and takes it from
  * the session that the verifier's rows were made with. A block that holds another seat already is the only
  * one of its team, so that the barrier of its arrival is in between. */
+template <bool EXAMINES>
 static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i, int32_t rank,
                                                   close_shared *h) {
     const size_t gamma = static_cast<size_t>(l.gamma);
@@ -46,8 +62,7 @@ static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i,
         h->seat.end = l.accept[i].law ? WEIR_SEAT_RUNNING : WEIR_SEAT_EMPTY;
     }
     if (gamma > 0) {
-        copy_words(h->row, l.row + static_cast<int64_t>(i) * l.gamma, gamma * sizeof *h->row);
-        copy_words(h->note, l.note + static_cast<int64_t>(i) * l.gamma, gamma * sizeof *h->note);
+        if constexpr (!EXAMINES) fetch_rows(l, i, gamma, h);
         copy_words(h->draft, weir__seat_draft(&l, i), gamma * sizeof *h->draft);
     }
     __syncthreads();
@@ -56,7 +71,44 @@ static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i,
         h->accept.row = h->row;
         h->accept.note = h->note;
         h->accept.draft = h->draft;
+        if constexpr (EXAMINES) h->accept.p_stats = h->p_stats;
     }
+    __syncthreads();
+}
+
+/* Row j of seat i by its part of the team: its statistics and, if asked, what the rule says of its draft. */
+static __device__ __forceinline__ void examine_row(const weir_env &part, const weir_loop &l, int32_t i,
+                                                   int32_t j, bool asked, const weir_minmax *minmax,
+                                                   close_shared *h) {
+    const weir_row_stats s = team_row_stats(&part, h->accept.p_logits + j * l.ld_p, l.n_vocab, h->accept.law,
+                                            minmax ? minmax + j * team_spans(l.n_vocab) : nullptr);
+    if (threadIdx.x == 0) h->p_stats[j] = s;
+    __syncthreads();
+    weir_accept_row row;
+    weir_row_note note;
+    if (asked) weir__examine(&part, &h->args, &h->accept, j, &row, &note);
+    if (!team_writes(&part)) return;
+    weir__seat_p_stats(&l, i)[j] = s;
+    if (!asked) return;
+    l.row[static_cast<int64_t>(i) * l.gamma + j] = row;
+    l.note[static_cast<int64_t>(i) * l.gamma + j] = note;
+}
+
+/* All rows of a live seat, each by a part of the team, then all that was found into shared memory. minmax:
+ * the seat's. */
+static __device__ __forceinline__ void examine_seat(const weir_env &t, const team_space &space,
+                                                    const weir_loop &l, int32_t i, const weir_minmax *minmax,
+                                                    close_shared *h) {
+    const int32_t n_draft = h->accept.n_draft;
+    bool over;
+    (void)weir__undecided(&h->accept, &over);
+    const weir_env part = team_part(t, space, n_draft + 1);
+    for (int32_t j = part.index; j <= n_draft; j += part.n_team)
+        examine_row(part, l, i, j, !over && j < n_draft, minmax, h);
+    team_wait(&t);
+    copy_words(h->p_stats, weir__seat_p_stats(&l, i),
+               (static_cast<size_t>(n_draft) + 1) * sizeof *h->p_stats);
+    if (!over) fetch_rows(l, i, static_cast<size_t>(n_draft), h);
     __syncthreads();
 }
 
@@ -139,19 +191,24 @@ static __device__ __forceinline__ void arrive(const weir_loop &l, bool runs, int
     end_block(l, block, limit, static_cast<int32_t>(old >> 16) + runs, asks, conditional);
 }
 
-/* broken: an exchange between ranks was given up (comm/peers.cuh); NULL on one rank. */
-static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditional, const uint32_t *broken,
-                                                team_space space) {
-    K_SHARED(shared, team_shared);
-    K_SHARED(h, close_shared);
-    ptx::grid_launch_dependents();
-    const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
+/* What closes blocks besides the loop. */
+struct close_job {
+    uint64_t conditional;
+    const uint32_t *broken;    /* an exchange between ranks was given up (comm/peers.cuh); NULL on one rank */
+    const weir_minmax *minmax; /* of the verifier's rows, or NULL; where the kernel examines them */
+};
+
+/* Every thread of a team, for the seats that it has. EXAMINES: rows come without statistics and notes. */
+template <bool EXAMINES>
+static __device__ __forceinline__ void close_seats(const weir_env &t, const team_space &space,
+                                                   const weir_loop &l, const close_job &job,
+                                                   close_shared &h) {
     /* without a seat, what the last arrival writes is not for it to read */
     if (t.index >= t.n_team || t.index >= l.n_seat) return;
     close_asks asks = {};
     if (team_writes(&t)) { /* early: the answer comes from the host's memory while the seat is closed */
         asks.stop = ptx::ld_relaxed_sys(reinterpret_cast<uint32_t *>(&l.flags->stop));
-        if (broken) asks.broken = ptx::ld_relaxed_sys(broken);
+        if (job.broken) asks.broken = ptx::ld_relaxed_sys(job.broken);
     }
     const int32_t block = t.rank == 0 ? l.block[0] : 0, limit = t.rank == 0 ? l.block[1] : 0;
     if (threadIdx.x == 0) {
@@ -161,23 +218,72 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
         h.args.ld_p = l.ld_p;
     }
     for (int32_t i = t.index; i < l.n_seat; i += t.n_team) {
-        fetch_seat(l, i, t.rank, &h);
+        fetch_seat<EXAMINES>(l, i, t.rank, &h);
         if (weir__seat_runs(&h.seat)) {
+            if constexpr (EXAMINES) {
+                const int64_t n = static_cast<int64_t>(l.gamma + 1) * team_spans(l.n_vocab);
+                examine_seat(t, space, l, i, job.minmax ? job.minmax + i * n : nullptr, &h);
+            }
             close_seat(t, l, i, block, &h);
         } else if (team_writes(&t)) {
             weir_block_outcome *r = &l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i];
             r->seat_end = h.seat.end;
             r->live = 0;
         }
-        if (t.rank == 0) arrive(l, weir__seat_runs(&h.seat), block, limit, asks, conditional);
+        if (t.rank == 0) arrive(l, weir__seat_runs(&h.seat), block, limit, asks, job.conditional);
     }
+}
+
+static __global__ TEAM_KERNEL void close_kernel(weir_loop l, close_job job, team_space space) {
+    K_SHARED(shared, team_shared);
+    K_SHARED(h, close_shared);
+    ptx::grid_launch_dependents();
+    const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
+    close_seats<false>(t, space, l, job, h);
+}
+
+/* The whole accept step of few rows: no more than there are blocks. */
+static __global__ TEAM_KERNEL void step_kernel(weir_loop l, close_job job, team_space space) {
+    K_SHARED(shared, team_shared);
+    K_SHARED(room, step_room);
+    K_SHARED(h, close_shared);
+    ptx::grid_launch_dependents();
+    weir_env t = team_begin(&shared, &room.search, space, l.n_seat, l.n_vocab, l.gamma + 1);
+    t.kept = room.kept;
+    close_seats<true>(t, space, l, job, h);
+}
+
+/* step_kernel, if the rows are few enough; *done: they were. */
+static weir_status step(weir_backend *be, const weir_loop_close *a, const close_job &job, bool *done) {
+    const weir_loop *l = a->loop;
+    const weir_cuda *cu = weir__cuda_of(be);
+    unsigned n_block;
+    team_space space;
+    WEIR_TRY(team_room<step_kernel>(be, a->stats->n_row, l->n_vocab, &n_block, &space));
+    *done = a->stats->n_row <= static_cast<int64_t>(n_block);
+    if (!*done) return WEIR_OK;
+    K_LAUNCH_TEAM(step_kernel, n_block, TEAM_THREADS, 0, cu->stream)(*l, job, space);
+    return weir__cuda_launched(be, "accept step", "n_seat %d gamma %d n_vocab %d", l->n_seat, l->gamma,
+                               l->n_vocab);
 }
 
 extern "C" weir_status weir__loop_close_cuda(weir_backend *be, weir_loop_close *a) {
     if (!be || !a) return WEIR_EINVAL;
-    WEIR_TRY(weir__loop_check(a->loop));
+    WEIR_TRY(weir__loop_close_check(a));
     const weir_loop *l = a->loop;
     if (!l->arrived || (l->gamma > 0 && !l->note) || l->n_seat > 0xffff) return WEIR_EINVAL;
+    const weir_cuda *cu = weir__cuda_of(be);
+    close_job job = {};
+    job.conditional = cu->conditional;
+    job.broken = cu->peers ? cu->peers->of.broken : nullptr;
+    if (a->stats) {
+        bool done;
+        weir_row_stats_args stats = *a->stats;
+        job.minmax = stats.minmax;
+        WEIR_TRY(step(be, a, job, &done));
+        if (done) return WEIR_OK;
+        WEIR_TRY(weir__row_stats_cuda(be, &stats));
+    }
     unsigned n_block;
     team_space space;
     WEIR_TRY(team_room<close_kernel>(be, l->n_seat, l->n_vocab, &n_block, &space));
@@ -190,9 +296,7 @@ extern "C" weir_status weir__loop_close_cuda(weir_backend *be, weir_loop_close *
         rows.n_vocab = l->n_vocab;
         WEIR_TRY(weir__accept_rows_cuda(be, &rows));
     }
-    const weir_cuda *cu = weir__cuda_of(be);
-    K_LAUNCH_TEAM(close_kernel, n_block, TEAM_THREADS, 0, cu->stream)
-    (*l, cu->conditional, cu->peers ? cu->peers->of.broken : nullptr, space);
+    K_LAUNCH_TEAM(close_kernel, n_block, TEAM_THREADS, 0, cu->stream)(*l, job, space);
     return weir__cuda_launched(be, "loop_close", "n_seat %d gamma %d n_vocab %d", l->n_seat, l->gamma,
                                l->n_vocab);
 }

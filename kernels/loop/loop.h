@@ -18,8 +18,7 @@
  *    if a seat of the bucket's gamma takes its bonus from pi (trap 3); a seat of fewer drafts has that row in
  *    the step after its last]
  *   loop_rows(verify)      verifier: gamma + 1 rows a seat, inputs n … n + gamma
- *   row_stats              of those rows
- *   loop_close             accept, the closing token, the new lengths, the outcome
+ *   loop_close             statistics of those rows, accept, the closing token, the new lengths, the outcome
  *
  * With prompt lookup (weir_loop.lookup) one op takes the place of all drafter steps, and there is no drafter:
  *
@@ -38,8 +37,8 @@
  * Where blocks are not captured, rows that no seat needs can be left out (weir_loop.first is set; the CPU):
  * all seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that
  * drafts; the first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row
- * more than it has drafts; row_stats is not run, but loop_close makes the statistics of the verifier's rows
- * that a decision reaches; and loop_close asks for the drafter's row after the last draft once a bonus from
+ * more than it has drafts; loop_close makes the statistics of the verifier's rows that a decision reaches
+ * alone; and loop_close asks for the drafter's row after the last draft once a bonus from
  * pi needs it. Tokens, sources and statistics are the same. */
 
 enum { WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
@@ -188,10 +187,13 @@ typedef struct weir_loop_lookup {
 /* Accept, closing token, lengths, ends and outcomes of every live seat; the same tokens as accept and emit in
  * a row. Then: block number + 1, flags.done, flags.over if no seat runs, the limit is reached or the host
  * asked.
+ * stats: what row_stats is to do first, for all rows of p_logits, which have no statistics yet; NULL where
+ * they have, or where rows are left out.
  * Where rows are left out, bonus runs the drafter's row after the last draft of the seats who[0 … n), and
  * puts output k at weir__seat_q_row(loop, k, gamma); who: scratch (n_seat). Both NULL elsewhere. */
 typedef struct weir_loop_close {
     const weir_loop *loop;
+    const weir_row_stats_args *stats;
     weir_status (*bonus)(void *ud, const int32_t *who, int32_t n);
     void *ud;
     int32_t *who;
@@ -208,6 +210,17 @@ static inline weir_status weir__loop_check(const weir_loop *l) {
     if (l->gamma == 0) return WEIR_OK;
     if (l->ld_q < l->n_vocab || !l->q_logits || !l->q_stats || !l->draft || !l->row) return WEIR_EINVAL;
     return WEIR_OK;
+}
+
+static inline weir_status weir__loop_close_check(const weir_loop_close *a) {
+    WEIR_TRY(weir__loop_check(a->loop));
+    const weir_loop *l = a->loop;
+    const weir_row_stats_args *s = a->stats;
+    if (!s) return l->first && (!a->bonus || !a->who) ? WEIR_EINVAL : WEIR_OK;
+    WEIR_TRY(weir__row_stats_check(s));
+    const bool of_loop = s->logits == l->p_logits && s->ld == l->ld_p && s->n_vocab == l->n_vocab &&
+                         s->out == l->p_stats && s->n_row == (int64_t)l->n_seat * (l->gamma + 1);
+    return of_loop && !l->first ? WEIR_OK : WEIR_EINVAL;
 }
 
 static inline weir_status weir__loop_lookup_check(const weir_loop_lookup *a) {

@@ -294,9 +294,12 @@ static int32_t commit(const weir_loop *l) {
 
 weir_status weir__loop_close_cpu(weir_backend *be, weir_loop_close *a) {
     if (!be || !a) return WEIR_EINVAL;
-    WEIR_TRY(weir__loop_check(a->loop));
+    WEIR_TRY(weir__loop_close_check(a));
     const weir_loop *l = a->loop;
-    if (l->first && (!a->bonus || !a->who)) return WEIR_EINVAL;
+    if (a->stats) {
+        weir_row_stats_args stats = *a->stats;
+        WEIR_TRY(be->op.row_stats(be, &stats));
+    }
     WEIR_TRY(decide(be, a));
     const int32_t running = commit(l);
     const int32_t stop = __atomic_load_n(&l->flags->stop, __ATOMIC_RELAXED);

@@ -38,7 +38,12 @@ TEAM = [
 ]
 
 SWEEP = [
-    bug("accept/sweep.cuh", "off by one", "a logit past the row's end", "l[k] = v < n_vocab ?", "l[k] = v <= n_vocab ?"),
+    bug("accept/sweep.cuh", "off by one", "a logit past the row's end", "at + 32 * k + team_lane() < n_vocab ? logits", "at + 32 * k + team_lane() <= n_vocab ? logits"),
+    bug("accept/sweep.cuh", "bounds", "a span that is not whole is loaded as one", "if (at + 32 * SPAN <= n_vocab) {", "if (at <= n_vocab) {"),
+    bug("accept/sweep.cuh", "math", "every plain pair is an exact one", "    else if (team_is_exact(*r))", "    else if (kind == WEIR_SUM_MASS)"),
+    bug("accept/team.cuh", "bounds", "a warp keeps several chunks in the room of one", "if (!t->kept || t->n_chunk > team_stride(t)) return nullptr;", "if (!t->kept) return nullptr;"),
+    bug("accept/team.cuh", "index", "parts share their scratch", "p.scratch = space.scratch + first * space.per_block;", "p.scratch = t.scratch;"),
+    bug("accept/team.cuh", "wait", "parts wait at the team's barrier", "    p.barrier = space.barrier + static_cast<int64_t>(first / 2) * TEAM_COUNTER_STRIDE + 1;\n", ""),
     bug("accept/sweep.cuh", "bounds", "four logits past the row's end", "if (v0 + 4 <= n_vocab &&", "if (v0 < n_vocab &&"),
     bug("accept/sweep.cuh", "layout", "four logits of a row that is not aligned", "reinterpret_cast<uintptr_t>(logits) % 16 == 0", "true"),
     bug("accept/sweep.cuh", "bounds", "the last chunk has no end", "return end < n_vocab ? end : n_vocab;", "return end < n_vocab ? end : end;"),

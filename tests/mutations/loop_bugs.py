@@ -36,6 +36,10 @@ LOOP = [
     bug("loop/close.cu", "race", "a seat's records by every block of its team", "    if (t.rank == 0) commit_seat(l, i, block, h);", "    commit_seat(l, i, block, h);"),
     bug("loop/close.cu", "math", "a rejected row's verdict is lost", "    if (d.status == WEIR_OK && d.rejected) h->accept.verdict = h->note[d.n_accept].verdict;\n", "",
         equivalent="without it the closing token's passes are made again, with the same result"),
+    bug("loop/close.cu", "wait", "a seat is decided before all its rows are there", "    team_wait(&t);\n    copy_words(h->p_stats", "    copy_words(h->p_stats"),
+    bug("loop/close.cu", "index", "every row has the first row's minmaxes", "minmax ? minmax + j * team_spans(l.n_vocab) : nullptr", "minmax"),
+    bug("loop/close.cu", "index", "every seat has the first seat's minmaxes", "job.minmax ? job.minmax + i * n : nullptr", "job.minmax"),
+    bug("loop/close.cu", "host", "statistics of many rows are not made", "        WEIR_TRY(weir__row_stats_cuda(be, &stats));\n", ""),
     bug("loop/close.cu", "dead row", "an empty seat leaves an old record", "            r->live = 0;\n", ""),
     bug("loop/close.cu", "host", "the loop's condition is never set", "    if (conditional) ptx::set_conditional(conditional, goes_on);\n", "    if (conditional) (void)goes_on;\n"),
 ]

@@ -138,14 +138,15 @@ void seat_choose(weir_seat *s, int gamma, const weir_gamma_costs *costs) {
 }
 
 void bucket_use_minmaxes(bucket *b) {
-    b->minmax = take(b, (size_t)b->l.n_seat * (size_t)weir__minmax_count(b->l.n_vocab), sizeof *b->minmax);
+    const size_t rows = (size_t)b->l.n_seat * ((size_t)b->l.gamma + 1);
+    b->minmax = take(b, rows * (size_t)weir__minmax_count(b->l.n_vocab), sizeof *b->minmax);
 }
 
-/* Extents of one step's rows, straight from their definition. */
-static void put_minmaxes(bucket *b, const float *rows) {
+/* Extents of the rows of one call, straight from their definition. */
+static void put_minmaxes(bucket *b, const float *rows, int n_row) {
     const int64_t n = weir__minmax_count(b->l.n_vocab), n_vocab = b->l.n_vocab;
-    weir_minmax *all = malloc((size_t)(b->l.n_seat * n) * sizeof *all);
-    for (int64_t r = 0; r < b->l.n_seat; r++)
+    weir_minmax *all = malloc((size_t)(n_row * n) * sizeof *all);
+    for (int64_t r = 0; r < n_row; r++)
         for (int64_t k = 0; k < n; k++) {
             weir_minmax x = {INT32_MAX, INT32_MIN, 0};
             for (int64_t v = k * WEIR_EXTENT_SPAN; v < n_vocab && v < (k + 1) * WEIR_EXTENT_SPAN; v++) {
@@ -155,7 +156,7 @@ static void put_minmaxes(bucket *b, const float *rows) {
             }
             all[r * n + k] = x;
         }
-    ok(weir__backend_upload(b->be, b->minmax, all, (size_t)(b->l.n_seat * n) * sizeof *all), "minmaxes");
+    ok(weir__backend_upload(b->be, b->minmax, all, (size_t)(n_row * n) * sizeof *all), "minmaxes");
     free(all);
 }
 
@@ -198,9 +199,11 @@ static void close_block(bucket *b, const float *p, int slot) {
                               .n_vocab = b->l.n_vocab,
                               .law = b->law,
                               .law_of = b->law_of,
-                              .out = b->l.p_stats};
-    ok(b->be->op.row_stats(b->be, &st), "row_stats");
-    weir_loop_close a = {.loop = &b->l};
+                              .out = b->l.p_stats,
+                              .minmax = b->minmax};
+    if (b->minmax) put_minmaxes(b, p, n * (b->l.gamma + 1));
+    if (!b->at_once) ok(b->be->op.row_stats(b->be, &st), "row_stats");
+    weir_loop_close a = {.loop = &b->l, .stats = b->at_once ? &st : NULL};
     ok(b->be->op.loop_close(b->be, &a), "loop_close");
     ok(b->be->stream->wait(b->be), "wait");
     ok(weir__backend_download(b->be, b->seat, b->l.seat, (size_t)n * sizeof *b->seat), "seats");
@@ -215,7 +218,7 @@ void bucket_block(bucket *b, const bucket_logits *x) {
     for (int j = 0; j < steps; j++) {
         make_rows(b, j, &b->rows[j]);
         put_logits(b, b->l.q_logits + (int64_t)j * n * b->l.ld_q, x->q + (int64_t)j * n * b->l.n_vocab, n);
-        if (b->minmax) put_minmaxes(b, x->q + (int64_t)j * n * b->l.n_vocab);
+        if (b->minmax) put_minmaxes(b, x->q + (int64_t)j * n * b->l.n_vocab, n);
         weir_loop_sample a = {.loop = &b->l, .step = j, .minmax = b->minmax};
         ok(b->be->op.loop_sample(b->be, &a), "loop_sample");
     }

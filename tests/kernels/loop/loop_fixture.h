@@ -19,7 +19,8 @@ typedef struct bucket {
     weir_loop l;
     int32_t *token, *pos, *slot, *law_of; /* backend */
     weir_law *law;
-    weir_minmax *minmax;     /* given to loop_sample; NULL until bucket_use_minmaxes */
+    weir_minmax *minmax;     /* given to loop_sample and row_stats; NULL until bucket_use_minmaxes */
+    bool at_once;            /* the statistics of the verifier's rows are left to loop_close */
     weir_gamma_costs *costs; /* NULL until bucket_use_costs */
     void *mapped_ring, *mapped_flags;
     /* what the last block left, on the host */

@@ -108,6 +108,7 @@ static void run_mix(const twins *t, int n_seat, int gamma, int first, int n_bloc
         snprintf(what, sizeof what, "%d seats from %d, gamma %d, block %d", n_seat, first, gamma, k);
         bucket_logits x = logits_new(n_seat, gamma, n_vocab, EOS, (uint32_t)(1000 * first + 100 * gamma + k));
         if (k == 2) x.p[(n_seat - 1) * (gamma + 1) * n_vocab + 3] = NAN;
+        b->at_once = k % 2 == 0; /* by one kernel, if the rows are few */
         bucket_block(a, &x);
         bucket_block(b, &x);
         logits_free(&x);
@@ -168,6 +169,47 @@ Test(cuda_loop, small_vocabularies) {
     twins t = open_twins(33);
     run_mix(&t, 3, 2, 2, 4, 33, 40);
     run_mix(&t, 8, 2, 5, 3, 31, 31);
+    close_twins(&t);
+}
+
+/* One seat of each rule: its rows are few enough for one kernel, with a part of the team for each, of one
+ * block or several. Unusable rows end a block where they are. */
+Test(cuda_loop, few_rows_take_one_kernel) {
+    twins t = open_twins(V);
+    static const int gammas[] = {1, 2, 5, 7};
+    for (int i = 0; i < 11; i++) run_mix(&t, 1, gammas[i % 4], i, build_is_tsan() ? 1 : 3, V, LD);
+    run_mix(&t, 2, 3, 4, 3, V, LD);
+    run_mix(&t, 1, 0, 2, 2, V, LD); /* the verifier alone */
+    close_twins(&t);
+}
+
+/* A warp has several chunks, so that it keeps no weights of them. */
+Test(cuda_loop, few_rows_of_a_large_vocabulary) {
+    enum { LARGE = 9300 };
+    twins t = open_twins(LARGE);
+    for (int i = 0; i < (build_is_tsan() ? 1 : 4); i++) run_mix(&t, 1, 5, i, 1, LARGE, LARGE + 4);
+    close_twins(&t);
+}
+
+Test(cuda_loop, the_accept_step_refuses_statistics_of_other_rows) {
+    twins t = open_twins(V);
+    bucket *b = bucket_new(t.device, 2, 3, true, V, LD);
+    const weir_row_stats_args good = {.logits = b->l.p_logits,
+                                      .ld = LD,
+                                      .n_row = 8,
+                                      .n_vocab = V,
+                                      .law = b->law,
+                                      .law_of = b->law_of,
+                                      .out = b->l.p_stats};
+    weir_row_stats_args bad[] = {good, good, good, good, good};
+    bad[0].n_row = 7, bad[1].logits = b->l.q_logits, bad[2].ld = V, bad[3].out = b->l.q_stats,
+    bad[4].law = NULL;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        weir_loop_close a = {.loop = &b->l, .stats = &bad[i]};
+        cr_assert_eq(t.device->op.loop_close(t.device, &a), WEIR_EINVAL, "case %zu", i);
+        cr_assert_eq(t.cpu->op.loop_close(t.cpu, &a), WEIR_EINVAL, "case %zu", i);
+    }
+    bucket_free(b);
     close_twins(&t);
 }
 
