@@ -153,12 +153,12 @@ def attention(g, heads, keys, rows, heads_kv=None, head_dim=64):
 
 
 def short(g):
-    """row_keys, embed, kv_append, loop_rows: an address, a look-up, a store."""
+    """embed with row_keys, loop_rows, gather: an address, a look-up, a store."""
     return g.gap + 3 * g.trip
 
 
 def turn(g):
-    """rope: a row, its angle's frequency and its place; sines and norms of a head."""
+    """rope: a row, its angle's frequency, its place and its page; sines and norms of a head."""
     return short(g) + 0.3
 
 
@@ -167,11 +167,16 @@ def norm(g, rows, dim):
     return short(g) + 0.2 + 12 * rows * dim / g.l2
 
 
-def team(g, rows, vocab, reads, passes, instructions, extra_trips=2):
-    """Passes over rows in L2; each ends with a barrier of the team and a merge, two trips. `reads`: rows of
+def sweep(g, rows, vocab, reads, passes, instructions):
+    """Passes of teams over rows in L2; each ends with a barrier and a merge, two trips. `reads`: rows of
     logits read in all; `instructions`: of all passes, for an id of a row."""
-    return (g.team_gap + passes * g.meet + (passes * 2 + extra_trips) * g.trip + 4 * vocab * reads / g.l2 +
+    return (passes * (g.meet + 2 * g.trip) + 4 * vocab * reads / g.l2 +
             rows * vocab * instructions / g.lanes)
+
+
+def team(g, rows, vocab, reads, passes, instructions):
+    """A kernel of such passes, which looks its rows up by two trips."""
+    return g.team_gap + 2 * g.trip + sweep(g, rows, vocab, reads, passes, instructions)
 
 
 # Latencies of an exchange over NVLink, us by ranks: one-shot exchanges of other projects (the specification's
@@ -190,9 +195,10 @@ def rows_of(m, rows):
     return 4 * rows * m.dim
 
 
-# Instructions for one id, read off the source: wf_exp 14, its sum and product 6, loads and bounds 6; a pair
-# of rows twice that and 15 for the rule; a race: Philox 90 for four, -log1p 30, a division 10.
-ROW, PAIR, RACE, BOUNDS = 26, 70, 90, 6
+# Instructions for one id, read off the source: wf_exp 14, its sum and product 6, load and loop 3, one to keep
+# the weight; a pair of plain rows: q's exponential, load and product, p's weight and product, and 7 for the
+# exact form, 15 for membership and its sums; a race: Philox 90 for four, -log1p 30, a division 10.
+ROW, PAIR, MEMBER, BOTH, RACE, BOUNDS = 24, 28, 36, 70, 90, 6
 
 
 def sample(g, vocab, rows=1, extents=True):
@@ -201,18 +207,23 @@ def sample(g, vocab, rows=1, extents=True):
     return team(g, rows, vocab, passes * rows, passes, ROW + RACE + BOUNDS * (not extents))
 
 
-def accept_step(g, vocab, gamma=5, pair_passes=1, extents=True):
-    """row_stats; passes over pairs of rows; the decision and a race over one pair."""
+def accept_step(g, vocab, gamma=5, token=False, extents=True):
+    """One kernel: statistics of the rows; the drafter's rows beside the weights that are kept of those, once,
+    or twice for a token rule; a barrier of all rows; the decision, and a race over one pair. Seven trips
+    besides: the seat, its rows' places, the logits of its drafts, notes, the rejected pair, outcome,
+    arrival."""
     passes = 1 + (not extents)
-    stats = team(g, gamma + 1, vocab, passes * (gamma + 1), passes, ROW + BOUNDS * (not extents))
-    rows = team(g, gamma, vocab, 2 * gamma * pair_passes, pair_passes, PAIR * pair_passes)
-    close = team(g, 1, vocab, 2, 1, PAIR + RACE, 6)
-    return stats + rows + close
+    stats = sweep(g, gamma + 1, vocab, passes * (gamma + 1), passes, ROW + BOUNDS * (not extents))
+    pairs = 2 if token else 1
+    rows = sweep(g, gamma, vocab, gamma * pairs, pairs, 2 * MEMBER if token else PAIR)
+    close = sweep(g, 1, vocab, 2, 1, BOTH + RACE)
+    return g.team_gap + stats + rows + g.meet + g.trip + close + 7 * g.trip
 
 
 def layer(g, m, rows, n_self, n_cross, ranks=1):
     heads = -(-m.heads // ranks)
-    return (linear(g, 3 * m.inner, m.dim, rows, ranks=ranks) + short(g) +
+    # a trip: where the row's page is, which its keys and values go to from the product
+    return (linear(g, 3 * m.inner, m.dim, rows, ranks=ranks) + g.trip +
             attention(g, heads, n_self, rows) +
             linear(g, m.dim, m.inner, rows, inputs=True, ranks=ranks) +
             linear(g, m.inner, m.dim, rows, ranks=ranks) + attention(g, heads, n_cross, rows) +
@@ -221,12 +232,12 @@ def layer(g, m, rows, n_self, n_cross, ranks=1):
             linear(g, m.dim, m.ff, rows, inputs=True, ranks=ranks) + 3 * exchange(rows_of(m, rows), ranks))
 
 
-KERNELS_OF_LAYER = 9
+KERNELS_OF_LAYER = 8
 
 
 def ends(g, m, rows, ranks=1):
-    """Rows of the loop, row_keys, embed; the head. Ranks hand around the rows of the embedding."""
-    return 3 * short(g) + exchange(rows_of(m, rows), ranks) + linear(g, m.vocab, m.dim, rows, ranks=ranks)
+    """Rows of the loop, embed with row_keys; the head. Ranks hand around the rows of the embedding."""
+    return 2 * short(g) + exchange(rows_of(m, rows), ranks) + linear(g, m.vocab, m.dim, rows, ranks=ranks)
 
 
 def forward(g, m, rows, n_self, n_cross, ranks=1, body=None):
@@ -248,8 +259,8 @@ def decoder_kernels(g, m, rows, keys, ranks=1):
     heads, heads_kv = -(-m.heads // ranks), -(-m.heads_kv // ranks)
     reduce = [("reduce", exchange(rows_of(m, rows), ranks))] if ranks > 1 else []
     post = [("norm", norm(g, rows, m.dim))] if m.post_norms else []
-    return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows, ranks=ranks)), ("rope", turn(g)),
-            ("append", short(g)), ("attention", attention(g, heads, keys, rows, heads_kv, m.head_dim)),
+    return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows, ranks=ranks)), ("rope, append", turn(g)),
+            ("attention", attention(g, heads, keys, rows, heads_kv, m.head_dim)),
             ("o", linear(g, m.dim, inner, rows, inputs=True, ranks=ranks)), *reduce, *post,
             ("gate, up", linear(g, m.ff, m.dim, rows, gated=True, ranks=ranks)),
             ("down", linear(g, m.dim, m.ff, rows, inputs=True, ranks=ranks)), *reduce,
@@ -272,10 +283,10 @@ def decoder_bytes(m, context):
 
 
 def kernels_of(gamma, drafter_layers, verifier_layers, of_drafter, of_verifier):
-    """Of a block: rows of the loop, row_keys, embed, layers, head and sample of each draft; the first one's
-    two rows are cut to one before its head by three; a verify pass without sample; row_stats, accept rows,
-    close. tests/bench/test_kernels_of_block.c counts them."""
-    return gamma * (of_drafter * drafter_layers + 5) + 3 + of_verifier * verifier_layers + 4 + 3
+    """Of a block: rows of the loop, embed, layers, head and sample of each draft; the first one's two rows
+    are cut to one before its head by three; a verify pass without sample; the accept step.
+    tests/bench/test_kernels_of_block.c counts them."""
+    return gamma * (of_drafter * drafter_layers + 4) + 3 + of_verifier * verifier_layers + 3 + 1
 
 
 def decoder_block(g, drafter, verifier, gamma, context=1024):

@@ -12,6 +12,7 @@ from kernels import (LLAMA3_1B, LLAMA3_8B, accept_step, attention, decoder_kerne
 
 PAIR, CONTEXT, ACCEPTED = (LLAMA3_1B, LLAMA3_8B), 1024, 0.8
 SESSIONS = (1, 8, 32, 64, 128)
+APPENDED = 32                          # rows whose keys and values rope appends itself, kernels/rows/rope.cu
 TILE = 16                              # rows of a pass over the weights, kernels/linear/linear_tiling.h
 WIDE = {"mma.sync": 375e6, "wgmma": 600e6}  # flop/us: estimates for a kernel of 32 to 128 rows a pass
 WIDE_ROWS = 128
@@ -55,7 +56,8 @@ def forward(g, m, n, rows, kernel):
     if n * rows <= TILE:
         few = sum(us for name, us in decoder_kernels(g, m, n * rows, CONTEXT) if name != "attention")
     else:
-        few = sum(product(*shape) for shape in products(m)) + turn(g) + short(g)
+        few = sum(product(*shape) for shape in products(m)) + turn(g)
+        few += short(g) if n * rows > APPENDED else 0
         few += 2 * norm(g, n * rows, m.dim) if m.post_norms else 0
     # n sessions have n times the blocks of one, and their keys come from memory.
     alone = attention(g, m.heads, CONTEXT, rows, m.heads_kv, m.head_dim)
