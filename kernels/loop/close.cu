@@ -76,22 +76,28 @@ static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i,
     __syncthreads();
 }
 
-/* Row j of seat i by its part of the team: its statistics and, if asked, what the rule says of its draft. */
-static __device__ __forceinline__ void examine_row(const weir_env &part, const weir_loop &l, int32_t i,
-                                                   int32_t j, bool asked, const weir_minmax *minmax,
-                                                   close_shared *h) {
-    const weir_row_stats s = team_row_stats(&part, h->accept.p_logits + j * l.ld_p, l.n_vocab, h->accept.law,
-                                            minmax ? minmax + j * team_spans(l.n_vocab) : nullptr);
+/* Where what is found of a row goes; row NULL: nobody asks what the rule says of its draft. */
+struct row_found {
+    weir_row_stats *stats;
+    weir_accept_row *row;
+    weir_row_note *note;
+};
+
+/* Row j of the seat by its part of the team. minmax: the row's. */
+TEAM_CALL void examine_row(const weir_env *part, close_shared *h, int32_t j, const weir_minmax *minmax,
+                           const row_found *found) {
+    const weir_row_stats s =
+        team_row_stats(part, h->accept.p_logits + j * h->args.ld_p, h->args.n_vocab, h->accept.law, minmax);
     if (threadIdx.x == 0) h->p_stats[j] = s;
     __syncthreads();
     weir_accept_row row;
     weir_row_note note;
-    if (asked) weir__examine(&part, &h->args, &h->accept, j, &row, &note);
-    if (!team_writes(&part)) return;
-    weir__seat_p_stats(&l, i)[j] = s;
-    if (!asked) return;
-    l.row[static_cast<int64_t>(i) * l.gamma + j] = row;
-    l.note[static_cast<int64_t>(i) * l.gamma + j] = note;
+    if (found->row) weir__examine(part, &h->args, &h->accept, j, &row, &note);
+    if (!team_writes(part)) return;
+    *found->stats = s;
+    if (!found->row) return;
+    *found->row = row;
+    *found->note = note;
 }
 
 /* All rows of a live seat, each by a part of the team, then all that was found into shared memory. minmax:
@@ -103,8 +109,12 @@ static __device__ __forceinline__ void examine_seat(const weir_env &t, const tea
     bool over;
     (void)weir__undecided(&h->accept, &over);
     const weir_env part = team_part(t, space, n_draft + 1);
-    for (int32_t j = part.index; j <= n_draft; j += part.n_team)
-        examine_row(part, l, i, j, !over && j < n_draft, minmax, h);
+    for (int32_t j = part.index; j <= n_draft; j += part.n_team) {
+        const bool asked = !over && j < n_draft;
+        const int64_t at = static_cast<int64_t>(i) * l.gamma + j;
+        const row_found found = {weir__seat_p_stats(&l, i) + j, asked ? l.row + at : nullptr, l.note + at};
+        examine_row(&part, h, j, minmax ? minmax + j * team_spans(l.n_vocab) : nullptr, &found);
+    }
     team_wait(&t);
     copy_words(h->p_stats, weir__seat_p_stats(&l, i),
                (static_cast<size_t>(n_draft) + 1) * sizeof *h->p_stats);
