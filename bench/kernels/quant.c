@@ -70,6 +70,7 @@ static const matrix matrices[] = {
     {.name = "square", .dtype = WEIR_DTYPE_IQ4_NL, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_IQ4_XS, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_MXFP4, .n = 4096, .k = 4096},
+    {.name = "square", .dtype = WEIR_DTYPE_INT4, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q2_K, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q3_K, .n = 4096, .k = 4096},
 };
@@ -87,6 +88,7 @@ static const matrix tiny[] = {
     {.name = "tiny k", .dtype = WEIR_DTYPE_Q6_K, .n = 64, .k = 256, .norm = true},
     {.name = "tiny values", .dtype = WEIR_DTYPE_MXFP4, .n = 64, .k = 96},
     {.name = "tiny values", .dtype = WEIR_DTYPE_IQ4_XS, .n = 64, .k = 256},
+    {.name = "tiny zeros", .dtype = WEIR_DTYPE_INT4, .n = 64, .k = 96},
     {.name = "tiny halves", .dtype = WEIR_DTYPE_Q2_K, .n = 64, .k = 256},
     {.name = "tiny halves", .dtype = WEIR_DTYPE_Q3_K, .n = 64, .k = 256},
 };
@@ -124,6 +126,7 @@ static void random_blocks(kb *k, const matrix *m, unsigned char *file, size_t by
             if (f16[i] >= 0) *top = (unsigned char)((*top & 0x83u) | 0x18u);
         }
         if (m->dtype == WEIR_DTYPE_MXFP4) file[b] = 119u + file[b] % 4u;
+        if (m->dtype == WEIR_DTYPE_INT4) file[b + 3] = (unsigned char)((file[b + 3] & 0x80u) | 0x3bu);
     }
 }
 

@@ -26,6 +26,7 @@ typedef enum weir_dtype {
     WEIR_DTYPE_Q8_0,
     WEIR_DTYPE_IQ4_NL,
     WEIR_DTYPE_MXFP4,
+    WEIR_DTYPE_INT4,
     WEIR_DTYPE_Q2_K, /* the first of 256 */
     WEIR_DTYPE_Q3_K,
     WEIR_DTYPE_Q4_K,

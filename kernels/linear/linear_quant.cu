@@ -134,6 +134,7 @@ weir_status quant_rows(weir_cuda *cu, const weir_linear *a) {
     case WEIR_DTYPE_Q6_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q6_K>(cu, a)); break;
     case WEIR_DTYPE_IQ4_NL: WEIR_TRY(launch_rows<WEIR_DTYPE_IQ4_NL>(cu, a)); break;
     case WEIR_DTYPE_MXFP4: WEIR_TRY(launch_rows<WEIR_DTYPE_MXFP4>(cu, a)); break;
+    case WEIR_DTYPE_INT4: WEIR_TRY(launch_rows<WEIR_DTYPE_INT4>(cu, a)); break;
     case WEIR_DTYPE_Q2_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q2_K>(cu, a)); break;
     case WEIR_DTYPE_Q3_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q3_K>(cu, a)); break;
     case WEIR_DTYPE_IQ4_XS: WEIR_TRY(launch_rows<WEIR_DTYPE_IQ4_XS>(cu, a)); break;

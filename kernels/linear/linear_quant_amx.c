@@ -34,7 +34,8 @@ WEIR_INLINE const int8_t *row_bytes_at(int kind, const unsigned char *x, int64_t
 /* Words [begin, end) of a unit to bytes. Where there is no offset they are signed, so that sums need no
  * correction. */
 WEIR_INLINE void words(vi *to, const unit_at *u, int begin, int end, const int kind) {
-    const vi zero = vq_bytes(1 << (code_bits(kind) - 1));
+    const vi zero = has_zero(kind) ? VQ(mullo_epi32)(zero_of(u), vq_set1(0x01010101))
+                                   : vq_bytes(1 << (code_bits(kind) - 1));
     WEIR_UNROLL for (int i = begin; i < end; i++) {
         fetch_ahead(kind, u, i);
         const vi c = codes(kind, u, i);

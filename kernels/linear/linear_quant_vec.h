@@ -7,8 +7,8 @@
  *          time
  *
  * A unit is the 32 inputs (q2_k, q3_k, q6_k: 16) that share the scale s and the offset o of an output: its
- * term is s d (sum q x - zero · sum x), or s d sum q x + o d sum x. Codes that are indices are looked up
- * first. Each (row, output) is one chain of such terms for each segment of k, in rising order, and the
+ * term is s d (sum q x - zero · sum x), or s d sum q x + o d sum x; zero is the format's, or int4's, whose
+ * blocks have one each. Codes that are indices are looked up first. Each (row, output) is one chain of such terms for each segment of k, in rising order, and the
  * segments' tree, so neither the number of rows nor that of panels processed at once can change a bit. */
 #include "kernels/linear/linear_quant.h"
 #include "kernels/linear/linear_vec.h"
@@ -137,6 +137,8 @@ WEIR_INLINE bool has_offset(int kind) {
     return kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q5_1 || kind == WEIR_DTYPE_Q2_K ||
            kind == WEIR_DTYPE_Q4_K || kind == WEIR_DTYPE_Q5_K;
 }
+/* A code that means zero, of every block and output, in the word before the codes. */
+WEIR_INLINE bool has_zero(int kind) { return kind == WEIR_DTYPE_INT4; }
 WEIR_INLINE bool has_fifth_bits(int kind) { return kind == WEIR_DTYPE_Q5_0 || kind == WEIR_DTYPE_Q5_1; }
 WEIR_INLINE bool is_iq4(int kind) { return kind == WEIR_DTYPE_IQ4_NL || kind == WEIR_DTYPE_IQ4_XS; }
 /* Blocks of 32 elements, or of 256 that are stored like eight of those. */
@@ -154,7 +156,9 @@ WEIR_INLINE int code_bits(int kind) {
     if (kind == WEIR_DTYPE_Q6_K) return 6;
     if (kind == WEIR_DTYPE_Q2_K) return 2;
     if (kind == WEIR_DTYPE_Q3_K) return 3;
-    return kind == WEIR_DTYPE_Q4_0 || kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q4_K ? 4 : 5;
+    return kind == WEIR_DTYPE_Q4_0 || kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q4_K || has_zero(kind)
+               ? 4
+               : 5;
 }
 
 /* Where the codes of one unit are: words of 4 or 8 codes, and words of high bits. */
@@ -276,8 +280,12 @@ WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *
 
 #endif
 
-/* The start value of the sum: minus the codes' offset, a power of two, times the sum of the row's bytes. */
-WEIR_INLINE vi first_sum(int kind, int32_t minus) {
+WEIR_INLINE vi zero_of(const unit_at *u) { return vq_and(vi_load(u->low - LINE), vq_set1(WEIR_INT4_ZERO)); }
+
+/* The start value of the sum: minus the code that means zero, mostly a power of two, times the sum of the
+ * row's bytes, which fits 16 bits. */
+WEIR_INLINE vi first_sum(int kind, int32_t minus, vi zero) {
+    if (has_zero(kind)) return VQ(madd_epi16)(zero, vq_set1(minus));
     if (has_offset(kind) || (code_bits(kind) == 8 && SIGNED_BYTES)) return vq_zero();
     return vq_sll(vq_set1(minus), code_bits(kind) - 1);
 }
@@ -286,10 +294,11 @@ WEIR_INLINE vi first_sum(int kind, int32_t minus) {
 WEIR_INLINE void add_unit(vf (*acc)[8], const unit_at *u, const vf *scale, const vf *offset,
                           const unsigned char *x, int half, const int R, const int P, const int kind) {
     const weir_quant_unit *row = (const weir_quant_unit *)(const void *)x;
-    vi sum[WEIR_QUANT_ROWS][8];
+    vi sum[WEIR_QUANT_ROWS][8], zero[8];
+    WEIR_UNROLL for (int p = 0; p < P; p++) zero[p] = has_zero(kind) ? zero_of(&u[p]) : vq_zero();
     WEIR_UNROLL for (int r = 0; r < R; r++) {
         WEIR_UNROLL for (int p = 0; p < P; p++) sum[r][p] =
-            first_sum(kind, half < 0 ? row[r].minus : row[r].minus_half[half]);
+            first_sum(kind, half < 0 ? row[r].minus : row[r].minus_half[half], zero[p]);
     }
     unit_sums(sum, u, x, half == 1 ? 4 : 0, half == 0 ? 4 : 8, R, P, kind);
     WEIR_UNROLL for (int r = 0; r < R; r++) {
@@ -328,7 +337,7 @@ WEIR_INLINE void next_block(block_at *b, const int P, int kind) {
 
 /* The unit of a block of 32. */
 WEIR_INLINE unit_at unit_of_32(const unsigned char *word, int kind) {
-    const int first = (has_offset(kind) ? 1 : 0) + (has_fifth_bits(kind) ? 1 : 0);
+    const int first = (has_offset(kind) || has_zero(kind) ? 1 : 0) + (has_fifth_bits(kind) ? 1 : 0);
     return (unit_at){word + first * LINE, word + (first ? first - 1 : 0) * LINE, 0, 0};
 }
 
@@ -340,6 +349,12 @@ WEIR_INLINE vf scale_of_32(const unsigned char *word, const unsigned char *apart
         return vi_f16_even(dm);
     }
     *offset = vf_zero();
+    if (has_zero(kind)) {
+        const vi d = vq_and(vi_load(word), vq_set1((int32_t)WEIR_INT4_SCALE));
+        vf f;
+        memcpy(&f, &d, sizeof f);
+        return f;
+    }
     return kind == WEIR_DTYPE_MXFP4 ? load_half_e8m0(apart) : vq_load_f16(apart);
 }
 
@@ -549,6 +564,7 @@ WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P,
     X(WEIR_DTYPE_Q8_0, q8_0)     \
     X(WEIR_DTYPE_IQ4_NL, iq4_nl) \
     X(WEIR_DTYPE_MXFP4, mxfp4)   \
+    X(WEIR_DTYPE_INT4, int4)     \
     X(WEIR_DTYPE_Q2_K, q2_k)     \
     X(WEIR_DTYPE_Q3_K, q3_k)     \
     X(WEIR_DTYPE_Q4_K, q4_k) X(WEIR_DTYPE_Q5_K, q5_k) X(WEIR_DTYPE_Q6_K, q6_k) X(WEIR_DTYPE_IQ4_XS, iq4_xs)

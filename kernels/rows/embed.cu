@@ -84,6 +84,7 @@ __global__ void __launch_bounds__(THREADS)
         case WEIR_DTYPE_Q6_K: eight_of<WEIR_DTYPE_Q6_K>(x, row, i, scale); break;
         case WEIR_DTYPE_IQ4_NL: eight_of<WEIR_DTYPE_IQ4_NL>(x, row, i, scale); break;
         case WEIR_DTYPE_MXFP4: eight_of<WEIR_DTYPE_MXFP4>(x, row, i, scale); break;
+        case WEIR_DTYPE_INT4: eight_of<WEIR_DTYPE_INT4>(x, row, i, scale); break;
         case WEIR_DTYPE_Q2_K: eight_of<WEIR_DTYPE_Q2_K>(x, row, i, scale); break;
         case WEIR_DTYPE_Q3_K: eight_of<WEIR_DTYPE_Q3_K>(x, row, i, scale); break;
         case WEIR_DTYPE_IQ4_XS: eight_of<WEIR_DTYPE_IQ4_XS>(x, row, i, scale); break;

@@ -103,6 +103,19 @@ PTX_FN void block_mxfp4(float (&w)[8], const uint8_t *block, int j) {
     for (int v = 0; v < 8; v++) w[v] = scale * mxfp4_value(block[1 + j % 16 + v] >> (j / 16 * 4) & 15);
 }
 
+/* At an address that is a multiple of 4, as rows of such blocks are. */
+PTX_FN void block_int4(float (&w)[8], const uint8_t *block, int j) {
+    const uint32_t *word = reinterpret_cast<const uint32_t *>(block);
+    const float d = __uint_as_float(word[0] & WEIR_INT4_SCALE);
+    const int zero = static_cast<int>(word[0] & WEIR_INT4_ZERO);
+    const uint32_t *low = word + 1 + j % 16 / 4;
+#pragma unroll
+    for (int v = 0; v < 8; v++) {
+        const int q = static_cast<int>(low[v / 4] >> (v % 4 * 8 + j / 16 * 4) & 15u);
+        w[v] = d * static_cast<float>(q - zero);
+    }
+}
+
 PTX_FN void block_iq4_xs(float (&w)[8], const uint8_t *block, int j) {
     const int unit = j / 32;
     const int low = block[4 + unit / 2] >> (unit % 2 * 4) & 15,
@@ -143,6 +156,7 @@ template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int
                           : DTYPE == WEIR_DTYPE_Q8_0   ? 34
                           : DTYPE == WEIR_DTYPE_IQ4_NL ? 18
                           : DTYPE == WEIR_DTYPE_MXFP4  ? 17
+                          : DTYPE == WEIR_DTYPE_INT4   ? 20
                           : DTYPE == WEIR_DTYPE_Q2_K   ? 84
                           : DTYPE == WEIR_DTYPE_Q3_K   ? 110
                           : DTYPE == WEIR_DTYPE_Q4_K   ? 144
@@ -161,6 +175,7 @@ template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int
     if constexpr (DTYPE == WEIR_DTYPE_Q6_K) block_q6_k(w, p, j);
     if constexpr (DTYPE == WEIR_DTYPE_IQ4_NL) block_iq4(w, p + 2, f16_at(p), j);
     if constexpr (DTYPE == WEIR_DTYPE_MXFP4) block_mxfp4(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_INT4) block_int4(w, p, j);
     if constexpr (DTYPE == WEIR_DTYPE_Q2_K) block_q2_k(w, p, j);
     if constexpr (DTYPE == WEIR_DTYPE_Q3_K) block_q3_k(w, p, j);
     if constexpr (DTYPE == WEIR_DTYPE_IQ4_XS) block_iq4_xs(w, p, j);

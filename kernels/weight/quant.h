@@ -1,6 +1,8 @@
 #ifndef WEIR_KERNELS_WEIGHT_QUANT_H
 #define WEIR_KERNELS_WEIGHT_QUANT_H
 
+#include <string.h>
+
 #include "kernels/base/types.h"
 
 /* What the quantised dtypes mean: blocks of 32 or 256 elements along a row, as GGUF files hold them (formats:
@@ -14,6 +16,7 @@
  *   q8_0    d | 32 signed bytes                                           d q
  *   iq4_nl  d | 16                                                        d weir__iq4_values[q]
  *   mxfp4   e, a byte | 16                                                2^(e - 128) weir__mxfp4_values[q]
+ *   int4    d and z, a word | 16                                          d (q - z)
  *   q2_k    16 scales and minima of 4 bits | 64 | d dmin                  d scale q - dmin min, 16 scales
  *   q3_k    32 bytes of third bits | 64 | 16 scales of 6 bits | d         d (scale - 32) (q - 4), 16 scales
  *   q4_k    d dmin | 8 scales and 8 minima of 6 bits | 128                d scale q - dmin min, 8 scales
@@ -24,8 +27,21 @@
  * 4-bit codes: of 16 bytes, low halves are elements 0 … 15 and high halves 16 … 31; of the K formats' every
  * 32 bytes (q6_k: 64) low halves are the first 32 (64) elements of 64 (128), high halves the others. 2-bit
  * codes: of 32 bytes, bits 2 i are elements 32 i … 32 i + 31 of 128. mxfp4 (OCP Microscaling Formats 1.0) is
- * read as ggml does: twice an E2M1 number times half the scale, and no scale is NaN. */
+ * read as ggml does: twice an E2M1 number times half the scale, and no scale is NaN.
+ *
+ * int4 is no type of ggml: GPTQ's and AWQ's groups (host/formats/safetensors/int4.h), of which a block repeats
+ * scale and zero. As q4_1 it would not be exact: -d z has up to 15 bits and an f16 11. d is an f32 whose low
+ * 13 bits are 0, as those of any f16 or bf16 are, and z, 0 to 15, is in the lowest 4 of these. */
 enum { WEIR_QUANT_BLOCK = 256, WEIR_QUANT_BYTES = 210 }; /* largest block: elements, bytes */
+enum { WEIR_INT4_ZERO = 15 };                            /* z's bits of an int4's word */
+#define WEIR_INT4_SCALE 0xffffe000u                      /* d's */
+
+/* The word of d, an f16 or a bf16 widened, and z, 0 to 15. */
+static inline uint32_t weir__int4_word(float d, uint32_t z) {
+    uint32_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return (bits & WEIR_INT4_SCALE) | z;
+}
 
 extern const int8_t weir__iq4_values[16], weir__mxfp4_values[16];
 

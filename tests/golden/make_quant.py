@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """tests/golden/quant/blocks.txt: random blocks of the quantised dtypes, dequantised by the gguf package
-(0.19).
+(0.19), and of int4, which is no type of GGUF, by numpy from kernels/weight/quant.h.
 
 usage: make_quant.py OUTPUT
 
@@ -24,6 +24,25 @@ BLOCKS = {"Q4_K": 6, "Q5_K": 6, "Q6_K": 6, "IQ4_XS": 6, "Q2_K": 6, "Q3_K": 6}
 EXPONENTS = [0, 1, 2, 100, 255]  # of the first blocks of MXFP4
 
 
+def int4_blocks(rng):
+    """Pairs of a block's bytes and its elements: d (q - z) in f32, d an f16 or a bf16."""
+    for i in range(12):
+        d = np.float32(np.float16(rng.normal() * 0.05))
+        if i % 2:
+            d = (np.float32(rng.normal()).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+        if i >= 9:
+            d = np.float32([np.inf, np.nan, np.float16(3e-7)][i - 9])
+        z, q = int(rng.integers(0, 16)), rng.integers(0, 16, 32)
+        word = np.uint32(d.view(np.uint32) | np.uint32(z))
+        codes = (q[:16] | q[16:] << 4).astype(np.uint8)
+        yield np.concatenate([np.frombuffer(word.tobytes(), np.uint8), codes]), d * (q - z).astype(np.float32)
+
+
+def put(out, name, block, value):
+    bits = value.astype("<f4").view(np.uint32)
+    out.write(f"{name} {block.tobytes().hex()} {''.join(f'{b:08x}' for b in bits)}\n")
+
+
 def main(path):
     rng = np.random.default_rng(5)
     np.seterr(all="ignore")
@@ -45,9 +64,9 @@ def main(path):
                     block[at : at + 2] = np.frombuffer(scale.tobytes(), np.uint8)
                 if name == "MXFP4" and i < len(EXPONENTS):
                     block[0] = EXPONENTS[i]
-                value = gguf.quants.dequantize(block, kind).astype("<f4")
-                bits = value.view(np.uint32)
-                out.write(f"{name.lower()} {block.tobytes().hex()} {''.join(f'{b:08x}' for b in bits)}\n")
+                put(out, name.lower(), block, gguf.quants.dequantize(block, kind))
+        for block, value in int4_blocks(rng):
+            put(out, "int4", block, value)
 
 
 if __name__ == "__main__":

@@ -176,6 +176,10 @@ Test(linear_quant, products_of_bytes_are_exact) {
             if (at.d >= 0) memcpy(file + b + at.d, &quarter, 2);
             if (at.min >= 0) memcpy(file + b + at.min, &minus, 2);
             if (t == WEIR_DTYPE_MXFP4) file[b] = 126;
+            if (t == WEIR_DTYPE_INT4) { /* zeros from 0 to 15 */
+                const uint32_t word = weir__int4_word(0.25f, file[b] & 15u);
+                memcpy(file + b, &word, sizeof word);
+            }
             if (t == WEIR_DTYPE_Q3_K) small_scales_q3_k(file + b + 96);
             if (t == WEIR_DTYPE_IQ4_XS) memcpy(file + b + 2, "\xaa\x6a\x11\x12\x01\xf2", 6); /* -1 … 2 */
             if (t == WEIR_DTYPE_Q4_K || t == WEIR_DTYPE_Q5_K) memset(file + b + 4, 0x02, 12);
@@ -255,10 +259,13 @@ Test(linear_quant, a_scale_that_is_no_number_stays_in_its_output) {
             .n = 35, .k = 512, .n_row = 3, .dtype = (weir_dtype)(FIRST + i / 2), .rows = true, .scale = 1.0f};
         data d = data_new(&p, &rng);
         const uint16_t bits = i % 2 ? 0x7e00 : 0xfc00; /* NaN, -infinity */
+        const uint32_t word = weir__int4_word(i % 2 ? NAN : -INFINITY, 7);
         const int at = weir__quant_scales_of(p.dtype).d;
         unsigned char *row = (unsigned char *)d.gate.file.data + 19 * weir_dtype_row_bytes(p.dtype, p.k);
         if (at >= 0)
             memcpy(row + at, &bits, sizeof bits);
+        else if (p.dtype == WEIR_DTYPE_INT4)
+            memcpy(row, &word, sizeof word);
         else
             row[0] = 255; /* 2^127, and 12 times that is infinite */
         weir_weight w = data_pack(be[0], &d, WEIR_USE_ROWS);
