@@ -9,6 +9,7 @@
 #include "host/formats/config/config.h"
 #include "host/formats/gguf/gguf.h"
 #include "host/formats/safetensors/f8.h"
+#include "host/formats/safetensors/int4.h"
 #include "host/formats/safetensors/safetensors.h"
 #include "host/formats/tensor_names.h"
 #include "kernels/base/mem.h"
@@ -123,14 +124,28 @@ static bool is_weight(const char *name) {
     return n > 7 && strcmp(name + n - 7, ".weight") == 0 && weir__tensor_is_of_text(name);
 }
 
+/* "llama (silu, untied head, GPTQ)" */
+static void note_form(weir_checkpoint *c) {
+    static const char *const names[] = {[WEIR_INT4_GPTQ] = "GPTQ",
+                                        [WEIR_INT4_GPTQ_V2] = "GPTQ v2",
+                                        [WEIR_INT4_AWQ] = "AWQ",
+                                        [WEIR_INT4_PACKED] = "pack-quantized"};
+    const size_t n = strlen(c->family);
+    if (n > 0) snprintf(c->family + n - 1, sizeof c->family - n + 1, ", %s)", names[c->int4.form]);
+}
+
 /* A source can only say that a tensor is missing. A tensor that exists but cannot be used is refused here,
  * with the reason. */
 static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     weir_entry e;
-    bool have_dtype = false;
+    bool have_dtype = false, have_codes = false;
     WEIR_TRY(weir__check_tensor_names(c, err));
     for (size_t i = 0; i < weir__safetensors_count(c->tensors); i++) {
         weir__safetensors_at(c->tensors, i, &e);
+        if (weir__is_int4(c->int4, &e) && weir__tensor_is_of_text(e.name)) {
+            WEIR_TRY(weir__int4_check(c->tensors, c->int4, &e, c->dir, err));
+            have_codes = true;
+        }
         if (!is_weight(e.name)) continue;
         const bool f8 = weir__is_f8(&e);
         if (f8) WEIR_TRY(weir__f8_check(c->tensors, &e, c->f8_block, c->dir, err));
@@ -153,38 +168,45 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     weir_tensor table;
     weir_tensor_source src = weir__checkpoint_source(c);
     if (src.find(src.ud, weir__bulk_tensor(c), &table)) c->dtype = table.dtype;
+    if (have_codes) note_form(c);
     return WEIR_OK;
 }
 
 /* Elements that were made for a model: those of the entry whose bytes are at `of`. */
-struct weir_widened {
-    struct weir_widened *next;
+struct weir_made {
+    struct weir_made *next;
     const void *of;
-    uint16_t *data;
+    void *data;
 };
 
 static void drop_one(weir_checkpoint *c, const void *of) {
-    struct weir_widened **at = &c->widened;
+    struct weir_made **at = &c->made;
     while (*at && (*at)->of != of) at = &(*at)->next;
     if (!*at) return;
-    struct weir_widened *w = *at;
+    struct weir_made *w = *at;
     *at = w->next;
     weir_free(w->data);
     weir_free(w);
 }
 
 void weir__checkpoint_drop(weir_checkpoint *c) {
-    while (c->widened) drop_one(c, c->widened->of);
+    while (c->made) drop_one(c, c->made->of);
 }
 
 weir_checkpoint weir__checkpoint_copy(const weir_checkpoint *c) {
     weir_checkpoint copy = *c;
-    copy.widened = NULL;
+    copy.made = NULL;
     return copy;
 }
 
-/* 8-bit floats are bf16 to a model, without data until it loads them. */
-static bool as_tensor(const weir_entry *e, weir_tensor *out) {
+/* The entry of a tensor of the file's name, or of its codes. */
+static bool find_entry(const weir_checkpoint *c, const char *own, weir_entry *e) {
+    return weir__safetensors_find(c->tensors, own, e) || weir__int4_find(c->tensors, c->int4, own, e);
+}
+
+/* 4-bit codes are blocks to a model and 8-bit floats are bf16, without data until it loads them. */
+static bool as_tensor(const weir_checkpoint *c, const weir_entry *e, weir_tensor *out) {
+    if (weir__is_int4(c->int4, e)) return weir__int4_tensor(c->tensors, c->int4, e, out);
     if (!weir__is_f8(e) || e->n_dim != 2) return weir__entry_tensor(e, out);
     *out = weir_tensor_of(NULL, WEIR_DTYPE_BF16, e->shape, e->n_dim);
     return true;
@@ -196,7 +218,7 @@ static const char *find_named(const weir_checkpoint *c, const char *name, char r
     const char *own;
     weir_entry e;
     for (int i = 0; (own = weir__tensor_file_name(c, name, i, room)) != NULL; i++)
-        if (weir__safetensors_find(c->tensors, own, &e) && as_tensor(&e, out)) return own;
+        if (find_entry(c, own, &e) && as_tensor(c, &e, out)) return own;
     return NULL;
 }
 
@@ -219,18 +241,20 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     return find_named(ud, name, room, out) != NULL;
 }
 
-/* Of 8-bit floats alone; the others have their data. */
+/* Of 4-bit codes and 8-bit floats alone; the others have their data. */
 static const void *source_data(void *ud, const char *name) {
     weir_checkpoint *c = ud;
     char room[WEIR__TENSOR_NAME_CAP];
     weir_tensor t;
     weir_entry e;
     const char *own = find_named(c, name, room, &t);
-    if (!own || !weir__safetensors_find(c->tensors, own, &e)) return NULL;
-    struct weir_widened *w = weir_alloc(1, sizeof *w);
+    if (!own || !find_entry(c, own, &e)) return NULL;
+    struct weir_made *w = weir_alloc(1, sizeof *w);
     if (!w) return NULL;
-    *w = (struct weir_widened){c->widened, e.data, weir__f8_widen(c->tensors, &e, c->f8_block)};
-    c->widened = w;
+    *w = (struct weir_made){c->made, e.data,
+                            weir__is_int4(c->int4, &e) ? weir__int4_pack(c->tensors, c->int4, &e)
+                                                       : weir__f8_widen(c->tensors, &e, c->f8_block)};
+    c->made = w;
     return w->data;
 }
 
@@ -241,8 +265,9 @@ static void source_release(void *ud, const char *name) {
     weir_entry e;
     const char *own = find_named(c, name, room, &t);
     if (!own) return;
-    if (weir__safetensors_find(c->tensors, own, &e)) drop_one(c, e.data);
-    weir__safetensors_release(c->tensors, own);
+    if (!find_entry(c, own, &e)) return;
+    drop_one(c, e.data);
+    weir__safetensors_release(c->tensors, e.name);
 }
 
 weir_tensor_source weir__checkpoint_source(weir_checkpoint *c) {

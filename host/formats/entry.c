@@ -31,6 +31,15 @@ bool weir__entry_tensor(const weir_entry *e, weir_tensor *out) {
     return true;
 }
 
+bool weir__entry_renamed(const char *name, const char *end, const char *other,
+                         char out[WEIR__ENTRY_NAME_CAP]) {
+    const size_t n = strlen(name), m = strlen(end);
+    if (n < m || strcmp(name + n - m, end) != 0 || n - m + strlen(other) >= WEIR__ENTRY_NAME_CAP)
+        return false;
+    snprintf(out, WEIR__ENTRY_NAME_CAP, "%.*s%s", (int)(n - m), name, other);
+    return true;
+}
+
 weir_status weir__fail_tensor(weir_err *err, const char *label, const char *name, const char *fmt, ...) {
     char why[256];
     va_list ap;

@@ -23,6 +23,11 @@ const weir_entry *weir__entry_find(const void *table, size_t n, size_t stride, c
 /* As a model takes it; false: of a dtype or rank that no model takes. */
 bool weir__entry_tensor(const weir_entry *e, weir_tensor *out);
 
+/* `name` with `other` in place of its `end`; false: it ends otherwise, or the result does not fit. */
+enum { WEIR__ENTRY_NAME_CAP = 256 };
+bool weir__entry_renamed(const char *name, const char *end, const char *other,
+                         char out[WEIR__ENTRY_NAME_CAP]);
+
 /* "FILE: tensor NAME: …", EFORMAT. */
 __attribute__((format(printf, 4, 5))) weir_status weir__fail_tensor(weir_err *err, const char *label,
                                                                     const char *name, const char *fmt, ...);

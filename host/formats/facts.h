@@ -5,7 +5,7 @@
 
 struct weir_safetensors; /* host/formats/safetensors/safetensors.h */
 struct weir_gguf;        /* host/formats/gguf/gguf.h */
-struct weir_widened;     /* host/formats/checkpoint.c */
+struct weir_made;        /* host/formats/checkpoint.c */
 
 typedef enum weir_family_kind { WEIR_FAMILY_T5 = 0, WEIR_FAMILY_DECODER } weir_family_kind;
 
@@ -13,6 +13,20 @@ typedef enum weir_family_kind { WEIR_FAMILY_T5 = 0, WEIR_FAMILY_DECODER } weir_f
 typedef struct weir_f8_block {
     int32_t rows, cols;
 } weir_f8_block;
+
+/* How a file holds matrices of 4-bit codes (safetensors/int4.h). */
+typedef enum weir_int4_form {
+    WEIR_INT4_NONE = 0,
+    WEIR_INT4_GPTQ,    /* zeros are stored less one */
+    WEIR_INT4_GPTQ_V2, /* as they are */
+    WEIR_INT4_AWQ,
+    WEIR_INT4_PACKED, /* compressed-tensors' pack-quantized */
+} weir_int4_form;
+
+typedef struct weir_int4 {
+    weir_int4_form form;
+    int32_t group; /* inputs that share a scale, a multiple of 32; 0: all of a row */
+} weir_int4;
 
 /* What reads the tokenizer. */
 typedef enum weir_tokenizer_kind {
@@ -69,8 +83,9 @@ typedef struct weir_checkpoint {
     int32_t n_ignored_more; /* more of them, for which there was no room */
     struct weir_safetensors *tensors;
     weir_f8_block f8_block;
-    struct weir_widened *widened; /* elements of 8-bit floats that a model is loading; this copy's own */
-    struct weir_gguf *gguf;       /* instead of tensors */
+    weir_int4 int4;
+    struct weir_made *made; /* what a model is loading and the file holds in another form; this copy's own */
+    struct weir_gguf *gguf; /* instead of tensors */
 } weir_checkpoint;
 
 /* Rows of embedding and head, padding included. Ids are below it. */

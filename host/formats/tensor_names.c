@@ -9,6 +9,7 @@
 
 #include "host/formats/config/config.h"
 #include "host/formats/safetensors/f8.h"
+#include "host/formats/safetensors/int4.h"
 #include "host/formats/safetensors/safetensors.h"
 #include "kernels/base/mem.h"
 
@@ -227,26 +228,49 @@ static verdict judge(const weir_checkpoint *c, const name_list *l, const char *f
 
 /* ---- all of them ------------------------------------------------------------------------------------- */
 
+/* A part of a matrix of 4-bit codes whose codes are there; the matrix's name to weight. */
+static bool of_int4(const weir_checkpoint *c, const char *name, char weight[WEIR__ENTRY_NAME_CAP]) {
+    weir_entry codes;
+    return weir__int4_weight_name(c->int4, name, weight) &&
+           weir__int4_find(c->tensors, c->int4, weight, &codes);
+}
+
 static weir_status check_foreign(const weir_checkpoint *c, const char *name, weir_err *err) {
+    char weight[WEIR__ENTRY_NAME_CAP];
     if (of_adapter(name))
         return weir_fail(
             err, WEIR_ENOTSUP,
             "%s: tensor %.100s: an adapter's: merge it into its model first (peft: merge_and_unload)",
             weir__label(c->dir), name);
-    if (of_quantiser(name) && !weir__f8_is_scale(c->tensors, name))
+    if (of_quantiser(name) && !weir__f8_is_scale(c->tensors, name) && !of_int4(c, name, weight))
         return weir_fail(
             err, WEIR_ENOTSUP,
             "%s: tensor %.100s: the weights are quantised, expected F32, F16, BF16 or F8_E4M3 (or "
-            "GGUF)",
+            "GGUF), or a quantization_config that says how",
             weir__label(c->dir), name);
     return WEIR_OK;
+}
+
+/* Old writers of GPTQ gave every matrix a bias. */
+static bool is_no_bias(const weir_checkpoint *c, const char *name) {
+    char weight[WEIR__ENTRY_NAME_CAP];
+    weir_entry codes, bias;
+    if (!weir__entry_renamed(name, ".bias", ".weight", weight) ||
+        !weir__int4_find(c->tensors, c->int4, weight, &codes) ||
+        !weir__safetensors_find(c->tensors, name, &bias))
+        return false;
+    const unsigned char *p = bias.data;
+    for (size_t i = 0; i < bias.bytes; i++)
+        if (p[i] != 0) return false;
+    return true;
 }
 
 static weir_status check_own(weir_checkpoint *c, const name_list *l, const char *name, weir_err *err) {
     if (!weir__tensor_is_of_text(name) || is_buffer(name) || weir__f8_is_scale(c->tensors, name))
         return WEIR_OK;
-    const verdict v = judge(c, l, name);
-    if (v == STRANGE_IN_LAYER)
+    char weight[WEIR__ENTRY_NAME_CAP];
+    const verdict v = judge(c, l, of_int4(c, name, weight) ? weight : name);
+    if (v == STRANGE_IN_LAYER && !is_no_bias(c, name))
         return weir_fail(
             err, WEIR_ENOTSUP,
             "%s: tensor %.100s: not supported, %.*s has none of that name, it changes the result",

@@ -193,8 +193,8 @@ Test(unknown_fields, quantised_weights_are_named) {
     static const struct {
         const char *field, *want;
     } cases[] = {
-        {"\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}",
-         "quantization_config: weights quantised by gptq, 4 bits"},
+        {"\"quantization_config\":{\"quant_method\":\"hqq\",\"bits\":4}",
+         "quantization_config: weights quantised by hqq, 4 bits"},
         {"\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}",
          "by bitsandbytes, 8 bits"},
         {"\"quantization\":{\"group_size\":64,\"bits\":8}", "quantization: weights quantised by MLX, 8 bits"},

@@ -52,6 +52,7 @@ static void check_config(const weir_checkpoint *c) {
     FUZZ_CHECK(memchr(c->ignored, 0, sizeof c->ignored - sizeof " and 2147483647 more") != NULL);
     FUZZ_CHECK(!c->strict || c->ignored[0] == '\0');
     FUZZ_CHECK(c->pad_id >= -1 && c->pad_id < rows && c->n_eos >= 0 && c->n_eos <= 8);
+    FUZZ_CHECK(c->int4.group >= 0 && c->int4.group % 32 == 0);
     for (int i = 0; i < c->n_eos; i++) FUZZ_CHECK(c->eos[i] >= 0 && c->eos[i] < rows);
 }
 

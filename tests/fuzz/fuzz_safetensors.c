@@ -2,7 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/formats/safetensors/int4.h"
 #include "host/formats/safetensors/safetensors.h"
+#include "kernels/base/mem.h"
 #include "tests/fuzz/target.h"
 #include "tests/support/files.h"
 
@@ -26,12 +28,38 @@ static void check_tensors(const weir_safetensors *s, const uint8_t *data, size_t
     FUZZ_CHECK(total <= n);
 }
 
+/* Whatever passes the check of a form can be packed, and reads no byte past its tensors. */
+static void check_codes(const weir_safetensors *s, const weir_entry *e, weir_int4 c) {
+    weir_tensor t;
+    weir_err err = {""};
+    if (!weir__is_int4(c, e)) return;
+    if (weir__int4_check(s, c, e, "fuzz.safetensors", &err) != WEIR_OK) {
+        FUZZ_CHECK(err_is_line(&err, "fuzz.safetensors"));
+        return;
+    }
+    FUZZ_CHECK(weir__int4_tensor(s, c, e, &t) && t.rows > 0 && t.cols > 0 && t.cols % 32 == 0);
+    void *blocks = weir__int4_pack(s, c, e);
+    FUZZ_CHECK(blocks != NULL);
+    weir_free(blocks);
+}
+
+static void check_int4(const weir_safetensors *s) {
+    for (size_t i = 0; i < weir__safetensors_count(s); i++) {
+        weir_entry e;
+        weir__safetensors_at(s, i, &e);
+        for (int form = WEIR_INT4_GPTQ; form <= WEIR_INT4_PACKED; form++) {
+            check_codes(s, &e, (weir_int4){(weir_int4_form)form, 32});
+            check_codes(s, &e, (weir_int4){(weir_int4_form)form, 0});
+        }
+    }
+}
+
 FUZZ_TARGET(safetensors) {
     weir_safetensors *s = NULL;
     weir_err err = {""};
     weir_status st = weir__safetensors_open_bytes(&s, data, n, "fuzz.safetensors", &err);
     if (st == WEIR_OK)
-        check_tensors(s, data, n);
+        check_tensors(s, data, n), check_int4(s);
     else
         FUZZ_CHECK(s == NULL && err_is_line(&err, "fuzz.safetensors"));
     weir__safetensors_close(s);

@@ -4,6 +4,7 @@
     python3 tests/fuzz/make_seeds.py
 """
 import json
+import math
 import pathlib
 import shutil
 import struct
@@ -83,6 +84,24 @@ put("safetensors", "several", safetensors(
     {"b": entry("F32", [2, 3], 4, 28), "a": entry("F16", [2], 0, 4), "e": entry("U8", [0, 9], 28, 28),
      "s": entry("I64", [], 28, 36)},
     36, __metadata__={"format": "pt"}))
+
+
+def codes(**parts):
+    """Parts of matrices of 4-bit codes: name: dtype and shape."""
+    size, at, tensors = {"I32": 4, "F16": 2, "BF16": 2, "I64": 8}, 0, {}
+    for name, (dtype, shape) in parts.items():
+        end = at + size[dtype] * math.prod(shape)
+        tensors["a." + name] = entry(dtype, shape, at, end)
+        at = end
+    return safetensors(tensors, at)
+
+
+put("safetensors", "gptq", codes(qweight=("I32", [8, 8]), scales=("F16", [2, 8]), qzeros=("I32", [2, 1])))
+put("safetensors", "gptq_rows", codes(qweight=("I32", [4, 8]), scales=("F16", [1, 8]), qzeros=("I32", [1, 1]),
+                                      g_idx=("I32", [32])))
+put("safetensors", "awq", codes(qweight=("I32", [64, 1]), scales=("BF16", [2, 8]), qzeros=("I32", [2, 1])))
+put("safetensors", "packed", codes(weight_packed=("I32", [5, 8]), weight_scale=("BF16", [5, 2]),
+                                   weight_zero_point=("I32", [1, 2])))
 put("safetensors", "unknown_dtype", safetensors({"x": entry("F3_E1M1", [5], 0, 2)}, 2))
 put("safetensors", "overlap", safetensors({"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 2, 6)}, 6))
 put("safetensors", "overflow", safetensors({"a": entry("F32", [2**62, 4], 0, 0)}, 0))
@@ -102,6 +121,11 @@ put("config", "variants",
     b'\3{"model_type":"mistral","unsloth_fixed":true,"auto_map":{},"rope_scaling":{"type":"yarn",'
     b'"factor":2,"finetuned":true},"quantization_config":null,"norm_eps":1e-6,'
     b'"architectures":["MistralForCausalLM"]}')
+LLAMA = b'\3{"model_type":"llama","quantization_config":{"quant_method":'
+put("config", "gptq", LLAMA + b'"gptq","bits":4,"group_size":64,"checkpoint_format":"gptq_v2"}}')
+put("config", "awq", LLAMA + b'"awq","bits":4,"group_size":-1,"version":"gemm"}}')
+put("config", "packed", LLAMA + b'"compressed-tensors","format":"pack-quantized","config_groups":{"a":'
+    b'{"weights":{"num_bits":4,"type":"int","group_size":32}}}}}')
 put("config", "strict", b'\x09{"model_type":"llama","num_experts":0}')
 put("config", "special", b'\2{"bos_token":{"content":"<s>"},"added_tokens_decoder":{}}')
 put("config", "mt5",

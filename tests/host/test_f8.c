@@ -13,6 +13,7 @@
 #include "tests/support/alloc.h"
 #include "tests/support/costs.h"
 #include "tests/support/files.h"
+#include "tests/support/safetensors_write.h"
 
 #define DEMO WEIR_SOURCE_DIR "/models/demo/drafter"
 
@@ -29,37 +30,11 @@ typedef struct written {
     const char *type;      /* of the matrices; NULL: F8_E4M3 */
 } written;
 
-typedef struct st_blob {
-    char header[1 << 16];
-    size_t n_header;
-    uint8_t *data;
-    size_t n, cap;
-} st_blob;
-
-static void put_tensor(st_blob *b, const char *name, const char *type, const int64_t *shape, int n_dim,
-                       const void *data, size_t bytes) {
-    char dims[64] = "";
-    for (int i = 0; i < n_dim; i++)
-        snprintf(dims + strlen(dims), sizeof dims - strlen(dims), "%s%ld", i ? "," : "", (long)shape[i]);
-    const int n = snprintf(b->header + b->n_header, sizeof b->header - b->n_header,
-                           "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                           b->n_header ? "," : "{", name, type, dims, b->n, b->n + bytes);
-    b->n_header += (size_t)n;
-    cr_assert_lt(b->n_header + 2, sizeof b->header);
-    if (b->n + bytes > b->cap) b->data = realloc(b->data, b->cap = 2 * (b->n + bytes));
-    memcpy(b->data + b->n, data, bytes);
-    b->n += bytes;
-}
-
 static void put_file(const char *dir, st_blob *b) {
-    const uint64_t n_header = b->n_header + 1;
-    b->header[b->n_header] = '}';
-    uint8_t *file = malloc(8 + n_header + b->n);
-    memcpy(file, &n_header, 8);
-    memcpy(file + 8, b->header, n_header);
-    memcpy(file + 8 + n_header, b->data, b->n);
-    files_write(dir, "model.safetensors", file, 8 + n_header + b->n);
-    free(file), free(b->data);
+    size_t n;
+    uint8_t *file = st_bytes(b, &n);
+    files_write(dir, "model.safetensors", file, n);
+    free(file);
 }
 
 /* What a code means (arXiv 2209.05433, table 1). */
@@ -98,7 +73,7 @@ static void put_scale(st_blob *b, const written *w, const char *name, int64_t ro
         value[i] = w->kind == A_BLOCK ? scale_at(A_BLOCK, i / shape[1] * 32, i % shape[1] * 16)
                                       : scale_at(w->kind, i, 0);
     snprintf(scale, sizeof scale, "%s%s", name, w->kind == A_BLOCK ? "_scale_inv" : "_scale");
-    put_tensor(b, scale, "F32", shape, n_dim, value, (size_t)n * 4);
+    st_put(b, scale, "F32", shape, n_dim, value, (size_t)n * 4);
 }
 
 static void put_matrix(st_blob *b, const written *w, const weir_entry *e) {
@@ -112,9 +87,9 @@ static void put_matrix(st_blob *b, const written *w, const weir_entry *e) {
         value[i] = weir_bf16_from_f32((float)meaning(code[i]) * scale);
     }
     if (w->bf16) {
-        put_tensor(b, e->name, "BF16", e->shape, 2, value, (size_t)(t.rows * t.cols) * 2);
+        st_put(b, e->name, "BF16", e->shape, 2, value, (size_t)(t.rows * t.cols) * 2);
     } else {
-        put_tensor(b, e->name, w->type ? w->type : "F8_E4M3", e->shape, 2, code, (size_t)(t.rows * t.cols));
+        st_put(b, e->name, w->type ? w->type : "F8_E4M3", e->shape, 2, code, (size_t)(t.rows * t.cols));
         put_scale(b, w, e->name, t.rows, t.cols);
     }
     free(code), free(value);
@@ -146,7 +121,7 @@ static char *write_dir(const written *w) {
         if (is_rounded(e.name))
             put_matrix(b, w, &e);
         else
-            put_tensor(b, e.name, e.type, e.shape, e.n_dim, e.data, e.bytes);
+            st_put(b, e.name, e.type, e.shape, e.n_dim, e.data, e.bytes);
     }
     put_file(dir, b);
     put_config(dir, w);
@@ -220,8 +195,8 @@ Test(f8, every_code_is_its_value_times_its_scale) {
     weir_checkpoint c;
     weir_err err = {""};
     for (int i = 0; i < 256; i++) code[i] = (uint8_t)i;
-    put_tensor(b, "shared.weight", "F8_E4M3", (int64_t[]){16, 16}, 2, code, sizeof code);
-    put_tensor(b, "shared.weight_scale", "F32", NULL, 0, &scale, sizeof scale);
+    st_put(b, "shared.weight", "F8_E4M3", (int64_t[]){16, 16}, 2, code, sizeof code);
+    st_put(b, "shared.weight_scale", "F32", NULL, 0, &scale, sizeof scale);
     put_file(dir, b);
     files_write(dir, "config.json", header, sizeof header - 1);
     cr_assert_eq(weir__checkpoint_open(&c, dir, false, &err), WEIR_OK, "%s", err.text);
@@ -268,7 +243,7 @@ Test(f8, what_is_no_8_bit_float_or_has_no_scale_is_refused) {
         {{.kind = A_BLOCK}, WEIR_EFORMAT, "one, one a row, or one for 128 x 128"},
         {{.kind = ONE, .type = "F8_E5M2"}, WEIR_ENOTSUP, "the weights are quantised"},
         {{.kind = ONE, .type = "I8"}, WEIR_ENOTSUP, "the weights are quantised"},
-        {{.kind = ONE, .config = "{\"quant_method\":\"gptq\",\"bits\":4}"}, WEIR_ENOTSUP, "by gptq, 4 bits"},
+        {{.kind = ONE, .config = "{\"quant_method\":\"hqq\",\"bits\":4}"}, WEIR_ENOTSUP, "by hqq, 4 bits"},
         {{.kind = ONE, .config = "{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}"},
          WEIR_ENOTSUP,
          "quantization_config.fmt = \"e5m2\""},
@@ -278,9 +253,9 @@ Test(f8, what_is_no_8_bit_float_or_has_no_scale_is_refused) {
         {{.kind = ONE, .config = "{\"quant_method\":\"fp8\",\"weight_block_size\":[0,128]}"},
          WEIR_EFORMAT,
          "expected two sizes of a block"},
-        {{.kind = ONE, .config = "{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"}"},
+        {{.kind = ONE, .config = "{\"quant_method\":\"compressed-tensors\",\"format\":\"int-quantized\"}"},
          WEIR_ENOTSUP,
-         "quantization_config.format = \"pack-quantized\""},
+         "quantization_config.format = \"int-quantized\""},
         {{.kind = ONE,
           .config = "{\"quant_method\":\"compressed-tensors\",\"sparsity_config\":{\"format\":\"sparse\"}}"},
          WEIR_ENOTSUP,

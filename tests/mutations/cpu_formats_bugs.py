@@ -25,6 +25,24 @@ EIGHT_BITS = [
     bug("host/formats/config/f8_config.c", "check", "4-bit floats pass for 8", "f8", "json_integer_value(bits) != 8", "json_integer_value(bits) > 8"),
 ]
 
+FOUR_BITS = [
+    bug("host/formats/safetensors/int4.c", "math", "zeros of GPTQ's first format are taken as they are", "int4", "(m->form == WEIR_INT4_GPTQ ? 0x11111111u : 0)", "(m->form == WEIR_INT4_GPTQ_V2 ? 0x11111111u : 0)"),
+    bug("host/formats/safetensors/int4.c", "layout", "zeros of awq are in their natural order", "int4", "m->form == WEIR_INT4_AWQ ? awq_nibble[row % 8] : (int)(row % 8)", "(int)(row % 8)"),
+    bug("host/formats/safetensors/int4.c", "layout", "codes of awq are in their natural order", "int4", "word[awq_output[i]][j] = v[i];", "word[i][j] = v[i];"),
+    bug("host/formats/safetensors/int4.c", "index", "halves of a block change places", "int4", "spread(word[i]) | spread(word[i + 2]) << 4", "spread(word[i + 2]) | spread(word[i]) << 4"),
+    bug("host/formats/safetensors/int4.c", "check", "a matrix is symmetric by its first eight zeros", "int4", "m->zeros.data && i < n; i++)", "m->zeros.data && i < 1; i++)"),
+    bug("host/formats/safetensors/int4.c", "overflow", "a bf16 past f16's largest becomes an f16", "int4", "(exponent > 0 && exponent < 31)", "exponent > 0"),
+    bug("host/formats/safetensors/int4.c", "check", "groups in another order are taken", "int4", "        if (g != i / m->group)\n", "        if (g > i / m->group)\n"),
+    bug("host/formats/safetensors/int4.c", "bounds", "a group that does not exist", "int4", "        if (g < 0 || g >= m->n_group)\n", "        if (g < 0)\n",
+        equivalent="no such group is the natural one either, so it is refused in other words"),
+    bug("host/formats/safetensors/int4.c", "bounds", "the short group at the end of a row is left out", "int4", "(m->cols + m->group - 1) / m->group;", "m->cols / m->group;"),
+    bug("host/formats/config/int4_config.c", "check", "3-bit codes pass for 4", "int4", "json_integer_value(b) != 4", "json_integer_value(b) > 4"),
+    bug("host/formats/config/int4_config.c", "default", "groups of a silent configuration are whole rows", "int4", "!g ? usual : -1;", "-1;"),
+    bug("host/formats/tensor_names.c", "check", "a bias that is not zero is left alone", "int4", "        if (p[i] != 0) return false;\n", ""),
+    bug("host/formats/checkpoint.c", "leak", "blocks of a matrix stay when it is packed", "int4", "    if (!find_entry(c, own, &e)) return;\n    drop_one(c, e.data);\n", "    if (!find_entry(c, own, &e)) return;\n",
+        equivalent="they go when the checkpoint closes: memory while a model is open, no byte lost"),
+]
+
 GGUF = [
     bug("host/formats/gguf/gguf_parse.c", "overflow", "a length of 2^64 - 1 passes the file's end", "gguf_attacks gguf", "    if (n > g->n_bytes - c->at) {", "    if (c->at + n > g->n_bytes) {"),
     bug("host/formats/gguf/gguf_parse.c", "bounds", "arrays longer than the file", "gguf_attacks", "    if (n > left / KIND_BYTES[kind])\n", "    if (n > left)\n",
@@ -108,4 +126,4 @@ TOKENIZERS = [
     bug("host/tokenizers/steps/pattern.c", "bounds", "room for what \\s becomes is missing", "vocab", "weir_alloc(bytes * sizeof SPACES + 8, 1)", "weir_alloc(bytes * 8 + 8, 1)"),
 ]
 
-BUGS = SAFETENSORS + EIGHT_BITS + GGUF + NAMES + ROPE + TOKENIZERS
+BUGS = SAFETENSORS + EIGHT_BITS + FOUR_BITS + GGUF + NAMES + ROPE + TOKENIZERS

@@ -123,7 +123,7 @@ static weir_status fail_quantised(const char *key, const json_t *value, const ch
     if (!method) method = json_object_get(value, "group_size") ? "MLX" : "an unnamed method";
     return weir_fail(err, WEIR_ENOTSUP,
                      "%s: %.40s: weights quantised by %.40s%s are not supported, expected F32, F16, "
-                     "BF16 or 8-bit floats (or GGUF)",
+                     "BF16, 8-bit floats, GPTQ or AWQ (or GGUF)",
                      weir__label(label), key, method, width);
 }
 
@@ -155,6 +155,7 @@ weir_status weir__check_field(const weir_field *first, const char *key, const js
                               const char *label, weir_checkpoint *out, weir_err *err) {
     weir_neutral kind = WEIR_NEUTRAL_NOTED;
     if (is_quantisation(key)) {
+        if (weir__is_int4_config(key, value)) return weir__int4_config(value, label, out, err);
         if (json_is_null(value) || weir__is_f8_config(key, value))
             return weir__f8_config(value, label, out, err);
         return fail_quantised(key, value, label, err);

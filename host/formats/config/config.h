@@ -58,6 +58,11 @@ bool weir__variant_field(const char *key, weir_neutral *out);
  * null says nothing. ENOTSUP by the field that changes what the weights mean. */
 bool weir__is_f8_config(const char *key, const json_t *value);
 weir_status weir__f8_config(const json_t *value, const char *label, weir_checkpoint *out, weir_err *err);
+/* What compressed-tensors' says outside the groups of weights, whatever their form. */
+weir_status weir__compressed_check(const json_t *o, const char *label, weir_err *err);
+/* int4_config.c: the same of 4-bit codes (GPTQ, AWQ, pack-quantized), into out->int4. */
+bool weir__is_int4_config(const char *key, const json_t *value);
+weir_status weir__int4_config(const json_t *value, const char *label, weir_checkpoint *out, weir_err *err);
 
 /* A key of config.json that is not honoured, or of generation_config.json: by the tables `first` (NULL: none)
  * and those above. ENOTSUP by name. */

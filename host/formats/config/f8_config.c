@@ -60,17 +60,25 @@ static weir_status read_group(const json_t *group, const char *label, weir_check
     return read_block(w, "block_structure", KEY ".weights.block_structure", label, out, err);
 }
 
-static weir_status read_compressed(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err) {
+weir_status weir__compressed_check(const json_t *o, const char *label, weir_err *err) {
     const json_t *cache = json_object_get(o, "kv_cache_scheme"),
-                 *groups = json_object_get(o, "config_groups");
-    const char *name;
-    json_t *group;
-    WEIR_TRY(expect_text(o, "format", KEY ".format", "float-quantized", "naive-quantized", label, err));
-    WEIR_TRY(expect_text(json_object_get(o, "sparsity_config"), "format", KEY ".sparsity_config.format",
-                         "dense", NULL, label, err));
+                 *sparse = json_object_get(json_object_get(o, "sparsity_config"), "format");
+    const char *how = json_string_value(sparse);
+    if (sparse && !json_is_null(sparse) && (!how || strcmp(how, "dense") != 0))
+        return weir__fail_field(err, WEIR_ENOTSUP, label, KEY ".sparsity_config.format", sparse,
+                                "not supported, expected dense");
     if (cache && !json_is_null(cache))
         return weir__fail_field(err, WEIR_ENOTSUP, label, KEY ".kv_cache_scheme", cache,
                                 "not supported, it changes the result");
+    return WEIR_OK;
+}
+
+static weir_status read_compressed(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err) {
+    const json_t *groups = json_object_get(o, "config_groups");
+    const char *name;
+    json_t *group;
+    WEIR_TRY(expect_text(o, "format", KEY ".format", "float-quantized", "naive-quantized", label, err));
+    WEIR_TRY(weir__compressed_check(o, label, err));
     json_object_foreach((json_t *)(uintptr_t)groups, name, group)
         WEIR_TRY(read_group(group, label, out, err));
     return WEIR_OK;

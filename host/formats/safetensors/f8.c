@@ -6,8 +6,6 @@
 #include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
-enum { NAME_CAP = 256 };
-
 static const char WEIGHT[] = ".weight";
 /* Those of the weights first. */
 static const char *const SCALES[] = {".weight_scale", ".weight_scale_inv", ".input_scale"};
@@ -15,28 +13,21 @@ enum { N_SCALE = sizeof SCALES / sizeof *SCALES, N_OF_WEIGHTS = 2 };
 
 bool weir__is_f8(const weir_entry *e) { return strcmp(e->type, "F8_E4M3") == 0; }
 
-/* name with another end, where it has `end`. */
-static bool with_end(const char *name, const char *end, const char *other, char out[NAME_CAP]) {
-    const size_t n = strlen(name), m = strlen(end);
-    if (n < m || strcmp(name + n - m, end) != 0 || n + strlen(other) >= NAME_CAP) return false;
-    snprintf(out, NAME_CAP, "%.*s%s", (int)(n - m), name, other);
-    return true;
-}
-
 bool weir__f8_is_scale(const weir_safetensors *s, const char *name) {
-    char weight[NAME_CAP];
+    char weight[WEIR__ENTRY_NAME_CAP];
     weir_entry e;
     for (int i = 0; i < N_SCALE; i++)
-        if (with_end(name, SCALES[i], WEIGHT, weight) && weir__safetensors_find(s, weight, &e) &&
+        if (weir__entry_renamed(name, SCALES[i], WEIGHT, weight) && weir__safetensors_find(s, weight, &e) &&
             weir__is_f8(&e))
             return true;
     return false;
 }
 
 static bool find_scale(const weir_safetensors *s, const weir_entry *e, weir_entry *scale) {
-    char name[NAME_CAP];
+    char name[WEIR__ENTRY_NAME_CAP];
     for (int i = 0; i < N_OF_WEIGHTS; i++)
-        if (with_end(e->name, WEIGHT, SCALES[i], name) && weir__safetensors_find(s, name, scale)) return true;
+        if (weir__entry_renamed(e->name, WEIGHT, SCALES[i], name) && weir__safetensors_find(s, name, scale))
+            return true;
     return false;
 }
 

@@ -1,0 +1,67 @@
+#include "tests/host/int4_golden.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/costs.h"
+#include "tests/support/files.h"
+
+const int4_model int4_models[INT4_MODELS] = {
+    {"gptq_symmetric", WEIR_DTYPE_Q4_0, ", GPTQ)"},
+    {"gptq_zeros", WEIR_DTYPE_INT4, ", GPTQ)"},
+    {"gptq_v2_head", WEIR_DTYPE_INT4, ", GPTQ v2)"},
+    {"gptq_rows", WEIR_DTYPE_Q4_0, ", GPTQ)"},
+    {"awq", WEIR_DTYPE_INT4, ", AWQ)"},
+    {"awq_fused", WEIR_DTYPE_INT4, ", AWQ)"},
+    {"packed_symmetric", WEIR_DTYPE_Q4_0, ", pack-quantized)"},
+    {"packed_zeros", WEIR_DTYPE_INT4, ", pack-quantized)"},
+};
+
+void int4_dir(char dir[256], int i) {
+    snprintf(dir, 256, WEIR_SOURCE_DIR "/tests/golden/int4/%s", int4_models[i].name);
+}
+
+int4_golden int4_golden_read(int i) {
+    int4_golden g;
+    char dir[256];
+    size_t n;
+    int4_dir(dir, i);
+    char *path = files_path(dir, "golden.bin");
+    uint8_t *bytes = files_read(path, &n);
+    cr_assert(bytes && n == sizeof g, "%s", path);
+    memcpy(&g, bytes, n);
+    cr_assert_eq(g.n, INT4_IDS);
+    free(bytes), free(path);
+    return g;
+}
+
+weir_engine *int4_open(int i, const char *device, const char *isa, int n_rank) {
+    weir_engine_options o = weir_engine_options_default();
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    char dir[256];
+    int4_dir(dir, i);
+    o.costs = TEST_COSTS;
+    o.model = dir;
+    o.device = device;
+    o.isa = isa;
+    o.n_thread = 1;
+    o.tp = n_rank;
+    cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+    return e;
+}
+
+double int4_score_error(weir_engine *e, const int4_golden *g) {
+    float got[INT4_IDS - 1];
+    double worst = 0;
+    weir_err err = {""};
+    cr_assert_eq(weir_score(e, g->ids, 1, g->ids + 1, INT4_IDS - 1, got, &err), WEIR_OK, "%s", err.text);
+    for (int k = 0; k < INT4_IDS - 1; k++) {
+        const double d = fabs((double)got[k] - (double)g->logprobs[k]);
+        worst = !(d <= worst) ? d : worst;
+    }
+    return worst;
+}

@@ -1,0 +1,31 @@
+#ifndef WEIR_TESTS_HOST_INT4_GOLDEN_H
+#define WEIR_TESTS_HOST_INT4_GOLDEN_H
+
+#include "host/weir.h"
+#include "kernels/base/types.h"
+
+/* The models of tests/golden/int4 (make_int4.py). Failures to open fail the test. */
+enum { INT4_MODELS = 8, INT4_IDS = 40 };
+
+typedef struct int4_model {
+    const char *name;
+    weir_dtype dtype; /* of the first output projection */
+    const char *form; /* how the family's name ends */
+} int4_model;
+
+extern const int4_model int4_models[INT4_MODELS];
+
+typedef struct int4_golden {
+    int32_t n, ids[INT4_IDS];
+    float logprobs[INT4_IDS - 1];
+    float bound; /* of inputs rounded to bytes */
+} int4_golden;
+
+void int4_dir(char dir[256], int i);
+int4_golden int4_golden_read(int i);
+weir_engine *int4_open(int i, const char *device, const char *isa, int n_rank);
+
+/* The largest difference of a log-probability from transformers'; NaN is kept. */
+double int4_score_error(weir_engine *e, const int4_golden *g);
+
+#endif
