@@ -129,7 +129,8 @@ static void note_form(weir_checkpoint *c) {
     static const char *const names[] = {[WEIR_INT4_GPTQ] = "GPTQ",
                                         [WEIR_INT4_GPTQ_V2] = "GPTQ v2",
                                         [WEIR_INT4_AWQ] = "AWQ",
-                                        [WEIR_INT4_PACKED] = "pack-quantized"};
+                                        [WEIR_INT4_PACKED] = "pack-quantized",
+                                        [WEIR_INT4_MXFP4] = "MXFP4"};
     const size_t n = strlen(c->family);
     if (n > 0) snprintf(c->family + n - 1, sizeof c->family - n + 1, ", %s)", names[c->int4.form]);
 }

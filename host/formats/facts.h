@@ -21,6 +21,7 @@ typedef enum weir_int4_form {
     WEIR_INT4_GPTQ_V2, /* as they are */
     WEIR_INT4_AWQ,
     WEIR_INT4_PACKED, /* compressed-tensors' pack-quantized */
+    WEIR_INT4_MXFP4,  /* its mxfp4-pack-quantized */
 } weir_int4_form;
 
 typedef struct weir_int4 {

@@ -47,7 +47,7 @@ static void check_int4(const weir_safetensors *s) {
     for (size_t i = 0; i < weir__safetensors_count(s); i++) {
         weir_entry e;
         weir__safetensors_at(s, i, &e);
-        for (int form = WEIR_INT4_GPTQ; form <= WEIR_INT4_PACKED; form++) {
+        for (int form = WEIR_INT4_GPTQ; form <= WEIR_INT4_MXFP4; form++) {
             check_codes(s, &e, (weir_int4){(weir_int4_form)form, 32});
             check_codes(s, &e, (weir_int4){(weir_int4_form)form, 0});
         }

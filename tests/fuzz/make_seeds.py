@@ -88,7 +88,7 @@ put("safetensors", "several", safetensors(
 
 def codes(**parts):
     """Parts of matrices of 4-bit codes: name: dtype and shape."""
-    size, at, tensors = {"I32": 4, "F16": 2, "BF16": 2, "I64": 8}, 0, {}
+    size, at, tensors = {"I32": 4, "F16": 2, "BF16": 2, "I64": 8, "U8": 1}, 0, {}
     for name, (dtype, shape) in parts.items():
         end = at + size[dtype] * math.prod(shape)
         tensors["a." + name] = entry(dtype, shape, at, end)
@@ -102,6 +102,7 @@ put("safetensors", "gptq_rows", codes(qweight=("I32", [4, 8]), scales=("F16", [1
 put("safetensors", "awq", codes(qweight=("I32", [64, 1]), scales=("BF16", [2, 8]), qzeros=("I32", [2, 1])))
 put("safetensors", "packed", codes(weight_packed=("I32", [5, 8]), weight_scale=("BF16", [5, 2]),
                                    weight_zero_point=("I32", [1, 2])))
+put("safetensors", "mxfp4", codes(weight_packed=("U8", [3, 32]), weight_scale=("U8", [3, 2])))
 put("safetensors", "unknown_dtype", safetensors({"x": entry("F3_E1M1", [5], 0, 2)}, 2))
 put("safetensors", "overlap", safetensors({"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 2, 6)}, 6))
 put("safetensors", "overflow", safetensors({"a": entry("F32", [2**62, 4], 0, 0)}, 0))

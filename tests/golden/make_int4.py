@@ -9,7 +9,8 @@ golden.bin with transformers' log-probabilities of the dequantised weights, in f
     gptq, gptq_v2    AutoGPTQ, nn_modules/qlinear/qlinear_cuda.py (pack); GPTQModel, utils/model.py
                      (convert_gptq_v1_to_v2_format_module: zeros less one, as whole words)
     awq              AutoAWQ, awq/modules/linear/gemm.py (from_linear, order_map)
-    pack-quantized   compressed-tensors, compressors/quantized_compressors/pack_quantized.py
+    pack-quantized   compressed-tensors, compressors/pack_quantized/helpers.py (pack_to_int32)
+    mxfp4            the same, compressors/nvfp4/helpers.py (pack_fp4_to_uint8), compressors/mx_utils.py
 
 Codes are the nearest to the random weights; the zeros of some groups are 0 and 15. golden.bin, little endian,
 4-byte fields:
@@ -58,6 +59,7 @@ MODELS = {
     "awq_fused": (PHI3, "awq", 32, False, ["lm_head"], {}),
     "packed_symmetric": (LLAMA, "pack-quantized", -1, True, ["lm_head"], dict(scales=torch.bfloat16)),
     "packed_zeros": (LLAMA, "pack-quantized", 32, False, ["lm_head"], dict(scales=torch.bfloat16)),
+    "mxfp4": (LLAMA, "mxfp4-pack-quantized", 32, True, ["lm_head"], {}),
 }
 
 
@@ -76,6 +78,20 @@ def quantise(w, group, symmetric, dtype, rng):
     code = np.clip(np.rint(w / wide[:, :, None]) + zero[:, :, None], 0, 15)
     value = wide[:, :, None] * (code - zero[:, :, None]).astype(np.float32)
     return code.reshape(n, k).astype(np.uint32), zero.astype(np.uint32), scale, value.reshape(n, k)
+
+
+def quantise_mxfp4(w):
+    """Bytes of codes (n, k / 2), exponents (n, k / 32) and values: the nearest E2M1 to w / 2^(e - 127)."""
+    size = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+    n, k = w.shape
+    w = w.reshape(n, k // 32, 32)
+    e = 127 + np.floor(np.log2(np.abs(w).max(2))).astype(np.int32) - 2
+    scale = np.exp2((e - 127).astype(np.float32))[:, :, None]
+    code = np.abs(np.abs(w / scale)[..., None] - size).argmin(3)
+    value = (np.where(w < 0, -1, 1) * size[code] * scale).astype(np.float32).reshape(n, k)
+    code = (code | np.where(w < 0, 8, 0)).astype(np.uint8).reshape(n, k)
+    return {"weight_packed": torch.from_numpy(code[:, ::2] | code[:, 1::2] << 4),
+            "weight_scale": torch.from_numpy(e.astype(np.uint8))}, value
 
 
 def words(a, axis, order=range(8)):
@@ -114,10 +130,10 @@ def config_of(form, group, symmetric, stay, more):
     if form == "awq":
         return dict(quant_method="awq", bits=4, group_size=group, zero_point=True, version="gemm",
                     modules_to_not_convert=stay)
-    if form == "pack-quantized":
-        weights = dict(num_bits=4, type="int", symmetric=symmetric, strategy="channel" if group < 0 else "group",
+    if form.endswith("pack-quantized"):
+        weights = dict(num_bits=4, type="float" if form[0] == "m" else "int", symmetric=symmetric, strategy="channel" if group < 0 else "group",
                        group_size=None if group < 0 else group, actorder=None, dynamic=False)
-        return dict(quant_method="compressed-tensors", format="pack-quantized", ignore=stay,
+        return dict(quant_method="compressed-tensors", format=form, ignore=stay,
                     quantization_status="compressed", kv_cache_scheme=None,
                     config_groups=dict(group_0=dict(targets=["Linear"], weights=weights,
                                                     input_activations=None, output_activations=None)))
@@ -153,12 +169,15 @@ def make_model(name, seed):
     for path, m in model.named_modules():
         if not isinstance(m, torch.nn.Linear) or any(path.endswith(s) for s in stay):
             continue
-        k = m.weight.shape[1]
-        code, zero, scale, value = quantise(m.weight.data.numpy(), k if group < 0 else group, symmetric,
-                                            more.get("scales", torch.float16), rng)
+        if form == "mxfp4-pack-quantized":
+            parts, value = quantise_mxfp4(m.weight.data.numpy())
+        else:
+            code, zero, scale, value = quantise(m.weight.data.numpy(), m.weight.shape[1] if group < 0 else group,
+                                                symmetric, more.get("scales", torch.float16), rng)
+            parts = pack(form, code, zero, scale)
         m.weight.data = torch.from_numpy(value)
         tensors.pop(path + ".weight")
-        tensors.update({f"{path}.{part}": t for part, t in pack(form, code, zero, scale).items()})
+        tensors.update({f"{path}.{part}": t for part, t in parts.items()})
         if more.get("no_bias"):
             tensors[path + ".bias"] = torch.zeros(m.weight.shape[0], dtype=torch.float16)
         packed.append(m)

@@ -205,6 +205,39 @@ Test(int4, zeros_of_8_are_a_q4_0_where_scales_are_numbers_of_f16) {
     check_elements(&none, WEIR_DTYPE_Q4_0, &rng);
 }
 
+Test(int4, mxfp4_is_its_own_blocks) {
+    static const float size[8] = {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f};
+    enum { ROWS = 70, COLS = 96 };
+    static uint8_t code[ROWS][COLS / 2], exponent[ROWS][COLS / 32];
+    const weir_int4 c = {WEIR_INT4_MXFP4, 32};
+    st_blob *b = calloc(1, sizeof *b);
+    weir_tensor t;
+    weir_err err = {""};
+    uint64_t rng = 9;
+    for (int i = 0; i < ROWS * COLS / 2; i++)
+        code[i / (COLS / 2)][i % (COLS / 2)] = (uint8_t)(rng_u64(&rng) >> 56);
+    for (int i = 0; i < ROWS * COLS / 32; i++)
+        exponent[i / (COLS / 32)][i % (COLS / 32)] = (uint8_t)(100 + rng_u64(&rng) % 60);
+    st_put(b, "a.weight_packed", "U8", (int64_t[]){ROWS, COLS / 2}, 2, code, sizeof code);
+    st_put(b, "a.weight_scale", "U8", (int64_t[]){ROWS, COLS / 32}, 2, exponent, sizeof exponent);
+    file f = open_blob(b, c);
+    cr_assert_eq(weir__int4_check(f.s, c, &f.codes, "made", &err), WEIR_OK, "%s", err.text);
+    cr_assert(weir__int4_tensor(f.s, c, &f.codes, &t) && t.dtype == WEIR_DTYPE_MXFP4 && t.rows == ROWS);
+    void *data = weir__int4_pack(f.s, c, &f.codes);
+    cr_assert(data);
+    t.data = data;
+    for (int r = 0; r < ROWS; r++) {
+        for (int k = 0; k < COLS; k++) {
+            const int q = code[r][k / 2] >> (k % 2 * 4) & 15;
+            const float want = ldexpf(q & 8 ? -size[q & 7] : size[q & 7], exponent[r][k / 32] - 127);
+            cr_assert_eq(weir_tensor_get(&t, r, k), want, "(%d, %d)", r, k);
+        }
+    }
+    weir_free(data);
+    close_file(&f);
+    free(b);
+}
+
 Test(int4, no_memory_for_blocks_is_no_blocks) {
     static made m;
     const case_ k = {.c = {WEIR_INT4_AWQ, 32}, .rows = 8, .cols = 32};
@@ -290,7 +323,7 @@ static void put_part(st_blob *b, const bad_part *bad, const char *name, const ch
         type = bad->type, n_dim = bad->n_dim;
         memcpy(shape, bad->shape, sizeof shape);
     }
-    size_t bytes = type[1] == '3' ? 4 : type[1] == '6' ? 8 : 2;
+    size_t bytes = type[1] == '3' ? 4 : type[1] == '6' ? 8 : type[1] == '8' ? 1 : 2;
     for (int i = 0; i < n_dim; i++) bytes *= (size_t)shape[i];
     cr_assert_leq(bytes, sizeof zeros);
     const int64_t size[2] = {8, 64};
@@ -336,6 +369,9 @@ static const bad_part BAD[] = {
     {"a.weight_scale", "F16", {2, 8}, 2, WEIR_INT4_PACKED, WEIR_EFORMAT, "expected F16 or BF16 (8, 2)"},
     {"a.weight_zero_point", "F16", {1, 2}, 2, WEIR_INT4_PACKED, WEIR_EFORMAT, "expected I32 (1, 2)"},
     {"a.weight_shape", "I32", {2}, 1, WEIR_INT4_PACKED, WEIR_EFORMAT, "a.weight_shape: I32, expected two"},
+    {"a.weight_packed", "I32", {8, 32}, 2, WEIR_INT4_MXFP4, WEIR_EFORMAT, "expected a matrix of U8"},
+    {"a.weight_scale", "F16", {8, 2}, 2, WEIR_INT4_MXFP4, WEIR_EFORMAT, "expected U8 (8, 2)"},
+    {"a.weight_packed", "U8", {8, 40}, 2, WEIR_INT4_MXFP4, WEIR_EFORMAT, "80 inputs, expected a multiple"},
     {"a.weight_packed", "I32", {16, 8}, 2, WEIR_INT4_PACKED, WEIR_EFORMAT, "expected F16 or BF16 (16, 2)"},
 };
 
@@ -345,7 +381,10 @@ Test(int4, tensors_that_are_missing_or_of_another_shape_are_refused) {
         const weir_int4 c = {k->form, 32};
         st_blob *b = calloc(1, sizeof *b);
         weir_err err = {""};
-        if (k->form == WEIR_INT4_PACKED) {
+        if (k->form == WEIR_INT4_MXFP4) {
+            put_part(b, k, "a.weight_packed", "U8", 8, 32);
+            put_part(b, k, "a.weight_scale", "U8", 8, 2);
+        } else if (k->form == WEIR_INT4_PACKED) {
             put_part(b, k, "a.weight_packed", "I32", 8, 8);
             put_part(b, k, "a.weight_scale", "F16", 8, 2);
             put_part(b, k, "a.weight_zero_point", "I32", 1, 2);
@@ -403,6 +442,10 @@ Test(int4, an_index_of_groups_is_the_natural_one_or_refused) {
     "\"compressed-tensors\",\"format\":\"pack-quantized\",\"config_groups\":{\"a\":{\"weights\":{" weights \
     "}}}"
 
+#define MXFP4(weights)                                                                                           \
+    "\"compressed-tensors\",\"format\":\"mxfp4-pack-quantized\",\"config_groups\":{\"a\":{\"weights\":{" weights \
+    "}}}"
+
 Test(int4, configurations_give_a_form_and_a_group_or_are_refused_by_field) {
     static const struct {
         const char *text;
@@ -419,6 +462,9 @@ Test(int4, configurations_give_a_form_and_a_group_or_are_refused_by_field) {
         {CONFIG("\"awq\",\"bits\":4,\"group_size\":64,\"version\":\"GEMM\""), {WEIR_INT4_AWQ, 64}, NULL},
         {CONFIG(GROUPS("\"num_bits\":4,\"group_size\":64")), {WEIR_INT4_PACKED, 64}, NULL},
         {CONFIG(GROUPS("\"num_bits\":4,\"group_size\":null")), {WEIR_INT4_PACKED, 0}, NULL},
+        {CONFIG(MXFP4("\"num_bits\":4,\"type\":\"float\",\"group_size\":32")), {WEIR_INT4_MXFP4, 32}, NULL},
+        {CONFIG(MXFP4("\"num_bits\":4,\"type\":\"int\",\"group_size\":32")), {0}, "weights.type = \"int\""},
+        {CONFIG(MXFP4("\"num_bits\":4,\"type\":\"float\"")), {0}, "weights.group_size = null: not supported"},
         {CONFIG("\"gptq\""), {0}, "quantization_config.bits = null: not supported, expected 4"},
         {CONFIG("\"gptq\",\"bits\":3"), {0}, "quantization_config.bits = 3: not supported, expected 4"},
         {CONFIG("\"gptq\",\"bits\":8"), {0}, "quantization_config.bits = 8"},

@@ -1,5 +1,5 @@
 /* quantization_config of 4-bit codes in groups: AutoGPTQ's and GPTQModel's ("gptq"), AutoAWQ's ("awq"), and
- * compressed-tensors' of format pack-quantized (its config.py and quant_args.py). What it says of single
+ * compressed-tensors' of formats pack-quantized and mxfp4-pack-quantized (its config.py and quant_args.py). What it says of single
  * modules need not be read: the tensors of a matrix say how it is stored, and must fit the group size here. */
 #include <stdio.h>
 #include <string.h>
@@ -15,14 +15,19 @@ static bool is_text(const json_t *v, const char *text) {
     return json_is_string(v) && strcasecmp(json_string_value(v), text) == 0;
 }
 
-static bool is_packed(const json_t *o) {
-    return is_text(json_object_get(o, "quant_method"), "compressed-tensors") &&
-           is_text(json_object_get(o, "format"), "pack-quantized");
+/* The form of compressed-tensors' formats; NONE: it is neither of these. */
+static weir_int4_form packed_form(const json_t *o) {
+    const json_t *format = json_object_get(o, "format");
+    if (!is_text(json_object_get(o, "quant_method"), "compressed-tensors")) return WEIR_INT4_NONE;
+    return is_text(format, "pack-quantized")         ? WEIR_INT4_PACKED
+           : is_text(format, "mxfp4-pack-quantized") ? WEIR_INT4_MXFP4
+                                                     : WEIR_INT4_NONE;
 }
 
 bool weir__is_int4_config(const char *key, const json_t *value) {
     const json_t *method = json_object_get(value, "quant_method");
-    return strcmp(key, KEY) == 0 && (is_text(method, "gptq") || is_text(method, "awq") || is_packed(value));
+    return strcmp(key, KEY) == 0 &&
+           (is_text(method, "gptq") || is_text(method, "awq") || packed_form(value) != WEIR_INT4_NONE);
 }
 
 static weir_status fail(const json_t *v, const char *field, const char *why, const char *label,
@@ -91,19 +96,25 @@ static weir_status read_awq(const json_t *o, const char *label, weir_checkpoint 
 }
 
 /* QuantizationArgs of a group's weights; all groups must be alike. */
-static weir_status read_packed_group(const json_t *group, const char *label, weir_checkpoint *out,
-                                     weir_err *err) {
-    const json_t *w = json_object_get(group, "weights"), *type = json_object_get(w, "type");
+static weir_status read_packed_group(const json_t *o, const json_t *group, const char *label,
+                                     weir_checkpoint *out, weir_err *err) {
+    const json_t *w = json_object_get(group, "weights"), *type = json_object_get(w, "type"),
+                 *size = json_object_get(w, "group_size");
     const weir_int4 before = out->int4;
+    const weir_int4_form form = packed_form(o);
+    const bool mxfp4 = form == WEIR_INT4_MXFP4;
+    const char *format = json_string_value(json_object_get(o, "format"));
     WEIR_TRY(
-        expect_text(group, "format", "pack-quantized", "not supported, expected pack-quantized", label, err));
-    if (type && !is_text(type, "int"))
-        return fail(type, "weights.type", "not supported, expected int", label, err);
+        expect_text(group, "format", format, "not supported, expected one format in all groups", label, err));
+    if (mxfp4 ? !is_text(type, "float") : type && !is_text(type, "int"))
+        return fail(type, "weights.type",
+                    mxfp4 ? "not supported, expected float" : "not supported, expected int", label, err);
     WEIR_TRY(read_groups(w, "weights.", "num_bits", -1, label, out, err));
-    if (before.form == WEIR_INT4_PACKED && before.group != out->int4.group)
-        return fail(json_object_get(w, "group_size"), "weights.group_size",
-                    "not supported, expected one size in all groups", label, err);
-    out->int4.form = WEIR_INT4_PACKED;
+    if (mxfp4 && out->int4.group != BLOCK)
+        return fail(size, "weights.group_size", "not supported, expected 32", label, err);
+    if (before.form != WEIR_INT4_NONE && before.group != out->int4.group)
+        return fail(size, "weights.group_size", "not supported, expected one size in all groups", label, err);
+    out->int4.form = form;
     return WEIR_OK;
 }
 
@@ -113,13 +124,13 @@ static weir_status read_packed(const json_t *o, const char *label, weir_checkpoi
     json_t *group;
     WEIR_TRY(weir__compressed_check(o, label, err));
     json_object_foreach((json_t *)(uintptr_t)groups, name, group)
-        WEIR_TRY(read_packed_group(group, label, out, err));
-    if (out->int4.form == WEIR_INT4_PACKED) return WEIR_OK;
+        WEIR_TRY(read_packed_group(o, group, label, out, err));
+    if (out->int4.form != WEIR_INT4_NONE) return WEIR_OK;
     return fail(groups, "config_groups", "expected a group of weights", label, err);
 }
 
 weir_status weir__int4_config(const json_t *value, const char *label, weir_checkpoint *out, weir_err *err) {
-    if (is_packed(value)) return read_packed(value, label, out, err);
+    if (packed_form(value) != WEIR_INT4_NONE) return read_packed(value, label, out, err);
     return is_text(json_object_get(value, "quant_method"), "awq") ? read_awq(value, label, out, err)
                                                                   : read_gptq(value, label, out, err);
 }

@@ -25,6 +25,7 @@ static const part_names NAMES[] = {
     [WEIR_INT4_AWQ] = {".qweight", ".scales", ".qzeros", NULL, NULL},
     [WEIR_INT4_PACKED] = {".weight_packed", ".weight_scale", ".weight_zero_point", ".weight_g_idx",
                           ".weight_shape"},
+    [WEIR_INT4_MXFP4] = {".weight_packed", ".weight_scale", NULL, NULL, NULL},
 };
 
 bool weir__is_int4(weir_int4 c, const weir_entry *e) {
@@ -56,7 +57,7 @@ typedef struct matrix {
 } matrix;
 
 /* Outputs are the first dimension of codes, zeros and scales. */
-static bool by_output(const matrix *m) { return m->form == WEIR_INT4_PACKED; }
+static bool by_output(const matrix *m) { return m->form >= WEIR_INT4_PACKED; }
 
 #define FAIL(e, ...) weir__fail_tensor(err, label, (e)->name, __VA_ARGS__)
 
@@ -71,9 +72,13 @@ static weir_status find_part(const weir_safetensors *s, const matrix *m, const c
     return needed ? FAIL(&m->codes, "no %s beside it", end + 1) : WEIR_OK;
 }
 
+/* Types of codes and zeros, and of scales. */
 static bool is_words(const weir_entry *e) { return strcmp(e->type, "I32") == 0; }
-static bool is_scale(const weir_entry *e) {
-    return e->dtype == WEIR_DTYPE_F16 || e->dtype == WEIR_DTYPE_BF16;
+static bool is_bytes(const weir_entry *e) { return strcmp(e->type, "U8") == 0; }
+static bool is_scale(const matrix *m) {
+    const weir_entry *e = &m->scales;
+    return m->form == WEIR_INT4_MXFP4 ? is_bytes(e)
+                                      : e->dtype == WEIR_DTYPE_F16 || e->dtype == WEIR_DTYPE_BF16;
 }
 
 static weir_status expect(const weir_entry *e, bool type, const char *types, int64_t a, int64_t b,
@@ -85,11 +90,14 @@ static weir_status expect(const weir_entry *e, bool type, const char *types, int
 
 static weir_status read_codes(matrix *m, int32_t group, const char *label, weir_err *err) {
     const weir_entry *e = &m->codes;
-    if (!is_words(e) || e->n_dim != 2 || e->shape[0] < 1 || e->shape[1] < 1)
-        return FAIL(e, "%.10s in %d dimensions, expected a matrix of I32", e->type, e->n_dim);
-    const int64_t *shape = e->shape;
-    m->rows = by_output(m) ? shape[0] : m->form == WEIR_INT4_AWQ ? 8 * shape[1] : shape[1];
-    m->cols = by_output(m) ? 8 * shape[1] : m->form == WEIR_INT4_AWQ ? shape[0] : 8 * shape[0];
+    const bool bytes = m->form == WEIR_INT4_MXFP4;
+    if (!(bytes ? is_bytes(e) : is_words(e)) || e->n_dim != 2 || e->shape[0] < 1 || e->shape[1] < 1)
+        return FAIL(e, "%.10s in %d dimensions, expected a matrix of %s", e->type, e->n_dim,
+                    bytes ? "U8" : "I32");
+    const int64_t *shape = e->shape, each = bytes ? 2 : 8;
+    const bool awq = m->form == WEIR_INT4_AWQ;
+    m->rows = by_output(m) ? shape[0] : awq ? each * shape[1] : shape[1];
+    m->cols = by_output(m) ? each * shape[1] : awq ? shape[0] : each * shape[0];
     m->group = group > 0 ? group : m->cols;
     m->n_group = (m->cols + m->group - 1) / m->group;
     if (m->cols % BLOCK != 0)
@@ -108,8 +116,8 @@ static weir_status open_matrix(const weir_safetensors *s, weir_int4 c, const wei
     WEIR_TRY(find_part(s, m, p->scales, true, &m->scales, label, err));
     WEIR_TRY(find_part(s, m, p->zeros, !optional, &m->zeros, label, err));
     WEIR_TRY(find_part(s, m, p->index, p->index && !optional, &m->index, label, err));
-    WEIR_TRY(expect(&m->scales, is_scale(&m->scales), "F16 or BF16", turned ? m->rows : m->n_group,
-                    turned ? m->n_group : m->rows, label, err));
+    WEIR_TRY(expect(&m->scales, is_scale(m), c.form == WEIR_INT4_MXFP4 ? "U8" : "F16 or BF16",
+                    turned ? m->rows : m->n_group, turned ? m->n_group : m->rows, label, err));
     if (!m->zeros.data) return WEIR_OK;
     const int64_t words = (m->rows + 7) / 8;
     return expect(&m->zeros, is_words(&m->zeros), "I32", turned ? words : m->n_group,
@@ -197,6 +205,11 @@ static bool is_symmetric(const matrix *m) {
     return true;
 }
 
+static weir_dtype dtype_of(const matrix *m) {
+    if (m->form == WEIR_INT4_MXFP4) return WEIR_DTYPE_MXFP4;
+    return is_symmetric(m) ? WEIR_DTYPE_Q4_0 : WEIR_DTYPE_INT4;
+}
+
 static uint32_t zero_of(const matrix *m, int64_t row, int64_t g) {
     static const int awq_nibble[8] = {0, 4, 1, 5, 2, 6, 3, 7};
     if (!m->zeros.data) return 8;
@@ -253,21 +266,30 @@ static uint64_t spread(uint32_t word) {
     return (u | u << 4) & 0x0f0f0f0f0f0f0f0full;
 }
 
-static void put_block(const matrix *m, weir_dtype dtype, unsigned char *to, int64_t row, int64_t g,
-                      const uint32_t word[4]) {
+/* What goes before a block's codes, to `to`; its bytes. */
+static size_t put_scale(const matrix *m, weir_dtype dtype, unsigned char *to, int64_t row, int64_t g) {
+    const int64_t at = by_output(m) ? row * m->n_group + g : g * m->rows + row;
+    if (dtype == WEIR_DTYPE_MXFP4) {
+        *to = ((const unsigned char *)m->scales.data)[at];
+        return 1;
+    }
     const bool bf16 = m->scales.dtype == WEIR_DTYPE_BF16;
-    const uint16_t bits = scale_bits(m, by_output(m) ? row * m->n_group + g : g * m->rows + row);
+    const uint16_t bits = scale_bits(m, at);
     if (dtype == WEIR_DTYPE_Q4_0) {
         uint16_t d = bits;
         if (bf16) (void)f16_of_bf16(bits, &d);
         memcpy(to, &d, sizeof d);
-        to += sizeof d;
-    } else {
-        const float d = bf16 ? weir_f32_from_bf16(bits) : weir_f32_from_f16(bits);
-        const uint32_t first = weir__int4_word(d, zero_of(m, row, g));
-        memcpy(to, &first, sizeof first);
-        to += sizeof first;
+        return sizeof d;
     }
+    const float d = bf16 ? weir_f32_from_bf16(bits) : weir_f32_from_f16(bits);
+    const uint32_t word = weir__int4_word(d, zero_of(m, row, g));
+    memcpy(to, &word, sizeof word);
+    return sizeof word;
+}
+
+static void put_block(const matrix *m, weir_dtype dtype, unsigned char *to, int64_t row, int64_t g,
+                      const uint32_t word[4]) {
+    to += put_scale(m, dtype, to, row, g);
     for (int i = 0; i < 2; i++) {
         const uint64_t bytes = spread(word[i]) | spread(word[i + 2]) << 4;
         memcpy(to + 8 * i, &bytes, sizeof bytes);
@@ -278,15 +300,15 @@ bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry 
     matrix m;
     if (open_matrix(s, c, e, &m, "", NULL) != WEIR_OK) return false;
     const int64_t shape[2] = {m.rows, m.cols};
-    *out = weir_tensor_of(NULL, is_symmetric(&m) ? WEIR_DTYPE_Q4_0 : WEIR_DTYPE_INT4, shape, 2);
+    *out = weir_tensor_of(NULL, dtype_of(&m), shape, 2);
     return true;
 }
 
 void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *e) {
     matrix m;
-    weir_tensor t;
-    if (open_matrix(s, c, e, &m, "", NULL) != WEIR_OK || !weir__int4_tensor(s, c, e, &t)) return NULL;
-    const int64_t row_bytes = weir_dtype_row_bytes(t.dtype, m.cols), bytes = weir_dtype_block_bytes(t.dtype);
+    if (open_matrix(s, c, e, &m, "", NULL) != WEIR_OK) return NULL;
+    const weir_dtype dtype = dtype_of(&m);
+    const int64_t row_bytes = weir_dtype_row_bytes(dtype, m.cols), bytes = weir_dtype_block_bytes(dtype);
     unsigned char *out = weir_alloc((size_t)m.rows, (size_t)row_bytes);
     for (int64_t tile = 0; out && tile < m.rows; tile += TILE) {
         const int64_t end = m.rows - tile < TILE ? m.rows : tile + TILE;
@@ -296,7 +318,7 @@ void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *
                 const int n = end - row < 8 ? (int)(end - row) : 8;
                 take_codes(&m, row, n, b, word);
                 for (int i = 0; i < n; i++)
-                    put_block(&m, t.dtype, out + (row + i) * row_bytes + b * bytes, row + i,
+                    put_block(&m, dtype, out + (row + i) * row_bytes + b * bytes, row + i,
                               BLOCK * b / m.group, word[i]);
             }
         }
