@@ -7,9 +7,10 @@
  *          time
  *
  * A unit is the 32 inputs (q2_k, q3_k, q6_k: 16) that share the scale s and the offset o of an output: its
- * term is s d (sum q x - zero · sum x), or s d sum q x + o d sum x; zero is the format's, or int4's, whose
- * blocks have one each. Codes that are indices are looked up first. Each (row, output) is one chain of such terms for each segment of k, in rising order, and the
- * segments' tree, so neither the number of rows nor that of panels processed at once can change a bit. */
+ * term is s d (sum q x - zero · sum x), or s d sum q x + o d sum x. The zero is the format's; int4's is the
+ * block's. Codes that are indices are looked up first. Each (row, output) is one chain of such terms for each
+ * segment of k, in rising order, and the segments' tree, so neither the number of rows nor that of panels
+ * processed at once can change a bit. */
 #include "kernels/linear/linear_quant.h"
 #include "kernels/linear/linear_vec.h"
 

@@ -29,9 +29,9 @@
  * codes: of 32 bytes, bits 2 i are elements 32 i … 32 i + 31 of 128. mxfp4 (OCP Microscaling Formats 1.0) is
  * read as ggml does: twice an E2M1 number times half the scale, and no scale is NaN.
  *
- * int4 is no type of ggml: GPTQ's and AWQ's groups (host/formats/safetensors/int4.h), of which a block repeats
- * scale and zero. As q4_1 it would not be exact: -d z has up to 15 bits and an f16 11. d is an f32 whose low
- * 13 bits are 0, as those of any f16 or bf16 are, and z, 0 to 15, is in the lowest 4 of these. */
+ * int4 is no type of ggml: GPTQ's and AWQ's groups (host/formats/safetensors/int4.h); a block repeats scale
+ * and zero of its group. As q4_1 it would not be exact: -d z has up to 15 bits and an f16 11. d is an f32
+ * whose low 13 bits are 0, as those of any f16 or bf16 are, and z, 0 to 15, is in the lowest 4 of these. */
 enum { WEIR_QUANT_BLOCK = 256, WEIR_QUANT_BYTES = 210 }; /* largest block: elements, bytes */
 enum { WEIR_INT4_ZERO = 15 };                            /* z's bits of an int4's word */
 #define WEIR_INT4_SCALE 0xffffe000u                      /* d's */

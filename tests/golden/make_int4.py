@@ -131,8 +131,9 @@ def config_of(form, group, symmetric, stay, more):
         return dict(quant_method="awq", bits=4, group_size=group, zero_point=True, version="gemm",
                     modules_to_not_convert=stay)
     if form.endswith("pack-quantized"):
-        weights = dict(num_bits=4, type="float" if form[0] == "m" else "int", symmetric=symmetric, strategy="channel" if group < 0 else "group",
-                       group_size=None if group < 0 else group, actorder=None, dynamic=False)
+        weights = dict(num_bits=4, type="float" if form[0] == "m" else "int", symmetric=symmetric,
+                       strategy="channel" if group < 0 else "group", group_size=None if group < 0 else group,
+                       actorder=None, dynamic=False)
         return dict(quant_method="compressed-tensors", format=form, ignore=stay,
                     quantization_status="compressed", kv_cache_scheme=None,
                     config_groups=dict(group_0=dict(targets=["Linear"], weights=weights,
@@ -172,8 +173,9 @@ def make_model(name, seed):
         if form == "mxfp4-pack-quantized":
             parts, value = quantise_mxfp4(m.weight.data.numpy())
         else:
-            code, zero, scale, value = quantise(m.weight.data.numpy(), m.weight.shape[1] if group < 0 else group,
-                                                symmetric, more.get("scales", torch.float16), rng)
+            size = m.weight.shape[1] if group < 0 else group
+            code, zero, scale, value = quantise(m.weight.data.numpy(), size, symmetric,
+                                                more.get("scales", torch.float16), rng)
             parts = pack(form, code, zero, scale)
         m.weight.data = torch.from_numpy(value)
         tensors.pop(path + ".weight")

@@ -18,7 +18,7 @@
 #include "tests/support/files.h"
 #include "tests/support/safetensors_write.h"
 
-/* ---- a file with one matrix, "a" ------------------------------------------------------------------------ */
+/* ---- a file with one matrix, "a" ----------------------------------------------------------------------- */
 
 enum { MOST_ROWS = 72, MOST_COLS = 256, MOST_GROUPS = 8 };
 
@@ -142,7 +142,7 @@ static void close_file(file *f) {
     free(f->bytes);
 }
 
-/* ---- elements ------------------------------------------------------------------------------------------- */
+/* ---- elements ------------------------------------------------------------------------------------------ */
 
 static void check_elements(const case_ *k, weir_dtype dtype, uint64_t *rng) {
     static made m;
@@ -254,7 +254,7 @@ Test(int4, no_memory_for_blocks_is_no_blocks) {
     free(b);
 }
 
-/* ---- models --------------------------------------------------------------------------------------------- */
+/* ---- models -------------------------------------------------------------------------------------------- */
 
 /* The portable build multiplies the elements as they are: f32's own differences, as in the golden test of
  * decoders. The others round inputs to bytes. */
@@ -300,7 +300,7 @@ Test(int4, two_ranks_score_the_same_bits) {
     }
 }
 
-/* ---- refused: tensors ----------------------------------------------------------------------------------- */
+/* ---- refused: tensors ---------------------------------------------------------------------------------- */
 
 /* A file of 8 outputs and 64 inputs in two groups; each is wrong in one place. */
 typedef struct bad_part {
@@ -433,7 +433,7 @@ Test(int4, an_index_of_groups_is_the_natural_one_or_refused) {
     check_index(31, INT32_MAX, WEIR_EFORMAT, "group 2147483647");
 }
 
-/* ---- refused: the configuration ------------------------------------------------------------------------- */
+/* ---- refused: the configuration ------------------------------------------------------------------------ */
 
 #define CONFIG(text)                                                                           \
     "{\"model_type\":\"llama\",\"vocab_size\":67,\"hidden_size\":64,\"intermediate_size\":96," \
@@ -442,9 +442,8 @@ Test(int4, an_index_of_groups_is_the_natural_one_or_refused) {
     "\"compressed-tensors\",\"format\":\"pack-quantized\",\"config_groups\":{\"a\":{\"weights\":{" weights \
     "}}}"
 
-#define MXFP4(weights)                                                                                           \
-    "\"compressed-tensors\",\"format\":\"mxfp4-pack-quantized\",\"config_groups\":{\"a\":{\"weights\":{" weights \
-    "}}}"
+#define FLOATS "\"compressed-tensors\",\"format\":\"mxfp4-pack-quantized\",\"config_groups\":"
+#define MXFP4(weights) FLOATS "{\"a\":{\"weights\":{" weights "}}}"
 
 Test(int4, configurations_give_a_form_and_a_group_or_are_refused_by_field) {
     static const struct {
@@ -511,7 +510,7 @@ Test(int4, configurations_give_a_form_and_a_group_or_are_refused_by_field) {
     }
 }
 
-/* ---- refused: directories ------------------------------------------------------------------------------- */
+/* ---- refused: directories ------------------------------------------------------------------------------ */
 
 /* The first golden model with one tensor renamed, or changed in its first byte. */
 static void check_dir(const char *name, const char *renamed, weir_status want, const char *about) {

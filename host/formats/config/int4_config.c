@@ -1,6 +1,7 @@
 /* quantization_config of 4-bit codes in groups: AutoGPTQ's and GPTQModel's ("gptq"), AutoAWQ's ("awq"), and
- * compressed-tensors' of formats pack-quantized and mxfp4-pack-quantized (its config.py and quant_args.py). What it says of single
- * modules need not be read: the tensors of a matrix say how it is stored, and must fit the group size here. */
+ * compressed-tensors' of formats pack-quantized and mxfp4-pack-quantized (its config.py and quant_args.py).
+ * What it says of single modules need not be read: the tensors of a matrix say how it is stored, and must fit
+ * the group size here. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>

@@ -19,10 +19,10 @@
  * Codes and zeros are eight to a word (I32) along the dimension that is divided by 8, the first in the lowest
  * bits; awq's in the order 0 2 4 6 1 3 5 7. Scales are F16 or BF16. gptq stores zeros less one: 0x11111111 is
  * added to a word, carries included, as GPTQModel does. Without a weight_zero_point all zeros are 8.
- * mxfp4 (compressed-tensors' mxfp4-pack-quantized) has bytes (U8): two E2M1 numbers, the first in the low half,
- * and exponents, which multiply by 2^(e - 127) (OCP Microscaling Formats 1.0).
  * X.g_idx (k), which gptq must have, and X.weight_g_idx say the group of each input; another order than the
- * natural one (desc_act) is refused. X.weight_shape is n and k.
+ * natural one (desc_act) is refused. X.weight_shape is n and k. mxfp4 (compressed-tensors'
+ * mxfp4-pack-quantized) has bytes (U8): two E2M1 numbers, the first in the low half, and exponents e, which
+ * multiply by 2^(e - 127) (OCP Microscaling Formats 1.0).
  *
  * A model loads them as blocks, without rounding: q4_0 where all zeros of a matrix are 8 and its scales are
  * numbers of f16, else int4; mxfp4 (kernels/weight/quant.h). Internal to host/formats. */
