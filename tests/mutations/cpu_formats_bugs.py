@@ -31,7 +31,7 @@ FOUR_BITS = [
     bug("host/formats/safetensors/int4.c", "layout", "codes of awq are in their natural order", "int4", "word[awq_output[i]][j] = v[i];", "word[i][j] = v[i];"),
     bug("host/formats/safetensors/int4.c", "index", "halves of a block change places", "int4", "spread(word[i]) | spread(word[i + 2]) << 4", "spread(word[i + 2]) | spread(word[i]) << 4"),
     bug("host/formats/safetensors/int4.c", "check", "a matrix is symmetric by its first eight zeros", "int4", "m->zeros.data && i < n; i++)", "m->zeros.data && i < 1; i++)"),
-    bug("host/formats/safetensors/int4.c", "overflow", "a bf16 past f16's largest becomes an f16", "int4", "(exponent > 0 && exponent < 31)", "exponent > 0"),
+    bug("host/formats/safetensors/int4.c", "overflow", "a bf16 past f16's largest becomes an f16", "int4", "(exponent < 1 || exponent > 30)", "exponent < 1"),
     bug("host/formats/safetensors/int4.c", "check", "groups in another order are taken", "int4", "        if (g != i / m->group)\n", "        if (g > i / m->group)\n"),
     bug("host/formats/safetensors/int4.c", "bounds", "a group that does not exist", "int4", "        if (g < 0 || g >= m->n_group)\n", "        if (g < 0)\n",
         equivalent="no such group is the natural one either, so it is refused in other words"),

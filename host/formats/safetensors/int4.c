@@ -189,8 +189,9 @@ static uint16_t scale_bits(const matrix *m, int64_t i) {
 static bool f16_of_bf16(uint16_t bits, uint16_t *out) {
     const int exponent = (bits >> 7 & 255) - 127 + 15;
     const bool zero = (bits & 0x7fff) == 0;
+    if (!zero && (exponent < 1 || exponent > 30)) return false;
     *out = (uint16_t)((bits & 0x8000) | (zero ? 0 : exponent << 10 | (bits & 127) << 3));
-    return zero || (exponent > 0 && exponent < 31);
+    return true;
 }
 
 /* Whether a q4_0 says the same. */
@@ -277,7 +278,7 @@ static size_t put_scale(const matrix *m, weir_dtype dtype, unsigned char *to, in
     const uint16_t bits = scale_bits(m, at);
     if (dtype == WEIR_DTYPE_Q4_0) {
         uint16_t d = bits;
-        if (bf16) (void)f16_of_bf16(bits, &d);
+        if (bf16) (void)f16_of_bf16(bits, &d); /* it fits: is_symmetric */
         memcpy(to, &d, sizeof d);
         return sizeof d;
     }
