@@ -272,7 +272,10 @@ static float half_of(uint32_t pair, int high) {
     return x;
 }
 
-static void mma_gather(const warp *w, float (&a)[16][16], float (&b)[16][8]) {
+/* Eight columns of a row at once. */
+typedef float columns __attribute__((vector_size(32)));
+
+static void mma_gather(const warp *w, float (&a)[16][16], columns (&b)[16], columns (&d)[16]) {
     for (int l = 0; l < 32; l++) {
         mma_in in;
         __builtin_memcpy(&in, w->wide_in[l], sizeof in);
@@ -285,6 +288,7 @@ static void mma_gather(const warp *w, float (&a)[16][16], float (&b)[16][8]) {
             b[2 * t + h][g] = half_of(in.b[0], h);
             b[2 * t + 8 + h][g] = half_of(in.b[1], h);
         }
+        for (int q = 0; q < 4; q++) d[g + 8 * (q / 2)][2 * t + q % 2] = in.d[q];
     }
 }
 
@@ -292,17 +296,19 @@ static void mma_gather(const warp *w, float (&a)[16][16], float (&b)[16][8]) {
  * their own, fewer roundings): tests of kernels with mma compare within a tolerance, and equal bits only
  * among runs of one machine. */
 static void mma_lanes(warp *w, unsigned) {
-    float a[16][16], b[16][8];
-    mma_gather(w, a, b);
+    float a[16][16];
+    columns b[16], d[16];
+    mma_gather(w, a, b, d);
+    for (int row = 0; row < 16; row++) {
+        columns sum = d[row];
+        for (int k = 0; k < 16; k++) sum += a[row][k] * b[k];
+        d[row] = sum;
+    }
     for (int l = 0; l < 32; l++) {
         const int g = l / 4, t = l % 4;
-        mma_in in;
-        __builtin_memcpy(&in, w->wide_in[l], sizeof in);
-        for (int q = 0; q < 4; q++) {
-            float sum = in.d[q];
-            for (int k = 0; k < 16; k++) sum += a[g + 8 * (q / 2)][k] * b[k][2 * t + q % 2];
-            __builtin_memcpy(w->wide_out[l] + 4 * q, &sum, 4);
-        }
+        float out[4];
+        for (int q = 0; q < 4; q++) out[q] = d[g + 8 * (q / 2)][2 * t + q % 2];
+        __builtin_memcpy(w->wide_out[l], out, sizeof out);
     }
 }
 
