@@ -3,6 +3,8 @@
 # static shared memory exactly, no spills. This keeps the models in kernels/*/MODEL.md true. A kernel may
 # have a stack if it passes structs to functions that are not inlined (accept, loop); elsewhere a stack would
 # be an array that did not fit in registers.
+# The table names the sources and the compiler that it was made from: where both are the same, there is
+# nothing to compare, and nothing is compiled.
 #   tests/ptxas.sh            checks; each complaint names the line to change
 #   tests/ptxas.sh --update   rewrites the table
 set -u
@@ -23,6 +25,15 @@ if [ "$listed" != "$there" ]; then
     echo "$listed" >"$work/listed"
     echo "$there" | diff "$work/listed" -
     exit 1
+fi
+
+# Of all that ptxas' word depends on besides the compiler.
+sources=$(find kernels tests/ptxas.sh -name '*.cu' -o -name '*.cuh' -o -name '*.h' -o -name ptxas.sh |
+    LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c 1-16)
+made_from="CUDA $version, sources $sources"
+if [ "${1:-}" != --update ] && grep -qF "# Made from $made_from" "$table"; then
+    echo "ptxas: $(grep -vc '^#' "$table") kernels, $table is made from these sources"
+    exit 0
 fi
 
 # measure WORK FILE: "registers<TAB>smem<TAB>stack<TAB>spills<TAB>file<TAB>kernel" of each kernel.
@@ -59,8 +70,8 @@ cat "$work"/*.rows | sort -t "$(printf '\t')" -k 5,6 >"$work/now"
 
 if [ "${1:-}" = --update ]; then
     {
-        echo "# Kernels as ptxas of CUDA $version sees them for sm_90a:" \
-            "tests/ptxas.sh compares, --update writes this anew."
+        echo "# Kernels as ptxas sees them for sm_90a: tests/ptxas.sh compares, --update writes this anew."
+        echo "# Made from $made_from"
         echo "# registers (at most), static shared memory (bytes), stack (bytes at most), file, kernel;" \
             "nothing may spill"
         awk -F '\t' '{ printf "%3d %6d %4d  %s  %s\n", $1, $2, $3, $5, $6 }' "$work/now"
@@ -71,7 +82,7 @@ fi
 
 # Registers depend on the compiler's version; the rest does not.
 exact=1
-if ! grep -q "CUDA $version " "$table"; then
+if ! grep -q "CUDA $version," "$table"; then
     echo "ptxas: CUDA $version here, $table is another's: registers are not compared"
     exact=0
 fi
