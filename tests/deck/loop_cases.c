@@ -144,20 +144,23 @@ static weir_session *start_setting(const void *ud, weir_engine *e, int i) {
     return bed->start(e, &o, i, NULL, NULL);
 }
 
-void loop_same_together(const loop_bed *bed, int n_parallel, int max_blocks) {
-    run_alone(bed, LOOP_HOST, 1000, want);
-    for (int m = 0; m < bed->n_mode; m++) {
-        weir_engine *e = bed->open(n_parallel, bed->modes[m]);
-        answer_run_together(e, n_parallel, max_blocks, true, start_setting, bed, bed->n_setting, got);
-        weir_engine_close(e);
-        for (int i = 0; i < bed->n_setting; i++) {
-            char what[80];
-            snprintf(what, sizeof what, "setting %d, mode %d, %d sessions, steps of %d", i,
-                     (int)bed->modes[m], n_parallel, max_blocks);
-            answer_assert_same(&want[i], &got[i], what);
-            answer_assert_same_books(&want[i], &got[i], what);
-        }
+static void same_together(const loop_bed *bed, loop_mode mode, int n_parallel, int max_blocks) {
+    weir_engine *e = bed->open(n_parallel, mode);
+    answer_run_together(e, n_parallel, max_blocks, true, start_setting, bed, bed->n_setting, got);
+    weir_engine_close(e);
+    for (int i = 0; i < bed->n_setting; i++) {
+        char what[80];
+        snprintf(what, sizeof what, "setting %d, mode %d, %d sessions, steps of %d", i, (int)mode, n_parallel,
+                 max_blocks);
+        answer_assert_same(&want[i], &got[i], what);
+        answer_assert_same_books(&want[i], &got[i], what);
     }
+}
+
+void loop_same_together(const loop_bed *bed, const loop_crowd *how, int n) {
+    run_alone(bed, LOOP_HOST, 1000, want);
+    for (int m = 0; m < bed->n_mode; m++)
+        for (int k = 0; k < n; k++) same_together(bed, bed->modes[m], how[k].n_parallel, how[k].max_blocks);
 }
 
 /* Two engines, host-driven and looped, asked the same. */

@@ -35,7 +35,11 @@ enum { LOOP_SETTINGS = 17 };
 weir_session_options loop_setting(const loop_bed *bed, int i);
 
 void loop_same_alone(const loop_bed *bed);
-void loop_same_together(const loop_bed *bed, int n_parallel, int max_blocks);
+/* All settings in each of n ways, so many sessions at once in steps of so many blocks. */
+typedef struct loop_crowd {
+    int n_parallel, max_blocks;
+} loop_crowd;
+void loop_same_together(const loop_bed *bed, const loop_crowd *how, int n);
 void loop_same_at_every_limit(const loop_bed *bed, int setting, int longest);
 void loop_same_at_end_of_text(const loop_bed *bed, int n_prompt);
 void loop_same_stop_strings(const loop_bed *bed, int n_stop);

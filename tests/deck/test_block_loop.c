@@ -18,7 +18,7 @@ static const loop_bed cpu = {open_cpu, loop_start_demo, {LOOP_CALLED}, 1, LOOP_S
 Test(block_loop, every_setting_alone) { loop_same_alone(&cpu); }
 
 Test(block_loop, mixed_settings_together) {
-    for (int n = 2; n <= 7; n++) loop_same_together(&cpu, n, n % 2 ? 1000 : 2);
+    loop_same_together(&cpu, (loop_crowd[]){{2, 2}, {3, 1000}, {4, 2}, {5, 1000}, {6, 2}, {7, 1000}}, 6);
 }
 
 Test(block_loop, every_limit_inside_a_block) {

@@ -12,7 +12,7 @@
 /* Gamma 5; gamma by itself, whose blocks have branches. */
 enum { FIXED = 8, CHOOSES = 12, N = 2 };
 static const int settings[N] = {FIXED, CHOOSES};
-static const loop_bed bed = {.n_setting = LOOP_SETTINGS, .max_tokens = 9, .warmth = 1.6f};
+static const loop_bed bed = {.n_setting = LOOP_SETTINGS, .max_tokens = 5, .warmth = 1.6f};
 
 static weir_engine *open_ranks(int n_rank) {
     weir_engine_options o = weir_engine_options_default();

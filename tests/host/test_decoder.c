@@ -314,9 +314,7 @@ static const loop_bed cpu = {open_cpu, decoder_start, {LOOP_CALLED}, 1, LOOP_SET
                              30,       1.0f,          {1, 3, 1000}};
 
 Test(decoder, loop_alone) { loop_same_alone(&cpu); }
-Test(decoder, loop_together) {
-    for (int n = 2; n <= 7; n += 5) loop_same_together(&cpu, n, n % 2 ? 1000 : 2);
-}
+Test(decoder, loop_together) { loop_same_together(&cpu, (loop_crowd[]){{2, 2}, {7, 1000}}, 2); }
 Test(decoder, loop_at_every_limit) { loop_same_at_every_limit(&cpu, 0, 20); }
 
 /* ---- pairs --------------------------------------------------------------------------------------------- */
