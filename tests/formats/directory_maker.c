@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/support/files.h"
+#include "tests/support/safetensors_write.h"
 
 static const char *text_of(const json_t *o, const char *key, const char *otherwise) {
     const char *s = json_string_value(json_object_get(o, key));
@@ -160,28 +161,17 @@ static void fill(uint8_t *at, size_t n, const char *dtype, uint32_t *seed) {
 }
 
 static void put_shard(const char *dir, const char *file, const weights *w, size_t from, size_t to) {
-    char *header = NULL;
-    size_t n_header, n_data = 0;
-    FILE *f = open_memstream(&header, &n_header);
-    fprintf(f, "{\"__metadata__\":{\"format\":\"pt\"}");
+    st_blob b = {0};
+    uint32_t seed = (uint32_t)from + 1;
+    st_metadata(&b, "format", "pt");
     for (size_t i = from; i < to; i++) {
         const tensor *t = &w->t[i];
+        const int64_t shape[2] = {t->rows, t->cols};
         const size_t bytes = (size_t)t->rows * (size_t)(t->cols ? t->cols : 1) * width_of(w->dtype);
-        fprintf(f, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%ld", t->name, w->dtype, t->rows);
-        if (t->cols) fprintf(f, ",%ld", t->cols);
-        fprintf(f, "],\"data_offsets\":[%zu,%zu]}", n_data, n_data + bytes);
-        n_data += bytes;
+        uint8_t *at = st_put(&b, t->name, w->dtype, shape, t->cols ? 2 : 1, NULL, bytes);
+        fill(at, bytes, w->dtype, &seed);
     }
-    fprintf(f, "}");
-    fclose(f);
-    uint8_t *all = calloc(8 + n_header + n_data, 1);
-    for (int i = 0; i < 8; i++) all[i] = (uint8_t)((uint64_t)n_header >> (8 * i));
-    memcpy(all + 8, header, n_header);
-    uint32_t seed = (uint32_t)from + 1;
-    fill(all + 8 + n_header, n_data, w->dtype, &seed);
-    files_write(dir, file, all, 8 + n_header + n_data);
-    free(all);
-    free(header);
+    st_write(&b, dir, file);
 }
 
 /* The size in the metadata is past 64 bits: nobody reads it. */

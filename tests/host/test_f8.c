@@ -30,13 +30,6 @@ typedef struct written {
     const char *type;      /* of the matrices; NULL: F8_E4M3 */
 } written;
 
-static void put_file(const char *dir, st_blob *b) {
-    size_t n;
-    uint8_t *file = st_bytes(b, &n);
-    files_write(dir, "model.safetensors", file, n);
-    free(file);
-}
-
 /* What a code means (arXiv 2209.05433, table 1). */
 static double meaning(int code) {
     const int e = code >> 3 & 15, m = code & 7;
@@ -123,7 +116,7 @@ static char *write_dir(const written *w) {
         else
             st_put(b, e.name, e.type, e.shape, e.n_dim, e.data, e.bytes);
     }
-    put_file(dir, b);
+    st_write(b, dir, "model.safetensors");
     put_config(dir, w);
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         size_t n;
@@ -197,7 +190,7 @@ Test(f8, every_code_is_its_value_times_its_scale) {
     for (int i = 0; i < 256; i++) code[i] = (uint8_t)i;
     st_put(b, "shared.weight", "F8_E4M3", (int64_t[]){16, 16}, 2, code, sizeof code);
     st_put(b, "shared.weight_scale", "F32", NULL, 0, &scale, sizeof scale);
-    put_file(dir, b);
+    st_write(b, dir, "model.safetensors");
     files_write(dir, "config.json", header, sizeof header - 1);
     cr_assert_eq(weir__checkpoint_open(&c, dir, false, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source s = weir__checkpoint_source(&c);

@@ -10,16 +10,14 @@
 #include "tests/support/compare.h"
 #include "tests/support/costs.h"
 #include "tests/support/files.h"
+#include "tests/support/safetensors_write.h"
 
-enum { DIM = 64, INNER = 64, FF = 128, HEADS = 4, BUCKETS = 8, MAX_HEADER = 1 << 14 };
+enum { DIM = 64, INNER = 64, FF = 128, HEADS = 4, BUCKETS = 8 };
 
-/* ---- a safetensors file in the making ------------------------------------------------------------------ */
+/* ---- tensors ------------------------------------------------------------------------------------------- */
 
 typedef struct writer {
-    char *header;
-    size_t n_header;
-    uint8_t *data;
-    size_t n_data;
+    st_blob file;
     weir_dtype dtype;
     const tiny_flaw *flaw;
 } writer;
@@ -27,26 +25,17 @@ typedef struct writer {
 /* Contents are those of the name, so that layers of equal names are equal. */
 static void add(writer *w, const char *name, int rows, int cols, float low, float high) {
     const size_t n = (size_t)rows * (size_t)cols, size = (size_t)weir_dtype_bytes(w->dtype);
+    const int64_t shape[2] = {rows, cols};
     uint64_t seed = 14695981039346656037u;
     for (const char *c = name; *c; c++) seed = (seed ^ (unsigned char)*c) * 1099511628211u;
-    w->data = realloc(w->data, w->n_data + n * size);
-    cr_assert(w->data && w->n_header + 256 < MAX_HEADER);
+    uint8_t *at = st_put(&w->file, name, size == 2 ? "BF16" : "F32", shape + (rows == 1), 2 - (rows == 1),
+                         NULL, n * size);
     for (size_t i = 0; i < n; i++) {
         float f = rng_uniform(&seed, low, high);
         if (w->flaw && i == w->flaw->element && strcmp(name, w->flaw->tensor) == 0) f = NAN;
         const uint16_t half = weir_bf16_from_f32(f);
-        memcpy(w->data + w->n_data + i * size, size == 2 ? (const void *)&half : (const void *)&f, size);
+        memcpy(at + i * size, size == 2 ? (const void *)&half : (const void *)&f, size);
     }
-    char shape[32];
-    if (rows == 1)
-        snprintf(shape, sizeof shape, "%d", cols);
-    else
-        snprintf(shape, sizeof shape, "%d,%d", rows, cols);
-    w->n_header += (size_t)snprintf(w->header + w->n_header, MAX_HEADER - w->n_header,
-                                    "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                                    w->n_header > 1 ? "," : "", name, size == 2 ? "BF16" : "F32", shape,
-                                    w->n_data, w->n_data + n * size);
-    w->n_data += n * size;
 }
 
 __attribute__((format(printf, 6, 7))) static void add_named(writer *w, int rows, int cols, float low,
@@ -110,17 +99,8 @@ static void all_tensors(writer *w, int n_dec) {
 }
 
 static char *write_model(int n_dec, weir_dtype dtype, const tiny_flaw *flaw) {
-    writer w = {.header = malloc(MAX_HEADER), .dtype = dtype, .flaw = flaw};
-    cr_assert_not_null(w.header);
-    w.header[w.n_header++] = '{';
+    writer w = {.dtype = dtype, .flaw = flaw};
     all_tensors(&w, n_dec);
-    w.header[w.n_header++] = '}';
-    while (w.n_header % 8) w.header[w.n_header++] = ' ';
-    uint8_t *file = malloc(8 + w.n_header + w.n_data);
-    cr_assert_not_null(file);
-    for (int i = 0; i < 8; i++) file[i] = (uint8_t)(w.n_header >> (8 * i));
-    memcpy(file + 8, w.header, w.n_header);
-    memcpy(file + 8 + w.n_header, w.data, w.n_data);
     char *dir = files_temp_dir(), config[1024];
     const int n =
         snprintf(config, sizeof config,
@@ -132,10 +112,7 @@ static char *write_model(int n_dec, weir_dtype dtype, const tiny_flaw *flaw) {
                  "\"decoder_start_token_id\": 0, \"is_encoder_decoder\": true}",
                  TINY_VOCAB, DIM, INNER / HEADS, FF, HEADS, n_dec, BUCKETS);
     files_write(dir, "config.json", config, (size_t)n);
-    files_write(dir, "model.safetensors", file, 8 + w.n_header + w.n_data);
-    free(file);
-    free(w.data);
-    free(w.header);
+    st_write(&w.file, dir, "model.safetensors");
     return dir;
 }
 

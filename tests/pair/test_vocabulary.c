@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/formats/safetensors/safetensors.h"
 #include "host/pair/vocabulary.h"
 #include "kernels/accept/accept.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/support/costs.h"
 #include "tests/support/files.h"
+#include "tests/support/safetensors_write.h"
 
 #define VERIFIER WEIR_SOURCE_DIR "/models/demo/verifier"
 #define DRAFTER WEIR_SOURCE_DIR "/models/demo/drafter"
@@ -211,75 +213,31 @@ Test(vocabulary, a_drafter_without_tokenizer_uses_the_verifiers) {
 
 enum { ROWS = 6016, MORE = 6100 };
 
-typedef struct blob {
-    int dim;
-    char *header;
-    uint8_t *data;
-    size_t header_len, header_cap, data_len;
-} blob;
-
-/* One tensor of the drafter into the copy; embedding and head get MORE rows, whose values win every
+/* One tensor of the original into the copy; embedding and head get MORE rows, whose values win every
  * argmax. */
-static void add(blob *b, const uint8_t *file, size_t at, const char *name, const char *shape, size_t bytes,
-                bool pad) {
-    const size_t extra = pad ? (size_t)(MORE - ROWS) * (size_t)b->dim * 2 : 0;
-    char dims[32];
-    if (pad)
-        snprintf(dims, sizeof dims, "[%d,%d]", MORE, b->dim);
-    else
-        snprintf(dims, sizeof dims, "%s", shape);
-    b->header_len +=
-        (size_t)snprintf(b->header + b->header_len, b->header_cap - b->header_len,
-                         "%s\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
-                         b->header_len > 1 ? "," : "", name, dims, b->data_len, b->data_len + bytes + extra);
-    memcpy(b->data + b->data_len, file + at, bytes);
-    b->data_len += bytes;
-    /* 10.0 */
-    for (size_t i = 0; i < extra; i += 2, b->data_len += 2) memcpy(b->data + b->data_len, "\x20\x41", 2);
+static void add(st_blob *b, const weir_entry *e, int dim) {
+    if (strcmp(e->name, "shared.weight") != 0 && strcmp(e->name, "lm_head.weight") != 0) {
+        st_put(b, e->name, e->type, e->shape, e->n_dim, e->data, e->bytes);
+        return;
+    }
+    const size_t extra = (size_t)(MORE - ROWS) * (size_t)dim * 2;
+    uint8_t *at = st_put(b, e->name, e->type, (int64_t[]){MORE, dim}, 2, NULL, e->bytes + extra);
+    memcpy(at, e->data, e->bytes);
+    for (size_t i = 0; i < extra; i += 2) memcpy(at + e->bytes + i, "\x20\x41", 2); /* 10.0 */
 }
 
-/* Copies the checkpoint tensor by tensor, reading its own header (compact JSON without nested objects). */
 static void write_padded(const char *dir, const char *from_dir, int dim) {
-    size_t n;
-    char *path = files_path(from_dir, "model.safetensors");
-    uint8_t *file = files_read(path, &n);
-    free(path);
-    uint64_t len;
-    memcpy(&len, file, 8);
-    char *head = calloc(1, len + 1);
-    memcpy(head, file + 8, len);
-    blob b = {.header = calloc(1, 2 * len + 64),
-              .header_cap = 2 * len + 64,
-              .dim = dim,
-              .data = calloc(1, n + 2 * (size_t)(MORE - ROWS) * (size_t)dim * 2)};
-    b.header[b.header_len++] = '{';
-    for (char *p = strstr(head, ".weight\":"); p; p = strstr(p + 1, ".weight\":")) {
-        char *name = p;
-        while (name[-1] != '"') name--;
-        p[7] = '\0';
-        char *shape = strstr(p + 8, "\"shape\":") + 8, *offsets = strstr(shape, "\"data_offsets\":") + 15;
-        size_t from, to;
-        cr_assert(sscanf(offsets, "[%zu,%zu]", &from, &to) == 2);
-        *strchr(shape, ']') = '\0';
-        char dims[32];
-        snprintf(dims, sizeof dims, "%s]", shape);
-        const bool pad = strcmp(name, "shared.weight") == 0 || strcmp(name, "lm_head.weight") == 0;
-        add(&b, file, 8 + len + from, name, dims, to - from, pad);
-        p = offsets;
+    weir_safetensors *s = NULL;
+    weir_err err = {""};
+    st_blob b = {0};
+    cr_assert_eq(weir__safetensors_open_dir(&s, from_dir, &err), WEIR_OK, "%s", err.text);
+    for (size_t i = 0; i < weir__safetensors_count(s); i++) {
+        weir_entry e;
+        weir__safetensors_at(s, i, &e);
+        add(&b, &e, dim);
     }
-    b.header[b.header_len++] = '}';
-    while (b.header_len % 8) b.header[b.header_len++] = ' ';
-    uint8_t *out = malloc(8 + b.header_len + b.data_len);
-    const uint64_t out_len = b.header_len;
-    memcpy(out, &out_len, 8);
-    memcpy(out + 8, b.header, b.header_len);
-    memcpy(out + 8 + b.header_len, b.data, b.data_len);
-    files_write(dir, "model.safetensors", out, 8 + b.header_len + b.data_len);
-    free(out);
-    free(b.header);
-    free(b.data);
-    free(head);
-    free(file);
+    weir__safetensors_close(s);
+    st_write(&b, dir, "model.safetensors");
 }
 
 /* A padded copy of a demo checkpoint in a new directory. */
