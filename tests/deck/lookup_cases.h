@@ -19,9 +19,10 @@ void lookup_run(weir_engine *e, const weir_session_options *o, int prompt, int m
  * verifier alone. */
 enum { LOOKUP_SETTINGS = 14 };
 weir_session_options lookup_setting(int i, int max_tokens);
-weir_session *lookup_start_setting(const void *max_tokens, weir_engine *e, int i); /* an answer_start */
+/* From one setting to the next: 1, or 4 with sanitizers, which take minutes for all of them. */
+int lookup_nth(void);
 
-/* Every setting alone against all of them together. */
+/* Every lookup_nth() setting alone against these together. */
 void lookup_same_together(weir_engine *one, weir_engine *many, int n_parallel, int max_tokens,
                           const int *steps, int n_step);
 

@@ -230,7 +230,7 @@ Test(prompt_lookup, a_session_that_was_suspended_goes_on) {
     static answer want, got, other;
     for (int kind = 0; kind < LOOKUP_KINDS; kind++) {
         weir_engine *e = open_lookup((lookup_kind)kind, 1);
-        for (int i = 0; i < LOOKUP_SETTINGS; i++) {
+        for (int i = 0; i < LOOKUP_SETTINGS; i += lookup_nth()) {
             const weir_session_options o = lookup_setting(i, 50);
             weir_err err = {""};
             lookup_run(e, &o, i, 1000, &want);

@@ -14,7 +14,7 @@
 #include "tests/support/device.h"
 #include "tests/support/files.h"
 
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 enum { MOST_RANKS = 2 };
 #else
 enum { MOST_RANKS = WEIR_MAX_RANKS };

@@ -70,7 +70,7 @@ Test(accept_kept, rows_at_once_and_kept_exponentials_change_nothing) {
         trace want, got;
         block_accept(b), note(b, &want);
         for (int isa = build_is_tsan() ? best : 0; isa <= best; isa++)
-            for (int t = 0; t < WORKERS; t++, cases++) {
+            for (int t = build_is_sanitized() ? WORKERS - 1 : 0; t < WORKERS; t++, cases++) {
                 accept_kept(b, (weir_isa)isa, pool[t], scratch);
                 note(b, &got);
                 cr_assert(!memcmp(&got, &want, sizeof got), "rule %d n %d isa %d threads %d", i / 8, n, isa,
@@ -80,5 +80,5 @@ Test(accept_kept, rows_at_once_and_kept_exponentials_change_nothing) {
     }
     for (int t = 0; t < WORKERS; t++) weir__pool_free(pool[t]);
     free(scratch);
-    cr_assert(cases > 30); /* one instruction set of a sample, with sanitizers */
+    cr_assert(cases > 10); /* one instruction set of a sample, with sanitizers */
 }
