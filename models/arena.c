@@ -11,7 +11,7 @@ static void *take(char *base, size_t *used, int64_t elements, int bytes) {
 }
 
 int64_t weir__stage_ints(const model_shape *s, int64_t n_prompt) {
-    return (s->encoder ? 3 : 2) * weir__stride(n_prompt);
+    return (!s->encoder ? 2 : s->enc.window > 0 ? 4 : 3) * weir__stride(n_prompt);
 }
 
 /* An encoder counts its keys once; a decoder's prompt counts them by position. */
@@ -20,24 +20,25 @@ int64_t weir__iota_ints(const model_shape *s, int64_t n_prompt) {
 }
 
 void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a) {
-    const int64_t inner = weir__own_inner(s), wide = s->encoder ? weir__inner(s) : inner;
+    const model_shape e = weir__encoder_shape(s); /* zeros without one */
+    const int64_t inner = weir__own_inner(s);
     const int64_t rows = b->n_row, chunk = max64(rows, b->chunk);
     const int64_t all = s->encoder ? b->n_prompt : 0, kept = s->encoder ? all : WEIR_PROMPTS_OPEN * b->chunk;
     const int64_t n_page = (all + WEIR_PAGE - 1) / WEIR_PAGE;
     size_t used = 0;
     a->x = take(base, &used, rows * s->dim, 4);
     a->qkv = take(base, &used, (s->encoder ? rows : chunk) * weir__own_width(s), 4);
-    a->prompt_x = take(base, &used, kept * s->dim, 4);
-    a->prompt_qkv = take(base, &used, all * weir__width(s), 4);
-    a->att = take(base, &used, chunk * wide, 4);
-    const int64_t ff = s->encoder ? max64(s->ff_dim, 2 * weir__inner_kv(s)) : s->own.n_ff;
-    a->h = take(base, &used, chunk * ff, 4);
-    a->sub = take(base, &used, s->post_norms ? chunk * s->dim : 0, 4);
+    a->prompt_x = take(base, &used, kept * (s->encoder ? e.dim : s->dim), 4);
+    a->prompt_qkv = take(base, &used, all * weir__width(&e), 4);
+    a->att = take(base, &used, chunk * max64(inner, weir__inner(&e)), 4);
+    const int64_t cross = s->encoder ? 2 * weir__inner_kv(s) : 0;
+    a->h = take(base, &used, chunk * max64(max64(s->own.n_ff, e.ff_dim), cross), 4);
+    a->sub = take(base, &used, s->post_norms ? chunk * max64(s->dim, e.dim) : 0, 4);
     a->x_out = take(base, &used, rows * s->dim, 4);
     a->q_out = take(base, &used, rows * inner, 4);
     a->part = take(base, &used, weir__body_is_shared(s) ? 2 * chunk * s->dim : 0, 4);
     a->logits = take(base, &used, s->place.rank > 0 ? rows * s->own.n_id : 0, 4);
-    a->pool = take(base, &used, n_page * weir__kv_page_elems(1, s->n_head_kv, s->head_dim),
+    a->pool = take(base, &used, n_page * weir__kv_page_elems(1, e.n_head_kv, e.head_dim),
                    weir_dtype_bytes(b->kv_dtype));
     a->prompt = take(base, &used, weir__stage_ints(s, b->n_prompt), 4);
     a->iota = take(base, &used, weir__iota_ints(s, b->n_prompt), 4);

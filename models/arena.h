@@ -10,7 +10,12 @@ typedef struct model_shape {
     int64_t n_vocab_rows;
     bool gated;      /* the feed-forward has two matrices in: gate and up */
     bool post_norms; /* a norm after each sub-layer, before the residual */
-    bool encoder;    /* prompts go through a stack of their own */
+    bool encoder;    /* prompts go through a stack of their own, of these sizes: */
+    struct {
+        int64_t dim, ff_dim;
+        int32_t n_head, n_head_kv, head_dim;
+        int32_t window; /* of its layers that have one; 0: none has */
+    } enc;
     weir_place place;
     weir_share own; /* of this rank; filled in by the walk over the tensors, or from facts */
 } model_shape;
@@ -28,6 +33,16 @@ static inline int64_t weir__inner(const model_shape *s) { return (int64_t)s->n_h
 static inline int64_t weir__inner_kv(const model_shape *s) { return (int64_t)s->n_head_kv * s->head_dim; }
 static inline int64_t weir__width(const model_shape *s) { return weir__inner(s) + 2 * weir__inner_kv(s); }
 
+/* The encoder's, which is whole on every rank, as a shape. */
+static inline model_shape weir__encoder_shape(const model_shape *s) {
+    model_shape e = *s;
+    e.dim = s->enc.dim, e.ff_dim = s->enc.ff_dim;
+    e.n_head = s->enc.n_head, e.n_head_kv = s->enc.n_head_kv, e.head_dim = s->enc.head_dim;
+    e.own = (weir_share){
+        .n_head = e.n_head, .n_head_kv = e.n_head_kv, .n_ff = e.ff_dim, .id = s->own.id, .n_id = s->own.n_id};
+    return e;
+}
+
 /* The same of this rank's decoder layers. */
 static inline int64_t weir__own_inner(const model_shape *s) { return (int64_t)s->own.n_head * s->head_dim; }
 static inline int64_t weir__own_width(const model_shape *s) {
@@ -40,18 +55,19 @@ static inline int64_t weir__own_width(const model_shape *s) {
 typedef struct model_arena {
     float *x;          /* (n_row, dim) residual stream */
     float *qkv;        /* (C, own width); with an encoder (n_row, own width) */
-    float *prompt_x;   /* (WEIR_PROMPTS_OPEN, chunk, dim) of prompts; an encoder's (n_prompt, dim) of one,
+    float *prompt_x;   /* (WEIR_PROMPTS_OPEN, chunk, dim) of prompts; an encoder's (n_prompt, enc.dim) of one,
                           since keys of later chunks are read by earlier rows */
-    float *prompt_qkv; /* encoder: (n_prompt, width) */
-    float *att;        /* (C, own inner) attention output; with an encoder (C, inner) */
-    float *h;          /* (C, own n_ff) feed-forward; with an encoder (C, ff_dim), and cross K and V too */
-    float *sub;        /* (C, dim) output of a sub-layer before the norm after it */
+    float *prompt_qkv; /* encoder: (n_prompt, its width) */
+    float *att;        /* (C, own inner) attention output; an encoder's too */
+    float *h;          /* (C, own n_ff) feed-forward; an encoder's too, and cross K and V */
+    float *sub;        /* (C, dim) output of a sub-layer before the norm after it; an encoder's too */
     float *x_out;      /* (n_row, dim) of the rows whose logits are wanted */
     float *q_out;      /* (n_row, own inner) */
     float *part;       /* (2, C, dim) partial sums, in turn: the others may still read the last ones */
     float *logits;     /* (n_row, n_id) of ranks that give theirs to rank 0 */
     void *pool;        /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
-    int32_t *prompt;   /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too */
+    int32_t *prompt;   /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too; with a window
+                          (4, n_prompt), those under it */
     int32_t *iota; /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
     int32_t *zero; /* (n_prompt) the encoder's one slot */
     int32_t *n_key, *n_src;                          /* (n_row) keys of self and cross attention */
@@ -82,7 +98,8 @@ size_t weir__op_floats(const model_shape *s, const weir_backend *be, int64_t n_r
 /* The rows of a call, or of a chunk of a prompt, on their way through the layers. */
 typedef struct model_rows {
     int64_t n;
-    float *x; /* (n, dim) */
+    float *x;    /* (n, dim) */
+    int64_t dim; /* of the stack that they go through */
     float
         *q; /* (n, own inner) queries, row stride ldq; K and V after them in the row until rows are dropped */
     int64_t ldq;

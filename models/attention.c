@@ -15,13 +15,19 @@ static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static size_t more(size_t a, size_t b) { return a > b ? a : b; }
 
-/* q, k and v in one product, two or three, and K and V of cross attention. */
+/* q, k and v in one product, two or three. */
 static size_t product_floats(const model_shape *s, int64_t chunk) {
     const int64_t q = weir__inner(s), kv = weir__inner_kv(s), n[] = {q + 2 * kv, q + kv, q, 2 * kv, kv};
     size_t most = weir__linear_cuda_scratch_floats(s->dim, q, chunk);
     for (size_t i = 0; i < sizeof n / sizeof *n; i++)
         most = more(most, weir__linear_cuda_scratch_floats(n[i], s->dim, chunk));
     return most;
+}
+
+size_t weir__cross_floats(const model_shape *s, int64_t chunk) {
+    const int64_t kv = weir__inner_kv(s);
+    return more(weir__linear_cuda_scratch_floats(2 * kv, s->enc.dim, chunk),
+                weir__linear_cuda_scratch_floats(kv, s->enc.dim, chunk));
 }
 
 static size_t attend_floats(const model_shape *s, int64_t chunk, int64_t n_row, int64_t n_key) {
@@ -98,7 +104,7 @@ weir_status weir__cross_load(weights *w, const model_shape *s, const attention_n
     const matrix_list kv = {.prefix = n->prefix,
                             .what = {n->k, n->v},
                             .rows = {all, all},
-                            .cols = weir__span_all(s->dim),
+                            .cols = weir__span_all(s->enc.dim),
                             .n = 2,
                             .use = WEIR_USE_PREFILL};
     a->heads = heads_of(s, WEIR_USE_ROWS);
@@ -188,7 +194,7 @@ static weir_status position(weir_model *m, const attention *a, const attention_k
 
 weir_status weir__attention_qkv(weir_model *m, const attention *a, const attention_kind *kind,
                                 attention_cache c, const model_rows *r) {
-    weir_linear p = {.x = r->x, .ldx = m->shape.dim, .norm = a->norm, .y = r->q, .ldy = r->ldq};
+    weir_linear p = {.x = r->x, .ldx = r->dim, .norm = a->norm, .y = r->q, .ldy = r->ldq};
     const weir_kv_append append = self_append(a, c, r);
     if (a->heads.q.own == 0) return WEIR_OK;
     if (c.kv && a->n_qkv == 1 && !a->bias && !a->q_norm && !kind->inv_freq) { /* nothing comes between */
@@ -226,6 +232,7 @@ static weir_status attend(weir_model *m, const attention_heads *h, const attenti
                          .bias_right = kind->bias_right,
                          .softcap = kind->softcap,
                          .window = kind->window,
+                         .ahead = kind->ahead,
                          .group = r->group,
                          .prefill = r->prefill};
     return h->q.own > 0 ? m->be->op.attention(m->be, &at) : WEIR_OK;
@@ -241,7 +248,7 @@ weir_status weir__attention_output(weir_model *m, const attention *a, const atte
 weir_status weir__cross_append(weir_model *m, const cross_attention *a, const float *norm, attention_cache c,
                                const model_rows *r) {
     const int64_t ld = 2 * weir__inner_kv(&m->shape);
-    weir_linear kv = {.x = r->x, .ldx = m->shape.dim, .norm = norm, .y = m->a.h, .ldy = ld};
+    weir_linear kv = {.x = r->x, .ldx = r->dim, .norm = norm, .y = m->a.h, .ldy = ld};
     weir_kv_append append =
         append_of(c, r, m->a.h + a->heads.kv.first * a->heads.head_dim, weir__inner_kv(&m->shape), ld);
     for (int i = 0; i < a->n_kv; i++) {
@@ -257,9 +264,8 @@ weir_status weir__cross_output(weir_model *m, const cross_attention *a, const at
     model_rows q = *r;
     q.q = m->a.qkv;
     q.ldq = a->q.n;
-    const weir_linear p = {
-        .x = r->x, .ldx = m->shape.dim, .norm = a->norm, .w = &a->q, .y = q.q, .ldy = q.ldq};
+    const weir_linear p = {.x = r->x, .ldx = r->dim, .norm = a->norm, .w = &a->q, .y = q.q, .ldy = q.ldq};
     if (a->heads.q.own > 0) WEIR_TRY(weir__product(m, r, p));
     WEIR_TRY(attend(m, &a->heads, kind, c, &q, r->n_src));
-    return weir__residual(m, r, &a->o, m->has_heads, m->a.att, NULL);
+    return weir__residual(m, r, &a->o, m->has_heads, m->a.att, a->post);
 }

@@ -34,6 +34,7 @@ typedef struct attention_kind {
     float scale;           /* of q·k */
     float softcap;         /* of scores; 0: none */
     int32_t window;        /* positions that a row sees, its own counted; 0: all */
+    int32_t ahead;         /* of an encoder's: those after its own that it sees too */
     const float *inv_freq; /* (n_dim / 2) rotary frequencies, or NULL */
     float rope_scale;      /* what cos and sin are multiplied by */
     int32_t n_dim;         /* leading elements of a head that turn */
@@ -59,6 +60,7 @@ typedef struct attention_names {
 
 /* A device's scratch: products of a prompt's chunks, and n_row rows over n_key positions. */
 size_t weir__attention_floats(const model_shape *s, int64_t chunk, int64_t n_row, int64_t n_key);
+size_t weir__cross_floats(const model_shape *s, int64_t chunk); /* of the products that make cross K and V */
 weir_status weir__attention_load(weights *w, const model_shape *s, const attention_names *n, weir_use use,
                                  attention *a);
 void weir__attention_free(weir_backend *be, attention *a);
@@ -75,10 +77,10 @@ weir_status weir__attention_output(weir_model *m, const attention *a, const atte
 /* ---- cross attention: keys and values come from the encoder's output ---- */
 
 typedef struct cross_attention {
-    const float *norm; /* (dim) before q; the family loads it */
-    weir_weight q;     /* (inner, dim) */
-    weir_weight
-        kv[2]; /* (2 * inner_kv, dim): k, v stacked where their dtypes agree; prompts only, of all heads
+    const float *norm, *post; /* (dim) before q, and after o (NULL: none); the family loads them */
+    weir_weight q;            /* (inner, dim) */
+    weir_weight kv
+        [2]; /* (2 * inner_kv, dim of the encoder): k, v stacked where their dtypes agree; prompts only, of all heads
                           on every rank */
     int n_kv;
     weir_weight o; /* (dim, inner) */

@@ -54,7 +54,8 @@ static weir_status walk(weir_model *m, weights *w) {
     f->share = m->shape.own;
     f->n_head_kv = f->share.n_head_kv > 0 ? f->share.n_head_kv : 1;
     if (weir__body_is_shared(&m->shape)) f->n_reduce = 2 * f->n_layer_self + f->n_layer_cross;
-    f->reduce_floats = (size_t)m->shape.dim;
+    f->reduce_floats = f->embed_floats = (size_t)m->shape.dim;
+    if (m->shape.encoder && m->shape.enc.dim > m->shape.dim) f->embed_floats = (size_t)m->shape.enc.dim;
     f->head_dim = m->shape.head_dim;
     f->encoder_decoder = m->shape.encoder;
     f->kv_dtype = kv_dtype_of(w->place.device, f->dtype);

@@ -29,6 +29,16 @@ weir_status weir__decoder_rest(weir_model *m, const weir_kv *kv, const model_row
 
 weir_status weir__decoder_load(weir_model *m, weights *w); /* decoder_load.c */
 
+/* What T5Gemma's stacks are too. decoder_create.c: whether such a stack can be; its kinds of attention, as in
+ * decoder_model, without frequencies (c: from then on with a rotation for sliding layers, even if none is). */
+weir_status weir__decoder_check(const weir_decoder_config *c, weir_place place, int64_t n_row,
+                                int64_t n_prompt, weir_err *err);
+void weir__decoder_kinds(weir_decoder_config *c, attention_kind kind[4]);
+bool weir__decoder_slides(const weir_decoder_config *c); /* one of its layers does */
+/* decoder_load.c: their frequencies. n_prompt: the context. */
+weir_status weir__decoder_load_rope(weights *w, const weir_decoder_config *c, int64_t n_prompt,
+                                    attention_kind kind[4]);
+
 /* decoder_rope.c: rotary frequencies, as transformers computes them. n_dim: elements of a head that turn;
  * inv_freq (n_dim / 2); returns what cos and sin are multiplied by. */
 float weir__rope_table(const weir_rope_config *r, int32_t n_dim, float *inv_freq);

@@ -91,7 +91,7 @@ static weir_status check_rope(const weir_rope_config *r, int32_t head_dim, const
                : WEIR_OK;
 }
 
-static bool has_sliding(const weir_decoder_config *c) {
+bool weir__decoder_slides(const weir_decoder_config *c) {
     for (int i = 0; i < c->n_layer; i++) {
         if (c->sliding[i]) return true;
     }
@@ -115,13 +115,13 @@ static weir_status check_choices(const weir_decoder_config *c, weir_place place,
                      (int)place.n_rank);
 }
 
-static weir_status check_config(const weir_decoder_config *c, weir_place place, int64_t n_row,
+weir_status weir__decoder_check(const weir_decoder_config *c, weir_place place, int64_t n_row,
                                 int64_t n_prompt, weir_err *err) {
     WEIR_TRY(check_sizes(c, n_row, n_prompt, err));
     WEIR_TRY(check_numbers(c, err));
     WEIR_TRY(check_choices(c, place, err));
     WEIR_TRY(check_rope(&c->rope, c->head_dim, "global", err));
-    if (has_sliding(c)) WEIR_TRY(check_rope(&c->rope_sliding, c->head_dim, "sliding", err));
+    if (weir__decoder_slides(c)) WEIR_TRY(check_rope(&c->rope_sliding, c->head_dim, "sliding", err));
     if (!place.device || c->head_dim <= WEIR_ATTENTION_CUDA_DIMS) return WEIR_OK;
     return weir_fail(err, WEIR_ENOTSUP, "decoder config: head_dim is %d, devices serve up to %d",
                      (int)c->head_dim, WEIR_ATTENTION_CUDA_DIMS);
@@ -186,6 +186,12 @@ static attention_kind kind_of(const weir_decoder_config *c, const weir_rope_conf
                             .interleaved = rope->interleaved};
 }
 
+void weir__decoder_kinds(weir_decoder_config *c, attention_kind kind[4]) {
+    if (!weir__decoder_slides(c)) c->rope_sliding = c->rope; /* used by no layer: a table all the same */
+    kind[0] = kind_of(c, &c->rope, 0);
+    kind[1] = kind_of(c, &c->rope_sliding, c->window);
+}
+
 static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, weir_place place, int64_t n_row,
                               int64_t n_prompt) {
     decoder_model m = {.base = {.ops = &decoder_ops,
@@ -200,9 +206,7 @@ static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, we
                                 .n_row = n_row,
                                 .n_prompt = n_prompt},
                        .c = *c};
-    if (!has_sliding(c)) m.c.rope_sliding = c->rope; /* used by no layer: a table all the same */
-    m.kind[0] = kind_of(c, &m.c.rope, 0);
-    m.kind[1] = kind_of(c, &m.c.rope_sliding, c->window);
+    weir__decoder_kinds(&m.c, m.kind);
     return m;
 }
 
@@ -214,7 +218,7 @@ weir_status weir__decoder_tensors(const weir_decoder_config *c, weir_tensor_visi
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
                                   weir_place place, weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");
-    WEIR_TRY(check_config(c, place, 1, 1, err));
+    WEIR_TRY(weir__decoder_check(c, place, 1, 1, err));
     decoder_model m = model_of(c, NULL, place, 1, 1);
     return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, out, err);
 }
@@ -224,7 +228,7 @@ weir_status weir__decoder_create(weir_model **out, weir_backend *be, const weir_
                                  int64_t n_prompt, weir_err *err) {
     if (!out || !be || !c || !src || !src->find) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");
     const weir_place place = weir__place_of(be, whole_body);
-    WEIR_TRY(check_config(c, place, n_row, n_prompt, err));
+    WEIR_TRY(weir__decoder_check(c, place, n_row, n_prompt, err));
     decoder_model *m = weir_calloc(1, sizeof *m);
     if (!m) return weir_fail(err, WEIR_ENOMEM, "decoder: out of host memory");
     *m = model_of(c, be, place, n_row, n_prompt);

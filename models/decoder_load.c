@@ -32,26 +32,27 @@ static weir_status check_angles(const weights *w, const float *inv_freq, int32_t
 }
 
 /* The tensor of divisors that counts for a rotation; NULL: none. */
-static const char *divisors_of(const decoder_model *m, const weights *w, const weir_rope_config *r,
-                               bool global) {
+static const char *divisors_of(const weights *w, const weir_rope_config *r, int64_t n_prompt, bool global) {
     static const char given[] = "rope_freqs.weight";
     weir_tensor t;
     if (r->kind == WEIR_ROPE_LONGROPE)
-        return m->base.n_prompt > r->n_ctx_original ? "rope_factors_long.weight"
-                                                    : "rope_factors_short.weight";
+        return n_prompt > r->n_ctx_original ? "rope_factors_long.weight" : "rope_factors_short.weight";
     return global && w->src && w->src->find(w->src->ud, given, &t) ? given : NULL;
 }
 
-static weir_status load_rope(decoder_model *m, weights *w) {
+weir_status weir__decoder_load_rope(weights *w, const weir_decoder_config *c, int64_t n_prompt,
+                                    attention_kind kind[4]) {
     for (int i = 0; i < 2; i++) {
-        weir_rope_config r = i ? m->c.rope_sliding : m->c.rope;
-        const int32_t n = weir__rope_dims(&r, m->c.head_dim);
-        const char *divisors = divisors_of(m, w, &r, i == 0);
-        float *to = weir__next_vector(w, n / 2, &m->kind[i].inv_freq);
+        weir_rope_config r = i ? c->rope_sliding : c->rope;
+        const int32_t n = weir__rope_dims(&r, c->head_dim);
+        const char *divisors = divisors_of(w, &r, n_prompt, i == 0);
+        float *to = weir__next_vector(w, n / 2, &kind[i].inv_freq);
         if (divisors && r.kind == WEIR_ROPE_LLAMA3) r.kind = WEIR_ROPE_DEFAULT; /* the same, written down */
-        if (to) m->kind[i].rope_scale = weir__rope_table(&r, n, to);
+        if (to) kind[i].rope_scale = weir__rope_table(&r, n, to);
         if (divisors) WEIR_TRY(rope_factors(w, divisors, n / 2, to));
         if (to) WEIR_TRY(check_angles(w, to, n / 2));
+        kind[2 + i] = kind[i];
+        kind[2 + i].inv_freq = NULL, kind[2 + i].n_dim = 0;
     }
     return WEIR_OK;
 }
@@ -115,10 +116,5 @@ weir_status weir__decoder_load(weir_model *base, weights *w) {
         f->n_layer_slide += m->c.sliding[i];
     }
     WEIR_TRY(weir__load_norm(w, "", "model.norm", m->c.dim, &base->head.norm));
-    WEIR_TRY(load_rope(m, w));
-    for (int i = 0; i < 2; i++) {
-        m->kind[2 + i] = m->kind[i];
-        m->kind[2 + i].inv_freq = NULL, m->kind[2 + i].n_dim = 0;
-    }
-    return WEIR_OK;
+    return weir__decoder_load_rope(w, &m->c, base->n_prompt, m->kind);
 }

@@ -38,7 +38,7 @@ void weir__feed_forward_free(weir_backend *be, feed_forward *f) {
 
 weir_status weir__feed_forward(weir_model *m, const feed_forward *f, const model_rows *r) {
     weir_linear in = {
-        .x = r->x, .ldx = m->shape.dim, .norm = f->norm, .y = m->a.h, .ldy = f->in[0].n, .epilogue = m->act};
+        .x = r->x, .ldx = r->dim, .norm = f->norm, .y = m->a.h, .ldy = f->in[0].n, .epilogue = m->act};
     for (int i = 0; i < f->n_in && f->in[0].n > 0; i++) {
         in.w = &f->in[i];
         if (i > 0) in.epilogue = WEIR_EPI_MUL;

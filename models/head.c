@@ -8,19 +8,23 @@ size_t weir__head_floats(const model_shape *s) {
     return weir__linear_cuda_scratch_floats(s->n_vocab_rows, s->dim, 0);
 }
 
+weir_status weir__embedding_load(weights *w, const model_shape *s, const char *name, weir_use use,
+                                 weir_weight *out) {
+    const matrix_list l = {.prefix = "",
+                           .what = {name},
+                           .rows = {{s->n_vocab_rows, s->own.id, s->own.n_id}},
+                           .cols = weir__span_all(s->dim),
+                           .n = 1,
+                           .use = use};
+    return weir__load_matrix(w, &l, out);
+}
+
 weir_status weir__head_load(weights *w, const model_shape *s, const char *embed, const char *untied,
                             model_head *h) {
-    matrix_list l = {.prefix = "",
-                     .what = {embed},
-                     .rows = {{s->n_vocab_rows, s->own.id, s->own.n_id}},
-                     .cols = weir__span_all(s->dim),
-                     .n = 1,
-                     .use = untied ? WEIR_USE_PREFILL : WEIR_USE_ROWS};
-    WEIR_TRY(weir__load_matrix(w, &l, &h->embed));
+    WEIR_TRY(weir__embedding_load(w, s, embed, untied ? WEIR_USE_PREFILL : WEIR_USE_ROWS, &h->embed));
     h->out = untied ? &h->untied : &h->embed;
     if (!untied) return WEIR_OK; /* a head in the file is not used then, as transformers does */
-    l.what[0] = untied, l.use = WEIR_USE_ROWS;
-    return weir__load_matrix(w, &l, &h->untied);
+    return weir__embedding_load(w, s, untied, WEIR_USE_ROWS, &h->untied);
 }
 
 void weir__head_free(weir_backend *be, model_head *h) {
@@ -28,20 +32,20 @@ void weir__head_free(weir_backend *be, model_head *h) {
     weir__weight_free(be, &h->untied);
 }
 
-weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, float *x,
-                             const weir_row_keys *keys) {
-    weir_embed e = {.x = x,
-                    .table = &m->head.embed,
+weir_status weir__embed(weir_model *m, const weir_weight *table, float scale, const int32_t *token,
+                        const model_rows *r, const weir_row_keys *keys) {
+    weir_embed e = {.x = r->x,
+                    .table = table,
                     .token = token,
-                    .n_row = n,
-                    .scale = m->head.embed_scale,
+                    .n_row = r->n,
+                    .scale = scale,
                     .first = (int32_t)m->shape.own.id,
                     .keys = keys};
     WEIR_TRY(m->be->op.embed(m->be, &e));
     if (!m->be->comm) return WEIR_OK;
     return m->be->exchange->collect_rows(
         m->be,
-        &(weir_collect_rows){.x = x, .id = token, .n_row = n, .n = m->shape.dim, .first = m->first_id});
+        &(weir_collect_rows){.x = r->x, .id = token, .n_row = r->n, .n = r->dim, .first = m->first_id});
 }
 
 weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_rows *r) {

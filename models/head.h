@@ -11,9 +11,13 @@ weir_status weir__head_load(weights *w, const model_shape *s, const char *embed,
                             model_head *h);
 void weir__head_free(weir_backend *be, model_head *h);
 
-/* x (n, dim). keys: of the same rows, NULL: not asked for (kernels/rows/embed.h). */
-weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, float *x,
-                             const weir_row_keys *keys);
+/* A table of ids (n_vocab_rows, dim), of which a rank has its share of the rows. Its name is without
+ * ".weight". */
+weir_status weir__embedding_load(weights *w, const model_shape *s, const char *name, weir_use use,
+                                 weir_weight *out);
+/* Into r's x; token (r->n). keys: of the same rows, NULL: not asked for (kernels/rows/embed.h). */
+weir_status weir__embed(weir_model *m, const weir_weight *table, float scale, const int32_t *token,
+                        const model_rows *r, const weir_row_keys *keys);
 weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_rows *r);
 
 #endif /* WEIR_MODELS_HEAD_H */

@@ -109,6 +109,14 @@ typedef struct weir_decoder_config {
     int32_t n_ctx_train;                 /* positions it was trained for; 0 = unknown */
 } weir_decoder_config;
 
+/* T5Gemma (arXiv 2504.06225): two stacks of Gemma 2, whose sizes may differ. The encoder sees both ways, in
+ * layers that slide as far ahead as back; the decoder's layers have cross attention too, with its heads and
+ * scale. Each stack has an embedding; tied: the decoder's is the head. Of enc tied, final_softcap and
+ * n_ctx_train are not looked at. */
+typedef struct weir_t5gemma_config {
+    const weir_decoder_config *enc, *dec; /* borrowed for the call */
+} weir_t5gemma_config;
+
 /* Flat rows of one forward call of a decoder. Arrays are backend memory. */
 typedef struct weir_batch {
     const int32_t *token; /* (n_row) */
@@ -160,6 +168,7 @@ typedef struct weir_model_facts {
     weir_share share;
     int32_t n_reduce;     /* exchanges of partial sums of a decoder call; 0 where its body is whole */
     size_t reduce_floats; /* of each, a row */
+    size_t embed_floats;  /* of a row of the wider embedding: ranks collect it whole */
 } weir_model_facts;
 
 /* The names of all tensors that a model of that config asks for, in the order of its load. `visit` may end
@@ -167,6 +176,7 @@ typedef struct weir_model_facts {
 typedef weir_status (*weir_tensor_visit)(void *ud, const char *name);
 weir_status weir__t5_tensors(const weir_t5_config *c, weir_tensor_visit visit, void *ud);
 weir_status weir__decoder_tensors(const weir_decoder_config *c, weir_tensor_visit visit, void *ud);
+weir_status weir__t5gemma_tensors(const weir_t5gemma_config *c, weir_tensor_visit visit, void *ud);
 
 /* What a load would take, from the config and the dtype of its matrices; allocates nothing. */
 void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_place place, weir_model_facts *out);
@@ -204,6 +214,19 @@ weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_
 size_t weir__decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
                                int64_t n_key);
 weir_status weir__decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
+                                 const weir_tensor_source *src, bool whole_body, int64_t n_row,
+                                 int64_t n_prompt, weir_err *err);
+
+/* The same for a T5Gemma ("model.encoder.layers.0.self_attn.q_proj.weight"). EINVAL: a stack that is not of
+ * Gemma 2's kind. ENOTSUP: stacks that differ in vocabulary, epsilon or activation. */
+weir_status weir__t5gemma_measure(const weir_t5gemma_config *c, const weir_tensor_source *src,
+                                  weir_place place, weir_model_facts *out, weir_err *err);
+weir_bytes weir__t5gemma_scratch_bytes(const weir_t5gemma_config *c, const weir_backend *be,
+                                       const weir_model_facts *f, weir_place place, int64_t n_row,
+                                       int64_t n_prompt);
+size_t weir__t5gemma_op_floats(const weir_t5gemma_config *c, const weir_backend *be, int64_t n_row,
+                               int64_t n_key);
+weir_status weir__t5gemma_create(weir_model **out, weir_backend *be, const weir_t5gemma_config *c,
                                  const weir_tensor_source *src, bool whole_body, int64_t n_row,
                                  int64_t n_prompt, weir_err *err);
 

@@ -15,10 +15,17 @@ weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, wei
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static size_t more(size_t a, size_t b) { return a > b ? a : b; }
 
+static int64_t widest(const model_shape *s) { return max64(max64(s->dim, weir__inner(s)), s->ff_dim); }
+
+static size_t layer_floats(const model_shape *s, int64_t chunk, int64_t n_row, int64_t n_key) {
+    return more(weir__attention_floats(s, chunk, n_row, n_key), weir__feed_forward_floats(s, chunk));
+}
+
 /* A device runs one op at a time: the most that any block asks for. */
 size_t weir__op_floats(const model_shape *s, const weir_backend *be, int64_t n_row, int64_t n_key) {
-    if (!be->device) return weir__linear_scratch_floats(max64(max64(s->dim, weir__inner(s)), s->ff_dim));
-    const size_t layer =
-        more(weir__attention_floats(s, be->chunk, n_row, n_key), weir__feed_forward_floats(s, be->chunk));
-    return more(layer, weir__head_floats(s));
+    const model_shape e = weir__encoder_shape(s);
+    if (!be->device) return weir__linear_scratch_floats(max64(widest(s), widest(&e)));
+    const size_t own = more(layer_floats(s, be->chunk, n_row, n_key), weir__head_floats(s));
+    if (!s->encoder) return own;
+    return more(own, more(layer_floats(&e, be->chunk, n_row, n_key), weir__cross_floats(s, be->chunk)));
 }

@@ -10,7 +10,7 @@ weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a) {
 
 /* This rank's share of a product, and the sum over ranks into y. */
 static weir_status reduce(weir_model *m, const model_rows *r, weir_linear a, uint32_t has) {
-    const int64_t dim = m->shape.dim, rows = m->n_row > m->be->chunk ? m->n_row : m->be->chunk;
+    const int64_t dim = r->dim, rows = m->n_row > m->be->chunk ? m->n_row : m->be->chunk;
     float *part = m->a.part + m->n_reduced++ % 2 * rows * dim;
     const weir_reduce sum = {.part = part,
                              .y = a.y,
@@ -27,7 +27,7 @@ static weir_status reduce(weir_model *m, const model_rows *r, weir_linear a, uin
 
 weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight *w, uint32_t has,
                            const float *in, const float *post) {
-    const int64_t dim = m->shape.dim;
+    const int64_t dim = r->dim;
     const weir_linear a = {.x = in,
                            .ldx = w->k,
                            .w = w,

@@ -13,6 +13,8 @@ weir_status weir__put_prompt(weir_model *m, int32_t slot, const int32_t *token, 
         to[i] = token[i];
         to[ld + i] = slot;
         if (m->shape.encoder) to[2 * ld + i] = (int32_t)n;
+        if (m->shape.enc.window > 0)
+            to[3 * ld + i] = n - i < m->shape.enc.window ? (int32_t)n : (int32_t)i + m->shape.enc.window;
     }
     if (to == m->a.prompt) return WEIR_OK;
     return weir__backend_upload(m->be, m->a.prompt, to, (size_t)weir__stage_ints(&m->shape, n) * sizeof *to);
@@ -27,6 +29,7 @@ weir_row_keys weir__rows_begin(const weir_model *m, const weir_kv *kv, const wei
     const model_arena *a = &m->a;
     *r = (model_rows){.n = b->n_row,
                       .x = a->x,
+                      .dim = m->shape.dim,
                       .q = a->qkv,
                       .ldq = weir__own_width(&m->shape),
                       .slot = b->slot,
@@ -66,6 +69,7 @@ weir_status weir__rows_keep_wanted(weir_model *m, const weir_kv *kv, const weir_
     if (inner > 0) WEIR_TRY(gather(m, b, a->q_out, r->q, r->ldq, inner));
     *r = (model_rows){.n = b->n_out,
                       .x = a->x_out,
+                      .dim = dim,
                       .q = a->q_out,
                       .ldq = inner,
                       .slot = a->out_slot,

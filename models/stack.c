@@ -7,7 +7,7 @@ weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_bat
     const int32_t last = m->facts.n_layer_self - 1;
     model_rows r;
     const weir_row_keys keys = weir__rows_begin(m, kv, b, &r);
-    WEIR_TRY(weir__head_embed(m, b->token, b->n_row, r.x, &keys));
+    WEIR_TRY(weir__embed(m, &m->head.embed, m->head.embed_scale, b->token, &r, &keys));
     for (int32_t l = 0; l <= last; l++) {
         WEIR_TRY(m->ops->append(m, kv, &r, l));
         if (l == last && b->n_out == 0) return WEIR_OK;
@@ -23,6 +23,7 @@ static weir_status prompt_step(weir_model *m, const weir_kv *kv, int64_t n, int3
     const int64_t chunk = m->be->chunk;
     const model_rows r = {.n = n - i < chunk ? n - i : chunk,
                           .x = m->a.prompt_x + place * chunk * m->shape.dim,
+                          .dim = m->shape.dim,
                           .q = m->a.qkv,
                           .ldq = weir__own_width(&m->shape),
                           .slot = weir__prompt_at(m, n, 1) + i,
@@ -30,7 +31,8 @@ static weir_status prompt_step(weir_model *m, const weir_kv *kv, int64_t n, int3
                           .n_key = m->a.iota + i + 1,
                           .prefill = true};
     WEIR_TRY(weir__prompt_goes_on(m));
-    if (layer == 0) WEIR_TRY(weir__head_embed(m, weir__prompt_at(m, n, 0) + i, r.n, r.x, NULL));
+    if (layer == 0)
+        WEIR_TRY(weir__embed(m, &m->head.embed, m->head.embed_scale, weir__prompt_at(m, n, 0) + i, &r, NULL));
     WEIR_TRY(m->ops->append(m, kv, &r, layer));
     const bool last = layer == m->facts.n_layer_self - 1; /* a prompt's rows have no logits */
     return last ? WEIR_OK : m->ops->rest(m, kv, &r, layer);

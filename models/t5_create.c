@@ -35,35 +35,13 @@ static weir_status check_config(const weir_t5_config *c, int64_t n_row, int64_t 
     return WEIR_OK;
 }
 
-static weir_status alloc_layers(weir_model *base) {
-    t5_model *m = (t5_model *)base;
-    m->enc = weir_calloc((size_t)m->c.n_enc_layer, sizeof *m->enc);
-    m->dec = weir_calloc((size_t)m->c.n_dec_layer, sizeof *m->dec);
-    return m->enc && m->dec ? WEIR_OK : WEIR_ENOMEM;
-}
-
-static void free_layers(weir_model *base) {
-    t5_model *m = (t5_model *)base;
-    for (int i = 0; m->enc && i < m->c.n_enc_layer; i++) {
-        weir__attention_free(base->be, &m->enc[i].self);
-        weir__feed_forward_free(base->be, &m->enc[i].ff);
-    }
-    for (int i = 0; m->dec && i < m->c.n_dec_layer; i++) {
-        weir__attention_free(base->be, &m->dec[i].self);
-        weir__cross_free(base->be, &m->dec[i].cross);
-        weir__feed_forward_free(base->be, &m->dec[i].ff);
-    }
-    weir_free(m->enc);
-    weir_free(m->dec);
-}
-
 static const weir_model_ops t5_ops = {.name = "t5",
                                       .load = weir__t5_load,
-                                      .alloc_layers = alloc_layers,
-                                      .free_layers = free_layers,
-                                      .prefill = weir__t5_prefill,
-                                      .append = weir__t5_append,
-                                      .rest = weir__t5_rest};
+                                      .alloc_layers = weir__encdec_alloc_layers,
+                                      .free_layers = weir__encdec_free_layers,
+                                      .prefill = weir__encdec_prefill,
+                                      .append = weir__encdec_append,
+                                      .rest = weir__encdec_rest};
 
 static model_shape shape_of(const weir_t5_config *c) {
     return (model_shape){.dim = c->dim,
@@ -73,7 +51,12 @@ static model_shape shape_of(const weir_t5_config *c) {
                          .head_dim = c->head_dim,
                          .n_vocab_rows = c->n_vocab_rows,
                          .gated = c->gated,
-                         .encoder = true};
+                         .encoder = true,
+                         .enc = {.dim = c->dim,
+                                 .ff_dim = c->ff_dim,
+                                 .n_head = c->n_head,
+                                 .n_head_kv = c->n_head,
+                                 .head_dim = c->head_dim}};
 }
 
 weir_bytes weir__t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, const weir_model_facts *f,
@@ -91,38 +74,41 @@ size_t weir__t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64
 static t5_model model_of(const weir_t5_config *c, weir_backend *be, weir_place place, int64_t n_row,
                          int64_t n_prompt) {
     const attention_kind plain = {.scale = 1.0f};
-    t5_model m = {.base = {.ops = &t5_ops,
-                           .be = be,
-                           .shape = weir__shape_at(shape_of(c), place),
-                           .eps = c->eps,
-                           .act = weir__epilogue_of(c->act),
-                           .n_row = n_row,
-                           .n_prompt = n_prompt},
+    t5_model t = {.m = {.base = {.ops = &t5_ops,
+                                 .be = be,
+                                 .shape = weir__shape_at(shape_of(c), place),
+                                 .eps = c->eps,
+                                 .act = weir__epilogue_of(c->act),
+                                 .n_row = n_row,
+                                 .n_prompt = n_prompt},
+                        .n_enc = c->n_enc_layer,
+                        .n_dec = c->n_dec_layer,
+                        .cross_kind = plain,
+                        .enc_embed_scale = 1.0f},
                   .c = *c,
                   .enc_kind = plain,
-                  .dec_kind = plain,
-                  .cross_kind = plain};
-    m.base.head = (model_head){.embed_scale = 1.0f, .scale = c->tied ? 1.0f / sqrtf((float)c->dim) : 1.0f};
-    m.enc_kind.bias_left = m.enc_kind.bias_right = m.dec_kind.bias_left = c->max_distance;
-    return m;
+                  .dec_kind = plain};
+    t.m.base.head = (model_head){.embed_scale = 1.0f, .scale = c->tied ? 1.0f / sqrtf((float)c->dim) : 1.0f};
+    t.enc_kind.bias_left = t.enc_kind.bias_right = t.dec_kind.bias_left = c->max_distance;
+    return t;
 }
 
 weir_status weir__t5_tensors(const weir_t5_config *c, weir_tensor_visit visit, void *ud) {
-    t5_model m = model_of(c, NULL, (weir_place){0}, 1, 1);
-    return weir__model_tensors(&m.base, visit, ud);
+    t5_model t = model_of(c, NULL, (weir_place){0}, 1, 1);
+    return weir__model_tensors(&t.m.base, visit, ud);
 }
 
 void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_place place, weir_model_facts *out) {
-    t5_model m = model_of(c, NULL, place, 1, 1);
-    (void)weir__model_measure(&m.base, NULL, dtype, out, NULL); /* no file: nothing can be missing */
+    t5_model t = model_of(c, NULL, place, 1, 1);
+    (void)weir__model_measure(&t.m.base, NULL, dtype, out, NULL); /* no file: nothing can be missing */
 }
 
 weir_status weir__t5_measure(const weir_t5_config *c, const weir_tensor_source *src, weir_place place,
                              weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "t5: NULL argument");
     WEIR_TRY(check_config(c, 1, 1, err));
-    t5_model m = model_of(c, NULL, place, 1, 1);
-    return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, out, err);
+    t5_model t = model_of(c, NULL, place, 1, 1);
+    return weir__model_measure(&t.m.base, src, WEIR_DTYPE_F32, out, err);
 }
 
 weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
@@ -130,10 +116,10 @@ weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_co
                             weir_err *err) {
     if (!out || !be || !c || !src || !src->find) return weir_fail(err, WEIR_EINVAL, "t5: NULL argument");
     WEIR_TRY(check_config(c, n_row, n_prompt, err));
-    t5_model *m = weir_calloc(1, sizeof *m);
-    if (!m) return weir_fail(err, WEIR_ENOMEM, "t5: out of host memory");
-    *m = model_of(c, be, weir__place_of(be, whole_body), n_row, n_prompt);
-    WEIR_TRY(weir__model_create(&m->base, src, err));
-    *out = &m->base;
+    t5_model *t = weir_calloc(1, sizeof *t);
+    if (!t) return weir_fail(err, WEIR_ENOMEM, "t5: out of host memory");
+    *t = model_of(c, be, weir__place_of(be, whole_body), n_row, n_prompt);
+    WEIR_TRY(weir__model_create(&t->m.base, src, err));
+    *out = &t->m.base;
     return WEIR_OK;
 }

@@ -12,21 +12,21 @@ static weir_use use_of(const char *stack) {
 
 /* Relative position bias of a layer: its own, or the one that *out has from the first. stack: "encoder" or
  * "decoder". */
-static weir_status load_bias(const t5_model *m, weights *w, const char *stack, int layer, int32_t right,
+static weir_status load_bias(const t5_model *t, weights *w, const char *stack, int layer, int32_t right,
                              const float **out) {
-    if (layer > 0 && !m->c.layer_bias) return WEIR_OK;
+    if (layer > 0 && !t->c.layer_bias) return WEIR_OK;
     const weir_share own =
-        use_of(stack) == WEIR_USE_ROWS ? m->base.shape.own : weir__share_whole(&m->base.shape);
-    const weir_t5_config *c = &m->c;
+        use_of(stack) == WEIR_USE_ROWS ? t->m.base.shape.own : weir__share_whole(&t->m.base.shape);
+    const weir_t5_config *c = &t->c;
     char name[WEIR__NAME_CAP];
-    weir_tensor t;
+    weir_tensor b;
     (void)snprintf(name, sizeof name, "%s.block.%d.layer.0.SelfAttention.relative_attention_bias.weight",
                    stack, layer);
-    WEIR_TRY(weir__want(w, name, c->n_bucket, c->n_head, &t));
-    const weir_tensor heads = weir_tensor_cols(&t, own.head, own.n_head);
+    WEIR_TRY(weir__want(w, name, c->n_bucket, c->n_head, &b));
+    const weir_tensor heads = weir_tensor_cols(&b, own.head, own.n_head);
     float *to = weir__next_vector(w, (int64_t)own.n_head * ((int64_t)c->max_distance + 1 + right), out);
     if (to) weir__t5_bias_table(&heads, c->max_distance, right, c->max_distance, to);
-    w->n_param += t.rows * t.cols;
+    w->n_param += b.rows * b.cols;
     return WEIR_OK;
 }
 
@@ -86,45 +86,43 @@ static weir_status name_embedding(const weights *w, const char **name) {
     return WEIR_OK;
 }
 
-static weir_status load_encoder(t5_model *m, weights *w) {
-    const model_shape *s = &m->base.shape;
-    t5_enc_layer measured = {0};
-    const float *bias = NULL;
-    for (int i = 0; i < m->c.n_enc_layer; i++) {
-        t5_enc_layer *l = m->enc ? &m->enc[i] : &measured;
-        WEIR_TRY(load_bias(m, w, "encoder", i, m->c.max_distance, &bias));
-        l->bias = bias;
-        WEIR_TRY(load_self(s, w, "encoder", i, &l->self));
-        WEIR_TRY(load_ff(s, w, "encoder", i, 1, &l->ff));
+static weir_status load_encoder(t5_model *t, weights *w) {
+    const model_shape s = weir__encoder_shape(&t->m.base.shape);
+    encdec_enc_layer measured = {0};
+    attention_kind kind = t->enc_kind;
+    for (int i = 0; i < t->m.n_enc; i++) {
+        encdec_enc_layer *l = t->m.enc ? &t->m.enc[i] : &measured;
+        WEIR_TRY(load_bias(t, w, "encoder", i, t->c.max_distance, &kind.bias));
+        l->kind = kind;
+        WEIR_TRY(load_self(&s, w, "encoder", i, &l->self));
+        WEIR_TRY(load_ff(&s, w, "encoder", i, 1, &l->ff));
     }
-    return weir__load_norm(w, "encoder.", "final_layer_norm", s->dim, &m->enc_norm);
+    return weir__load_norm(w, "encoder.", "final_layer_norm", s.dim, &t->m.enc_norm);
 }
 
-static weir_status load_decoder(t5_model *m, weights *w) {
-    const model_shape *s = &m->base.shape;
-    t5_dec_layer measured = {0};
-    const float *bias = NULL;
-    for (int i = 0; i < m->c.n_dec_layer; i++) {
-        t5_dec_layer *l = m->dec ? &m->dec[i] : &measured;
-        WEIR_TRY(load_bias(m, w, "decoder", i, 0, &bias));
-        l->bias = bias;
+static weir_status load_decoder(t5_model *t, weights *w) {
+    const model_shape *s = &t->m.base.shape;
+    encdec_dec_layer measured = {0};
+    attention_kind kind = t->dec_kind;
+    for (int i = 0; i < t->m.n_dec; i++) {
+        encdec_dec_layer *l = t->m.dec ? &t->m.dec[i] : &measured;
+        WEIR_TRY(load_bias(t, w, "decoder", i, 0, &kind.bias));
+        l->kind = kind;
         WEIR_TRY(load_self(s, w, "decoder", i, &l->self));
         WEIR_TRY(load_cross(s, w, i, &l->cross));
         WEIR_TRY(load_ff(s, w, "decoder", i, 2, &l->ff));
     }
-    return weir__load_norm(w, "decoder.", "final_layer_norm", s->dim, &m->base.head.norm);
+    return weir__load_norm(w, "decoder.", "final_layer_norm", s->dim, &t->m.base.head.norm);
 }
 
 weir_status weir__t5_load(weir_model *base, weights *w) {
-    t5_model *m = (t5_model *)base;
+    t5_model *t = (t5_model *)base;
     const char *embedding;
-    base->facts.n_layer_self = base->facts.n_layer_cross = m->c.n_dec_layer;
-    base->facts.n_open = 1;
-    base->facts.n_pass = 2 * m->c.n_enc_layer + 1; /* two of each layer, and the cross caches */
+    weir__encdec_note(&t->m);
     WEIR_TRY(name_embedding(w, &embedding));
-    WEIR_TRY(weir__head_load(w, &base->shape, embedding, m->c.tied ? NULL : "lm_head", &base->head));
-    WEIR_TRY(load_encoder(m, w));
-    WEIR_TRY(load_decoder(m, w));
+    WEIR_TRY(weir__head_load(w, &base->shape, embedding, t->c.tied ? NULL : "lm_head", &base->head));
+    WEIR_TRY(load_encoder(t, w));
+    WEIR_TRY(load_decoder(t, w));
     base->facts.dtype = base->head.out->dtype;
     return WEIR_OK;
 }

@@ -29,7 +29,7 @@ static bool fits_known(const weir_engine_facts *f) {
     return !fits(f) || (f->available > 0 && (f->isa || f->host_available > 0));
 }
 
-/* Position encoding and attention window of a decoder-only model. */
+/* Position encoding and attention window of a model with rotary embeddings. */
 static void print_positions(const weir_engine_facts *f, int i) {
     if (f->window[i] > 0)
         cli_outf("  %-24s %d positions in %d layers\n", "sliding window", f->window[i],
@@ -40,6 +40,13 @@ static void print_positions(const weir_engine_facts *f, int i) {
         cli_outf(", base %.6g where layers slide", (double)f->rope_theta_sliding[i]);
     cli_outf("\n");
     if (f->n_ctx_train[i] > 0) cli_outf("  %-24s %d positions\n", "trained context", f->n_ctx_train[i]);
+}
+
+/* An encoder of sizes of its own. */
+static void print_encoder(const weir_engine_facts *f, int i) {
+    cli_outf("  %-24s %d, feed-forward %d\n", "encoder's width", f->dim_enc[i], f->ff_dim_enc[i]);
+    cli_outf("  %-24s %d of %d, %d of keys and values\n", "encoder's heads", f->n_head_enc[i],
+             f->head_dim_enc[i], f->n_head_kv_enc[i]);
 }
 
 static void print_model(const weir_engine_facts *f, int i) {
@@ -54,7 +61,8 @@ static void print_model(const weir_engine_facts *f, int i) {
     cli_outf("  %-24s %d of %d", "heads", f->n_head[i], f->head_dim[i]);
     if (f->n_head_kv[i] != f->n_head[i]) cli_outf(", %d of keys and values", f->n_head_kv[i]);
     cli_outf("\n");
-    if (!f->encoder_decoder) print_positions(f, i);
+    if (f->dim_enc[i] > 0) print_encoder(f, i);
+    if (f->rope[i]) print_positions(f, i);
     cli_outf("  %-24s %d rows\n", "embedding", f->n_vocab_rows[i]);
 }
 
@@ -62,9 +70,8 @@ static void print_ids(const weir_engine_facts *f) {
     cli_outf("  %-24s", "end-of-text ids");
     for (int i = 0; i < f->n_eos; i++) cli_outf(" %d", f->eos[i]);
     cli_outf("\n");
-    if (f->encoder_decoder)
-        cli_outf("  %-24s %d\n", "decoder start id", f->start_id);
-    else if (f->bos_id >= 0)
+    if (f->encoder_decoder) cli_outf("  %-24s %d\n", "decoder start id", f->start_id);
+    if (f->bos_id >= 0 && (f->add_bos || !f->encoder_decoder))
         cli_outf("  %-24s %d%s\n", "start-of-text id", f->bos_id, f->add_bos ? "" : " (not added)");
     if (f->chat_template)
         cli_outf("  %-24s %s\n", "chat template", f->chat_template);
@@ -211,6 +218,14 @@ static void set_positions(json_t *m, const weir_engine_facts *f, int i) {
              f->window[i] > 0 ? wire_real((double)f->rope_theta_sliding[i]) : json_null());
 }
 
+static void set_encoder(json_t *m, const weir_engine_facts *f, int i) {
+    wire_set(m, "dim_enc", json_integer(f->dim_enc[i]));
+    wire_set(m, "ff_dim_enc", json_integer(f->ff_dim_enc[i]));
+    wire_set(m, "n_head_enc", json_integer(f->n_head_enc[i]));
+    wire_set(m, "n_head_kv_enc", json_integer(f->n_head_kv_enc[i]));
+    wire_set(m, "head_dim_enc", json_integer(f->head_dim_enc[i]));
+}
+
 static json_t *model_json(const weir_engine_facts *f, int i) {
     json_t *m = json_object();
     wire_set(m, "family", wire_text(f->family[i], strlen(f->family[i])));
@@ -223,7 +238,8 @@ static json_t *model_json(const weir_engine_facts *f, int i) {
     wire_set(m, "n_head", json_integer(f->n_head[i]));
     wire_set(m, "n_head_kv", json_integer(f->n_head_kv[i]));
     wire_set(m, "head_dim", json_integer(f->head_dim[i]));
-    if (!f->encoder_decoder) set_positions(m, f, i);
+    if (f->dim_enc[i] > 0) set_encoder(m, f, i);
+    if (f->rope[i]) set_positions(m, f, i);
     wire_set(m, "n_vocab_rows", json_integer(f->n_vocab_rows[i]));
     wire_set(m, "weights_bytes", size_json(f->weights[i]));
     wire_set(m, "exchanges", json_integer(f->exchanges[i]));
@@ -252,7 +268,7 @@ static int print_json(const weir_engine_facts *f) {
     wire_set(out, "n_vocab", json_integer(f->n_vocab));
     wire_set(out, "eos", wire_ids(f->eos, (size_t)f->n_eos));
     wire_set(out, "start_id", f->start_id >= 0 ? json_integer(f->start_id) : json_null());
-    if (!f->encoder_decoder) {
+    if (f->rope[0]) {
         wire_set(out, "bos_id", f->bos_id >= 0 ? json_integer(f->bos_id) : json_null());
         wire_set(out, "add_bos", json_boolean(f->add_bos));
     }

@@ -202,7 +202,7 @@ static void note_slice(weir_engine *e, const weir_model_facts *f, int64_t most_i
                  rows = calls > chunk ? calls : chunk, row = f->reduce_floats, ids = (size_t)most_ids;
     size_t floats = rows * row > calls * ids ? rows * row : calls * ids;
     if (floats > SLICE) floats = SLICE;
-    if (floats < row) floats = row;
+    if (floats < f->embed_floats) floats = f->embed_floats;
     if (floats < ids) floats = ids;
     if (floats < 4 * calls) floats = 4 * calls; /* a call's rows */
     if (floats > e->pair.exchange_floats) e->pair.exchange_floats = floats;

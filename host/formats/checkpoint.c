@@ -83,15 +83,16 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     WEIR_TRY(parse_file(c, "config.json", false, NULL, weir__config_parse, err));
     WEIR_TRY(parse_file(c, "generation_config.json", true, NULL, weir__generation_config_parse, err));
     WEIR_TRY(parse_file(c, "tokenizer_config.json", true, &found, weir__tokenizer_config_parse, err));
-    if (c->kind == WEIR_FAMILY_DECODER)
+    if (c->kind != WEIR_FAMILY_T5) {
         WEIR_TRY(parse_file(c, "special_tokens_map.json", true, NULL, weir__special_tokens_parse, err));
-    if (c->kind == WEIR_FAMILY_DECODER) return read_template(c, err);
+        return read_template(c, err);
+    }
     c->extra_ids_assumed = !found;
     if (!found) c->extra_ids = 100;
     return WEIR_OK;
 }
 
-/* For decoders tokenizer.json comes before the .model: the .model lacks tokens that were added later, and its
+/* For all but T5 tokenizer.json comes before the .model: the .model lacks tokens that were added later, and its
  * library finds user-defined pieces such as "<end_of_turn>" in any text. T5 takes its ids from the .model if
  * there is one. */
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {

@@ -7,7 +7,12 @@ struct weir_safetensors; /* host/formats/safetensors/safetensors.h */
 struct weir_gguf;        /* host/formats/gguf/gguf.h */
 struct weir_made;        /* host/formats/checkpoint.c */
 
-typedef enum weir_family_kind { WEIR_FAMILY_T5 = 0, WEIR_FAMILY_DECODER } weir_family_kind;
+/* T5Gemma's tokenizer, template and ids are those of a decoder. */
+typedef enum weir_family_kind {
+    WEIR_FAMILY_T5 = 0,
+    WEIR_FAMILY_DECODER,
+    WEIR_FAMILY_T5GEMMA
+} weir_family_kind;
 
 /* Rows and columns that share a scale of 8-bit floats; {0, 0}: 128 x 128. */
 typedef struct weir_f8_block {
@@ -58,11 +63,11 @@ extern const char *const weir_special_names[WEIR_SPECIAL_N];
 typedef struct weir_checkpoint {
     char *dir; /* or the GGUF file */
     weir_family_kind kind;
-    weir_t5_config t5; /* the config of its kind; the other is zero */
-    weir_decoder_config decoder;
+    weir_t5_config t5;                          /* the config of its kind; the other is zero */
+    weir_decoder_config decoder, encoder;       /* encoder: of T5Gemma alone */
     float rope_divisors[2][WEIR_ROPE_DIMS / 2]; /* longrope's short and long ones, from config.json */
     weir_dtype dtype;                           /* of the matrices in the file */
-    int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
+    int32_t start_id; /* decoder_start_token_id; else bos_token_id; else, of T5, pad_token_id. Decoders: -1 */
     int32_t bos_id;   /* -1 if none */
     bool add_bos;     /* a prompt's ids begin with bos_id */
     char *special[WEIR_SPECIAL_N]; /* names of tokens by role, by weir_alloc; NULL: in no file, ids count */
@@ -91,7 +96,7 @@ typedef struct weir_checkpoint {
 
 /* Rows of embedding and head, padding included. Ids are below it. */
 static inline int32_t weir__checkpoint_rows(const weir_checkpoint *c) {
-    return c->kind == WEIR_FAMILY_DECODER ? c->decoder.n_vocab_rows : c->t5.n_vocab_rows;
+    return c->kind == WEIR_FAMILY_T5 ? c->t5.n_vocab_rows : c->decoder.n_vocab_rows;
 }
 
 #endif /* WEIR_HOST_FORMATS_FACTS_H */

@@ -37,6 +37,7 @@ enum {
     FAMILY_WHOLE_NORM = 1 << 22,  /* with QK_NORM: over all heads together */
     FAMILY_MULTIPLIERS = 1 << 23, /* of embedding, attention, residual and logits */
     FAMILY_NO_ROPE = 1 << 24,     /* some layers have no positions: no_rope_layers */
+    FAMILY_STACKS = 1 << 25,      /* two stacks, an encoder and a decoder */
     FAMILY_ALL = ~0,
 };
 
@@ -69,13 +70,16 @@ struct family_row {
     decoder_defaults decoder;
 };
 
-/* What `parse` may be: config/t5_config.c, config/decoder_config.c. */
+/* What `parse` may be: config/t5_config.c, config/decoder_config.c, config/t5gemma_config.c. */
 weir_status weir__t5_parse(const family_row *f, struct json_t *root, const char *label, weir_checkpoint *out,
                            weir_err *err);
 weir_status weir__decoder_parse(const family_row *f, struct json_t *root, const char *label,
                                 weir_checkpoint *out, weir_err *err);
 weir_status weir__gemma3_parse(const family_row *f, struct json_t *root, const char *label,
                                weir_checkpoint *out, weir_err *err);
+
+weir_status weir__t5gemma_parse(const family_row *f, struct json_t *root, const char *label,
+                                weir_checkpoint *out, weir_err *err);
 
 static inline bool weir__family_has(const family_row *f, int32_t features) {
     return features == FAMILY_ALL || (f->features & features) != 0;

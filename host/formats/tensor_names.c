@@ -71,12 +71,21 @@ static const char *const EMBEDDINGS[] = {"shared.weight", "encoder.embed_tokens.
                                          "decoder.embed_tokens.weight"};
 enum { N_EMBEDDING = sizeof EMBEDDINGS / sizeof *EMBEDDINGS };
 
+/* A tied T5Gemma's head and its decoder's embedding are one tensor. Writers keep either name. */
+#define T5GEMMA_HEAD "lm_head.out_proj.weight"
+static const char T5GEMMA_EMBEDDING[] = "model.decoder.embed_tokens.weight";
+
 static weir_status walk_t5(const weir_checkpoint *c, weir_tensor_visit visit, void *ud) {
     return weir__t5_tensors(&c->t5, visit, ud);
 }
 
 static weir_status walk_decoder(const weir_checkpoint *c, weir_tensor_visit visit, void *ud) {
     return weir__decoder_tensors(&c->decoder, visit, ud);
+}
+
+static weir_status walk_t5gemma(const weir_checkpoint *c, weir_tensor_visit visit, void *ud) {
+    const weir_t5gemma_config both = {&c->encoder, &c->decoder};
+    return weir__t5gemma_tensors(&both, visit, ud);
 }
 
 /* Lists end with NULL; an entry that begins with a dot is the end of a name. */
@@ -97,6 +106,10 @@ static const struct {
                              .bulk = "model.layers.0.self_attn.o_proj.weight",
                              .idle = {"lm_head.weight", ".lm_head.weight"},
                              .strange = {"lm_head.bias", ".lm_head.bias"}},
+    [WEIR_FAMILY_T5GEMMA] = {.walk = walk_t5gemma,
+                             .bulk = "model.decoder.layers.0.self_attn.o_proj.weight",
+                             .idle = {T5GEMMA_HEAD},
+                             .strange = {"lm_head.out_proj.bias"}},
 };
 
 static bool listed(const char *const *list, const char *name) {
@@ -130,6 +143,10 @@ const char *weir__tensor_file_name(const weir_checkpoint *c, const char *name, i
     if (c->kind == WEIR_FAMILY_T5) {
         if (i > 0 && (i >= N_EMBEDDING || strcmp(name, EMBEDDINGS[0]) != 0)) return NULL;
         return i == 0 ? name : EMBEDDINGS[i];
+    }
+    if (c->kind == WEIR_FAMILY_T5GEMMA) {
+        const bool head = i == 1 && c->decoder.tied && strcmp(name, T5GEMMA_EMBEDDING) == 0;
+        return i == 0 ? name : head ? T5GEMMA_HEAD : NULL;
     }
     const char *rest = skip(name, "model.");
     const bool nested = strcmp(c->stem, STEMS[1]) == 0; /* so is the head */

@@ -90,8 +90,55 @@ static int32_t decoder_ctx_default(const weir_checkpoint *ck) {
     return trained > 0 && trained < 4096 ? trained : 4096;
 }
 
+/* ---- T5Gemma ------------------------------------------------------------------------------------------- */
+
+static weir_t5gemma_config stacks_of(const weir_checkpoint *ck) {
+    return (weir_t5gemma_config){.enc = &ck->encoder, .dec = &ck->decoder};
+}
+
+static weir_status t5gemma_measure(const weir_checkpoint *ck, const weir_tensor_source *src, weir_place place,
+                                   weir_model_facts *out, weir_err *err) {
+    const weir_t5gemma_config c = stacks_of(ck);
+    return weir__t5gemma_measure(&c, src, place, out, err);
+}
+
+static weir_bytes t5gemma_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be,
+                                        const weir_model_facts *f, weir_place place, int64_t n_row,
+                                        int64_t n_prompt) {
+    const weir_t5gemma_config c = stacks_of(ck);
+    return weir__t5gemma_scratch_bytes(&c, be, f, place, n_row, n_prompt);
+}
+
+static size_t t5gemma_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row,
+                                int64_t n_key) {
+    const weir_t5gemma_config c = stacks_of(ck);
+    return weir__t5gemma_op_floats(&c, be, n_row, n_key);
+}
+
+static weir_status t5gemma_create(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
+                                  const weir_tensor_source *src, bool whole_body, int64_t n_row,
+                                  int64_t n_prompt, weir_err *err) {
+    const weir_t5gemma_config c = stacks_of(ck);
+    return weir__t5gemma_create(out, be, &c, src, whole_body, n_row, n_prompt, err);
+}
+
+static void t5gemma_note(const weir_checkpoint *ck, int i, weir_engine_facts *f) {
+    const weir_decoder_config *e = &ck->encoder;
+    decoder_note(ck, i, f);
+    f->n_layer_enc[i] = e->n_layer;
+    f->dim_enc[i] = e->dim;
+    f->ff_dim_enc[i] = e->ff_dim;
+    f->n_head_enc[i] = e->n_head;
+    f->n_head_kv_enc[i] = e->n_head_kv;
+    f->head_dim_enc[i] = e->head_dim;
+}
+
+/* Prompt and output have positions of their own: together a decoder's. */
+static int32_t t5gemma_ctx_default(const weir_checkpoint *ck) { return decoder_ctx_default(ck) / 2; }
+
 static const weir_family families[] = {
     [WEIR_FAMILY_T5] = {.encoder_decoder = true,
+                        .ends_prompts = true,
                         .measure = t5_measure,
                         .scratch_bytes = t5_scratch_bytes,
                         .op_floats = t5_op_floats,
@@ -105,6 +152,13 @@ static const weir_family families[] = {
                              .create = decoder_create,
                              .note = decoder_note,
                              .ctx_default = decoder_ctx_default},
+    [WEIR_FAMILY_T5GEMMA] = {.encoder_decoder = true,
+                             .measure = t5gemma_measure,
+                             .scratch_bytes = t5gemma_scratch_bytes,
+                             .op_floats = t5gemma_op_floats,
+                             .create = t5gemma_create,
+                             .note = t5gemma_note,
+                             .ctx_default = t5gemma_ctx_default},
 };
 
 const weir_family *weir__family_of(const weir_checkpoint *ck) { return &families[ck->kind]; }

@@ -8,6 +8,7 @@
  * distinguishes one family from another by its functions. Contracts are those of models/model.h. */
 typedef struct weir_family {
     bool encoder_decoder;
+    bool ends_prompts; /* the end of text follows what it reads */
     weir_status (*measure)(const weir_checkpoint *ck, const weir_tensor_source *src, weir_place place,
                            weir_model_facts *out, weir_err *err);
     weir_bytes (*scratch_bytes)(const weir_checkpoint *ck, const weir_backend *be, const weir_model_facts *f,

@@ -21,7 +21,7 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
     weir__ids all = {0};
     weir_status st = add_special && f->add_bos ? weir__ids_push(&all, f->bos_id, err) : WEIR_OK;
     if (st == WEIR_OK) st = weir__tokenizer_append(e->pair.tok, text, bytes, parse_special, true, &all, err);
-    if (st == WEIR_OK && add_special && f->encoder_decoder && f->n_eos > 0)
+    if (st == WEIR_OK && add_special && e->pair.side[WEIR_VERIFIER].family->ends_prompts && f->n_eos > 0)
         st = weir__ids_push(&all, end >= 0 ? end : f->eos[0], err);
     return weir__ids_take(&all, st, ids, n_ids, err);
 }

@@ -8,7 +8,7 @@
 /* Without the control tokens that open_tokenizer allows past a decoder's rows. */
 static int32_t piece_count(const weir_checkpoint *ck, const weir_tokenizer *tok) {
     const int32_t n = weir__tokenizer_size(tok) - ck->extra_ids, rows = weir__checkpoint_rows(ck);
-    return ck->kind == WEIR_FAMILY_DECODER && n > rows ? rows : n;
+    return ck->kind != WEIR_FAMILY_T5 && n > rows ? rows : n;
 }
 
 static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
@@ -59,7 +59,7 @@ static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
     if (!*out) return WEIR_OK;
     const int32_t n = needed_rows(ck, *out), rows = weir__checkpoint_rows(ck);
     if (n <= rows) return WEIR_OK;
-    if (ck->kind == WEIR_FAMILY_DECODER && rest_is_control(*out, rows)) return WEIR_OK;
+    if (ck->kind != WEIR_FAMILY_T5 && rest_is_control(*out, rows)) return WEIR_OK;
     weir__tokenizer_free(*out);
     *out = NULL;
     return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, the model's vocabulary %d rows",
@@ -92,8 +92,7 @@ static weir_status same_pieces(const weir_checkpoint *v, const weir_tokenizer *t
                 "the vocabularies differ first at token %d: \"%.60s\" (verifier), \"%.60s\" (drafter)",
                 (int)i, pv, pd);
     }
-    const bool padded =
-        v->kind == WEIR_FAMILY_DECODER && rest_is_padding(nv > nd ? tv : td, n, nv > nd ? nv : nd);
+    const bool padded = v->kind != WEIR_FAMILY_T5 && rest_is_padding(nv > nd ? tv : td, n, nv > nd ? nv : nd);
     if (nv != nd && !padded)
         return weir_fail(err, WEIR_EMISMATCH,
                          "the vocabularies differ first at token %d: the verifier has %d pieces, "
@@ -104,19 +103,22 @@ static weir_status same_pieces(const weir_checkpoint *v, const weir_tokenizer *t
 
 static weir_status same_kind(const weir_checkpoint *v, const weir_checkpoint *d, weir_err *err) {
     if (v->kind == d->kind) return WEIR_OK;
-    const char *const names[] = {
-        [WEIR_FAMILY_T5] = "an encoder-decoder", [WEIR_FAMILY_DECODER] = "decoder-only"};
+    const char *const names[] = {[WEIR_FAMILY_T5] = "an encoder-decoder",
+                                 [WEIR_FAMILY_DECODER] = "decoder-only",
+                                 [WEIR_FAMILY_T5GEMMA] = "an encoder-decoder of another kind than T5"};
     return weir_fail(err, WEIR_EMISMATCH,
                      "the verifier is %s, %s, the drafter %s, %s: a pair needs two of a kind", names[v->kind],
                      v->family, names[d->kind], d->family);
 }
 
-/* Decoders end where the verifier ends: base and tuned models of one vocabulary differ there. */
+/* One token starts the outputs of both. A T5's end is part of its vocabulary; others end where the verifier
+ * ends: base and tuned models of one vocabulary differ there. */
 static weir_status same_ids(const weir_checkpoint *v, const weir_checkpoint *d, weir_err *err) {
     if (v->start_id != d->start_id)
         return weir_fail(err, WEIR_EMISMATCH,
                          "decoder_start_token_id is %d in the verifier, %d in the drafter", (int)v->start_id,
                          (int)d->start_id);
+    if (v->kind != WEIR_FAMILY_T5) return WEIR_OK;
     if (v->n_eos != d->n_eos || memcmp(v->eos, d->eos, (size_t)v->n_eos * sizeof v->eos[0]) != 0)
         return weir_fail(err, WEIR_EMISMATCH, "eos_token_id is %d in the verifier, %d in the drafter",
                          v->n_eos > 0 ? (int)v->eos[0] : -1, d->n_eos > 0 ? (int)d->eos[0] : -1);
@@ -132,7 +134,7 @@ static int32_t emittable(const weir_checkpoint *ck, const weir_tokenizer *tok) {
 static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const weir_tokenizer *tv,
                        const weir_tokenizer *td, int32_t *n_vocab, weir_err *err) {
     WEIR_TRY(same_kind(v, d, err));
-    if (v->kind == WEIR_FAMILY_T5) WEIR_TRY(same_ids(v, d, err));
+    WEIR_TRY(same_ids(v, d, err)); /* of decoders -1 */
     if (tv && td) {
         WEIR_TRY(same_pieces(v, tv, d, td, err));
     } else if (!tv && !td && weir__checkpoint_rows(v) != weir__checkpoint_rows(d)) {

@@ -484,9 +484,10 @@ plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     p.group = group;
     p.tile = queries <= FEW_QUERIES ? FEW_QUERIES : QUERIES;
     p.tiles = (queries + p.tile - 1) / p.tile;
-    p.n_part = weir__attention_cuda_splits(kv->table_stride * WEIR_PAGE, a->window);
-    const size_t row_floats = weir__attention_cuda_scratch_floats(1, a->n_head, kv->head_dim,
-                                                                  kv->table_stride * WEIR_PAGE, a->window);
+    const int32_t window = a->window > 0 ? a->window + a->ahead : 0;
+    p.n_part = weir__attention_cuda_splits(kv->table_stride * WEIR_PAGE, window);
+    const size_t row_floats =
+        weir__attention_cuda_scratch_floats(1, a->n_head, kv->head_dim, kv->table_stride * WEIR_PAGE, window);
     p.groups = 65535 / p.tiles;
     const int64_t by_counter =
         (cu->n_counter - WEIR_COUNT_TEAM) / (static_cast<int64_t>(kv->n_head_kv) * p.tiles);

@@ -8,7 +8,8 @@
  * softcap * tanh(s / softcap), the identity where softcap is 0 (Gemma 2, arXiv 2408.00118). first = 0, or
  * max(0, pos[r] + 1 - window) under a sliding window (window > 0): the window includes the row's own
  * position. Decode and verify rows pass n_key = pos + 1 (causal), cross attention the source length, an
- * encoder its own length (bidirectional). n_key[r] >= 1. A row with slot < 0 is dead: its o is set to zeros
+ * encoder its own length (bidirectional), or under a window on both sides at most pos + 1 + ahead. n_key[r]
+ * >= 1. A row with slot < 0 is dead: its o is set to zeros
  * and nothing else of it is used. o is also zeros where a window leaves no position. Pages wholly outside
  * [first, n_key) are not read, nor their table entries.
  *
@@ -37,7 +38,7 @@
  * it. Every other prefill is computed like decode rows, within the bound above.
  *
  * WEIR_EINVAL  n_row < 0, query heads that do not divide among KV heads or reach past the last, layer out of
- *              range, NULL, softcap or window < 0, n_row not a multiple of group, a pool that is not f32 on
+ *              range, NULL, softcap, window or ahead < 0, n_row not a multiple of group, a pool that is not f32 on
  *              the CPU, one of f16
  * WEIR_ENOTSUP a device: head_dim over 256
  * WEIR_ENOMEM  a device: not enough scratch for one row (8 rows of an f32 prefill) */
@@ -56,6 +57,7 @@ typedef struct weir_attention {
     int32_t bias_left, bias_right;
     float softcap;  /* 0 = none */
     int32_t window; /* 0 = none */
+    int32_t ahead;  /* with a window: n_key[r] <= pos[r] + 1 + ahead */
     int32_t group;  /* 0 = 1 */
     bool prefill;
 } weir_attention;
@@ -63,7 +65,7 @@ typedef struct weir_attention {
 static inline weir_status weir__attention_check(const weir_attention *a) {
     if (a->n_row < 0 || !a->kv || !a->q || !a->o || !a->slot || !a->pos || !a->n_key) return WEIR_EINVAL;
     if (a->layer < 0 || a->layer >= a->kv->n_layer) return WEIR_EINVAL;
-    if (!(a->softcap >= 0.0f) || a->window < 0 || a->group < 0) return WEIR_EINVAL;
+    if (!(a->softcap >= 0.0f) || a->window < 0 || a->ahead < 0 || a->group < 0) return WEIR_EINVAL;
     if (a->group > 1 && a->n_row % a->group != 0) return WEIR_EINVAL;
     if (a->n_head <= 0 || a->head < 0 || a->heads_of_kv < 0) return WEIR_EINVAL;
     if (a->heads_of_kv == 0) return a->head > 0 || a->n_head % a->kv->n_head_kv != 0 ? WEIR_EINVAL : WEIR_OK;
@@ -90,7 +92,7 @@ enum {
     WEIR_ATTENTION_CUDA_DIMS = 256, /* largest head_dim */
 };
 
-/* Splits that one row can touch in a table of max_keys positions. */
+/* Splits that one row can touch in a table of max_keys positions; window: all that it sees, 0 = no window. */
 static inline int32_t weir__attention_cuda_splits(int64_t max_keys, int32_t window) {
     const int64_t all = (max_keys + WEIR_ATTENTION_SPLIT - 1) / WEIR_ATTENTION_SPLIT;
     const int64_t near =

@@ -19,7 +19,7 @@ weir_checkpoint good(const char *json) {
     weir_checkpoint c = {0};
     weir_err err;
     cr_assert_eq(parse(json, strlen(json), &c, &err), WEIR_OK, "%s: %s", json, err.text);
-    cr_assert_eq(c.kind, WEIR_FAMILY_DECODER);
+    cr_assert_neq(c.kind, WEIR_FAMILY_T5);
     return c;
 }
 

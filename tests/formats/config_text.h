@@ -15,9 +15,11 @@
 #define QWEN3(fields) "{\"model_type\":\"qwen3\"" fields "}"
 #define GEMMA2(fields) "{\"model_type\":\"gemma2\"" fields "}"
 #define GEMMA3(fields) "{\"model_type\":\"gemma3_text\"" fields "}"
+/* fields: outside the stacks; e and d: in the encoder's and the decoder's objects. */
+#define T5GEMMA(e, d, fields) "{\"model_type\":\"t5gemma\",\"encoder\":{" e "},\"decoder\":{" d "}" fields "}"
 
 weir_status parse(const char *json, size_t n, weir_checkpoint *c, weir_err *err);
-weir_checkpoint good(const char *json); /* a decoder's */
+weir_checkpoint good(const char *json); /* of no T5 */
 /* Refused in one line that has part in it; nothing is filled in. */
 void bad(const char *json, weir_status want, const char *part);
 void every_prefix(const char *whole); /* is refused but the whole */

@@ -141,6 +141,46 @@ static void add_t5(weights *w, const json_t *c) {
     if (tied && !json_is_true(tied)) add(w, vocab, d, "lm_head.weight");
 }
 
+/* A T5Gemma: two stacks, each with its config. */
+static void add_gemma_layer(weights *w, const char *at, const json_t *c, long source, bool cross) {
+    static const char *const subs[] = {"self_attn", "feedforward", "cross_attn"};
+    const long d = number_of(c, "hidden_size", 0), ff = number_of(c, "intermediate_size", 0);
+    const long head = number_of(c, "head_dim", 0), heads = number_of(c, "num_attention_heads", 0) * head,
+               kv = number_of(c, "num_key_value_heads", 0) * head;
+    for (int k = 0; k < 2 + cross; k++) {
+        const long from = k == 2 ? source : d;
+        add(w, d, 0, "%s.pre_%s_layernorm.weight", at, subs[k]);
+        add(w, d, 0, "%s.post_%s_layernorm.weight", at, subs[k]);
+        if (k == 1) continue;
+        add(w, heads, d, "%s.%s.q_proj.weight", at, subs[k]);
+        add(w, kv, from, "%s.%s.k_proj.weight", at, subs[k]);
+        add(w, kv, from, "%s.%s.v_proj.weight", at, subs[k]);
+        add(w, d, heads, "%s.%s.o_proj.weight", at, subs[k]);
+    }
+    add(w, ff, d, "%s.mlp.gate_proj.weight", at);
+    add(w, ff, d, "%s.mlp.up_proj.weight", at);
+    add(w, d, ff, "%s.mlp.down_proj.weight", at);
+}
+
+static void add_t5gemma(weights *w, const json_t *config) {
+    static const char *const stacks[] = {"encoder", "decoder"};
+    const long vocab = number_of(config, "vocab_size", 0);
+    const long source = number_of(json_object_get(config, "encoder"), "hidden_size", 0);
+    for (int s = 0; s < 2; s++) {
+        const json_t *c = json_object_get(config, stacks[s]);
+        const long d = number_of(c, "hidden_size", 0);
+        char at[64];
+        add(w, vocab, d, "model.%s.embed_tokens.weight", stacks[s]);
+        add(w, d, 0, "model.%s.norm.weight", stacks[s]);
+        for (long i = 0; i < number_of(c, "num_hidden_layers", 0); i++) {
+            snprintf(at, sizeof at, "model.%s.layers.%ld", stacks[s], i);
+            add_gemma_layer(w, at, c, source, s == 1);
+        }
+        if (s == 1 && json_is_false(json_object_get(config, "tie_word_embeddings")))
+            add(w, vocab, d, "lm_head.out_proj.weight");
+    }
+}
+
 /* ---- safetensors ------------------------------------------------------------------------------------- */
 
 static size_t width_of(const char *dtype) {
@@ -205,9 +245,15 @@ static void put_weights(const char *dir, const json_t *config, const json_t *how
     w->dtype = text_of(how, "dtype", "F32");
     if (json_object_get(config, "d_model"))
         add_t5(w, config);
+    else if (json_object_get(config, "encoder"))
+        add_t5gemma(w, config);
     else
         add_decoder(w, text_of(how, "stem", "model."), nested ? nested : config,
                     json_is_true(json_object_get(how, "head")));
+    const char *name;
+    json_object_foreach(json_object_get(how, "named"), name, one)
+        add(w, (long)json_integer_value(json_array_get(one, 0)),
+            (long)json_integer_value(json_array_get(one, 1)), "%s", name);
     json_array_foreach(json_object_get(how, "extra"), i, one) add(w, 4, 0, "%s", json_string_value(one));
     json_array_foreach(json_object_get(how, "without"), i, one) drop(w, json_string_value(one));
     if (strcmp(layout, "sharded") == 0)

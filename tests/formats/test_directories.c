@@ -53,6 +53,8 @@ static void answer(weir_engine *e, const json_t *row) {
     if (first)
         cr_expect_eq(ids ? ids[0] : -1, (int32_t)json_integer_value(first), "%s: begins with %d", name,
                      ids ? ids[0] : -1);
+    const json_t *count = json_object_get(row, "count");
+    if (count) cr_expect_eq(n, (size_t)json_integer_value(count), "%s: %zu ids", name, n);
     weir_session_options o = weir_session_options_default();
     o.method = WEIR_METHOD_VERIFIER;
     o.max_tokens = 2;

@@ -1,9 +1,10 @@
-/* config.json of Phi-3, OLMo 2, Granite and SmolLM3: the choices that no other family has. */
+/* config.json of Phi-3, OLMo 2, Granite, SmolLM3 and T5Gemma: the choices that no other family has. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "host/formats/config/config.h"
 #include "tests/formats/config_text.h"
 
 Test(families, defaults_of_families_of_2024) {
@@ -116,7 +117,88 @@ Test(families, layers_without_positions) {
     bad(LLAMA(",\"no_rope_layers\":[1,0]"), WEIR_ENOTSUP, "no_rope_layers = […]: not supported");
 }
 
+/* ---- T5Gemma ------------------------------------------------------------------------------------------- */
+
+#define STACK "\"model_type\":\"t5_gemma_module\",\"vocab_size\":50,"
+
+Test(families, two_stacks) {
+    weir_checkpoint c = good(T5GEMMA("", "", ""));
+    cr_assert(c.kind == WEIR_FAMILY_T5GEMMA && memcmp(&c.encoder, &c.decoder, sizeof c.encoder) == 0);
+    cr_assert(c.decoder.dim == 2304 && c.decoder.window == 4096 && c.decoder.attention_softcap == 50);
+    cr_assert(c.decoder.final_softcap == 30 && c.decoder.n_vocab_rows == 256000 && c.decoder.tied);
+    for (int i = 0; i < 26; i++) cr_assert_eq(c.encoder.sliding[i], i % 2 == 0, "layer %d", i);
+    cr_assert(c.start_id == 2 && c.bos_id == 2 && c.add_bos && c.eos[0] == 1 && c.pad_id == 0);
+    cr_assert_str_eq(c.family, "t5gemma (gelu_tanh, tied head)");
+    c = good(T5GEMMA(STACK "\"hidden_size\":64,\"num_hidden_layers\":3,\"sliding_window\":7,"
+                           "\"query_pre_attn_scalar\":4,\"dropout_rate\":0.1,\"is_decoder\":false",
+                     STACK "\"hidden_size\":36,\"num_hidden_layers\":2,\"num_key_value_heads\":2,"
+                           "\"cross_attention_hidden_size\":64,\"attn_logit_softcapping\":null,"
+                           "\"layer_types\":[\"full_attention\",\"full_attention\"],"
+                           "\"bos_token_id\":4,\"eos_token_id\":[5,6],\"is_decoder\":true,"
+                           "\"tie_word_embeddings\":false",
+                     ",\"vocab_size\":50,\"tie_word_embeddings\":false,\"is_encoder_decoder\":true,"
+                     "\"eos_token_id\":7,\"classifier_dropout_rate\":0.0"));
+    cr_assert(c.encoder.dim == 64 && c.encoder.n_layer == 3 && c.encoder.window == 7);
+    cr_assert(c.encoder.attention_scale == 0.5f && c.encoder.embed_scale == 8 && c.decoder.embed_scale == 6);
+    cr_assert(c.decoder.dim == 36 && c.decoder.n_head_kv == 2 && c.decoder.attention_softcap == 0);
+    cr_assert(c.decoder.window == 0 && !c.decoder.tied && c.encoder.n_vocab_rows == 50);
+    cr_assert(c.start_id == 4 && c.bos_id == 4 && c.n_eos == 1 && c.eos[0] == 7 && c.ignored[0] == '\0');
+    cr_assert(good(T5GEMMA("", "\"tie_word_embeddings\":false", "")).decoder.tied);
+    c = good(T5GEMMA("", "\"bos_token_id\":4", ",\"decoder_start_token_id\":9"));
+    cr_assert(c.start_id == 9 && c.bos_id == 4);
+    c = good(T5GEMMA("\"unsloth\":1", "", ",\"more\":2"));
+    cr_assert_str_eq(c.ignored, "config.json: more; config.json: encoder: unsloth");
+}
+
+/* The start follows bos there too, unless it is said. */
+Test(families, generation_config_of_two_stacks) {
+    static const struct {
+        const char *json;
+        int32_t start, bos;
+    } cases[] = {{"{\"bos_token_id\":3}", 3, 3},
+                 {"{\"bos_token_id\":3,\"decoder_start_token_id\":5}", 5, 3},
+                 {"{\"decoder_start_token_id\":5}", 5, 2},
+                 {"{\"eos_token_id\":[1,107],\"repetition_penalty\":1.1}", 2, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weir_checkpoint c = good(T5GEMMA("", "", ""));
+        weir_err err = {""};
+        cr_assert_eq(weir__generation_config_parse(cases[i].json, strlen(cases[i].json), "g.json", &c, &err),
+                     WEIR_OK, "%s", err.text);
+        cr_assert(c.start_id == cases[i].start && c.bos_id == cases[i].bos, "%s", cases[i].json);
+    }
+}
+
+Test(families, stacks_that_contradict_each_other) {
+    bad("{\"model_type\":\"t5gemma\"}", WEIR_EFORMAT, "encoder: expected an object");
+    bad("{\"model_type\":\"t5gemma\",\"encoder\":{},\"decoder\":[]}", WEIR_EFORMAT,
+        "decoder: expected an object");
+    bad(T5GEMMA("", "\"vocab_size\":7", ""), WEIR_ENOTSUP,
+        "decoder: vocab_size = 7 contradicts 256000 outside");
+    bad(T5GEMMA("\"model_type\":\"gemma2\"", "", ""), WEIR_ENOTSUP,
+        "encoder: model_type = \"gemma2\": not supported, expected t5_gemma_module");
+    bad(T5GEMMA("\"hidden_size\":64", "\"cross_attention_hidden_size\":32", ""), WEIR_EFORMAT,
+        "cross_attention_hidden_size = 32 contradicts the encoder's hidden_size = 64");
+    bad(T5GEMMA("", "", ",\"tie_word_embeddings\":false"), WEIR_ENOTSUP,
+        "tie_word_embeddings = false contradicts the decoder's");
+    bad(T5GEMMA("", "", ",\"is_encoder_decoder\":false"), WEIR_ENOTSUP,
+        "is_encoder_decoder = false: not supported");
+    bad(T5GEMMA("", "", ",\"architectures\":[\"T5GemmaForSequenceClassification\"]"), WEIR_ENOTSUP,
+        "expected T5GemmaForConditionalGeneration");
+    bad(T5GEMMA("", "\"attention_bias\":true", ""), WEIR_ENOTSUP,
+        "decoder: attention_bias = true: not supported");
+    bad(T5GEMMA("\"num_experts\":8", "", ""), WEIR_ENOTSUP, "encoder: num_experts = 8: not supported");
+    bad(T5GEMMA("\"head_dim\":7", "", ""), WEIR_EFORMAT, "encoder: head_dim = 7, expected an even number");
+    bad(T5GEMMA("", "", ",\"bos_token_id\":null"), WEIR_EFORMAT,
+        "neither decoder_start_token_id nor bos_token_id is set");
+    bad(T5GEMMA("", "", ",\"eos_token_id\":256000"), WEIR_EFORMAT, "eos_token_id = 256000");
+    bad(GEMMA2(",\"cross_attention_hidden_size\":32"), WEIR_ENOTSUP,
+        "cross_attention_hidden_size = 32: not supported");
+}
+
 Test(families, every_prefix_is_refused) {
+    every_prefix(T5GEMMA("\"hidden_size\":64", "\"cross_attention_hidden_size\":64,\"num_hidden_layers\":1",
+                         ",\"decoder_start_token_id\":9"));
+
     every_prefix(PHI3(
         "," SMALL ",\"partial_rotary_factor\":0.75,\"rope_scaling\":{\"type\":\"longrope\"," DIVISORS "}"));
     every_prefix(SMOLLM3(",\"num_hidden_layers\":2,\"no_rope_layers\":[1,0],\"layer_types\":"

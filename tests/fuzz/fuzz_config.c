@@ -18,8 +18,7 @@ static void check_rope(const weir_rope_config *r, int32_t head_dim) {
 }
 
 /* Sizes that the rest of the program multiplies without a second look. */
-static void check_decoder(const weir_checkpoint *c) {
-    const weir_decoder_config *d = &c->decoder;
+static void check_decoder(const weir_decoder_config *d) {
     FUZZ_CHECK(d->dim > 0 && d->ff_dim > 0 && d->n_vocab_rows > 0 && d->n_layer > 0 &&
                d->n_layer <= WEIR_DECODER_LAYERS);
     FUZZ_CHECK(d->n_head > 0 && d->n_head_kv > 0 && d->n_head % d->n_head_kv == 0);
@@ -29,7 +28,19 @@ static void check_decoder(const weir_checkpoint *c) {
     for (int i = 0; i < d->n_layer; i++) FUZZ_CHECK(!d->sliding[i] || d->window > 0);
     check_rope(&d->rope, d->head_dim);
     check_rope(&d->rope_sliding, d->head_dim);
-    FUZZ_CHECK(c->start_id == -1 && c->bos_id >= -1 && c->bos_id < d->n_vocab_rows);
+}
+
+/* Config.json has both stacks or neither; what comes after it does not look. */
+static void check_decoders(const weir_checkpoint *c) {
+    check_decoder(&c->decoder);
+    FUZZ_CHECK(c->bos_id >= -1 && c->bos_id < c->decoder.n_vocab_rows);
+    if (c->kind == WEIR_FAMILY_DECODER) {
+        FUZZ_CHECK(c->start_id == -1);
+        return;
+    }
+    check_decoder(&c->encoder);
+    FUZZ_CHECK(c->encoder.n_vocab_rows == c->decoder.n_vocab_rows);
+    FUZZ_CHECK(c->start_id >= 0 && c->start_id < c->decoder.n_vocab_rows);
 }
 
 static void check_t5(const weir_checkpoint *c) {
@@ -44,10 +55,10 @@ static void check_t5(const weir_checkpoint *c) {
 
 static void check_config(const weir_checkpoint *c) {
     const int32_t rows = weir__checkpoint_rows(c);
-    if (c->kind == WEIR_FAMILY_DECODER)
-        check_decoder(c);
-    else
+    if (c->kind == WEIR_FAMILY_T5)
         check_t5(c);
+    else
+        check_decoders(c);
     FUZZ_CHECK(memchr(c->family, 0, sizeof c->family) != NULL);
     FUZZ_CHECK(memchr(c->ignored, 0, sizeof c->ignored - sizeof " and 2147483647 more") != NULL);
     FUZZ_CHECK(!c->strict || c->ignored[0] == '\0');

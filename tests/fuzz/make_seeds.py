@@ -170,6 +170,11 @@ put("config", "smollm3", b'\3'
     b'{"model_type":"smollm3","num_hidden_layers":2,"no_rope_layers":[1,0],"use_sliding_window":true,'
     b'"sliding_window":4,"no_rope_layer_interval":2}')
 put("config", "olmo2", b'\3{"model_type":"olmo2","rope_scaling":{"type":"linear","factor":2.0}}')
+put("config", "t5gemma", b'\3'
+    b'{"model_type":"t5gemma","encoder":{"hidden_size":64,"sliding_window":7,"vocab_size":50},'
+    b'"decoder":{"cross_attention_hidden_size":64,"num_hidden_layers":2,"bos_token_id":4,'
+    b'"tie_word_embeddings":false},"vocab_size":50,"tie_word_embeddings":false,'
+    b'"decoder_start_token_id":9}')
 put("config", "generation_decoder", b'\4'
     b'{"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":0,"repetition_penalty":1.1,'
     b'"temperature":0.7}')

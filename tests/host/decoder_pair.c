@@ -9,7 +9,8 @@
 const decoder_names decoder_pairs[DECODER_PAIRS] = {{"gemma2_f32", "llama_f32"},
                                                     {"gemma3_f32", "gemma3_f32"},
                                                     {"llama3_f32", "linear_f32"},
-                                                    {"smollm3_window_f32", "granite_f32"}};
+                                                    {"smollm3_window_f32", "granite_f32"},
+                                                    {"../t5/t5gemma_f32", "../t5/t5gemma_bf16"}};
 
 weir_engine *decoder_open(const decoder_names *names, const char *device, int n_parallel, int n_thread,
                           int ctx_size) {

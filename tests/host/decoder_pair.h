@@ -4,15 +4,16 @@
 #include "host/state.h"
 #include "tests/deck/loop_cases.h"
 
-/* Pairs of the small decoders of tests/golden/decoder, 67 ids without a tokenizer. Windows of 16 and 17
- * positions slide in Gemma's, so that most blocks roll back over a window's edge. */
+/* Pairs of the small decoders of tests/golden/decoder, 67 ids without a tokenizer, and one of T5Gemmas, 71
+ * ids. Windows of 9 to 17 positions slide in Gemma's, so that most blocks roll back over a window's edge. */
 typedef struct decoder_names {
     const char *verifier, *drafter;
 } decoder_names;
 
-enum { DECODER_PAIRS = 4 };
+enum { DECODER_PAIRS = 5 };
 extern const decoder_names decoder_pairs[DECODER_PAIRS]; /* strangers; one model twice, which agrees with
-                                                            itself; kin; two of the later families */
+                                                            itself; kin; two of the later families;
+                                                            encoder-decoders */
 
 weir_engine *decoder_open(const decoder_names *names, const char *device, int n_parallel, int n_thread,
                           int ctx_size);

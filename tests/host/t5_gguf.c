@@ -212,13 +212,13 @@ static void put_tensor(gguf_blob *b, const t5_change *c, const weir_entry *e, co
 }
 
 gguf_blob t5_as_gguf(const char *name, const t5_change *c) {
-    char *dir = files_path(WEIR_SOURCE_DIR "/models/demo", name), to[65];
+    char *dir = files_path(c->root ? c->root : WEIR_SOURCE_DIR "/models/demo", name), to[65];
     weir_checkpoint ck;
     weir_err err = {""};
     gguf_blob b = gguf_begin(3);
     cr_assert_eq(weir__checkpoint_open(&ck, dir, false, &err), WEIR_OK, "%s", err.text);
     put_sizes(&b, c, &ck);
-    put_tokens(&b, c, &ck);
+    if (ck.tokenizer_path) put_tokens(&b, c, &ck);
     if (c->more) c->more(&b);
     for (size_t i = 0; i < weir__safetensors_count(ck.tensors); i++) {
         weir_entry e;

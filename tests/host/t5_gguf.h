@@ -3,8 +3,9 @@
 
 #include "tests/support/gguf_write.h"
 
-/* A T5 of models/demo as llama.cpp's converter would write it. */
+/* A T5 as llama.cpp's converter would write it. */
 typedef struct t5_change {
+    const char *root;              /* where its directory is; NULL: models/demo */
     const char *skip;              /* a key or tensor that is left out */
     void (*more)(gguf_blob *b);    /* further pairs, before the tensors */
     void (*tensors)(gguf_blob *b); /* further tensors */
@@ -14,7 +15,7 @@ typedef struct t5_change {
     int charsmap_bytes;     /* of precompiled_charsmap; 0: all */
 } t5_change;
 
-/* `name`: "verifier" or "drafter". */
+/* `name`: of the directory; of the demo's "verifier" or "drafter". Without a tokenizer it has no tokens. */
 gguf_blob t5_as_gguf(const char *name, const t5_change *c);
 
 #endif

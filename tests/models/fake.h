@@ -17,10 +17,10 @@ typedef struct fake_kind {
 
 struct fake {
     const fake_kind *kind;
-    weir_t5_config t5; /* of its kind */
-    weir_decoder_config decoder;
-    weir_dtype dtype; /* one of blocks: of the matrices; the rest is f32 */
-    bool whole_body;  /* as create takes it */
+    weir_t5_config t5;                    /* of its kind */
+    weir_decoder_config decoder, encoder; /* encoder: of a T5Gemma, whose other stack is decoder */
+    weir_dtype dtype;                     /* one of blocks: of the matrices; the rest is f32 */
+    bool whole_body;                      /* as create takes it */
     const char *hidden, *reshaped, *stacked, *redtyped;
     weir_dtype other;        /* of the redtyped one; f16 at first */
     const char *extra;       /* a name that is there beside the usual ones */
@@ -35,6 +35,7 @@ fake *fake_make(const fake_kind *kind, weir_dtype dtype); /* configs zero */
 enum { FAKE_ROW = 17, FAKE_PROMPT = 100 };                /* bounds that it is created with */
 fake *fake_t5(const weir_t5_config *c, weir_dtype dtype);
 fake *fake_decoder(const weir_decoder_config *c, weir_dtype dtype);
+fake *fake_t5gemma(const weir_decoder_config *enc, const weir_decoder_config *dec, weir_dtype dtype);
 fake *fake_like(const fake *k); /* the same, not yet asked for anything */
 void fake_free(fake *k);
 

@@ -103,3 +103,45 @@ fake *fake_t5(const weir_t5_config *c, weir_dtype dtype) {
     k->t5 = *c;
     return k;
 }
+
+static bool t5gemma_shape(const fake *k, const char *name, int64_t *rows, int64_t *cols) {
+    const weir_decoder_config *c = strstr(name, "encoder.") ? &k->encoder : &k->decoder;
+    const int64_t inner = (int64_t)c->n_head * c->head_dim, inner_kv = (int64_t)c->n_head_kv * c->head_dim;
+    const int64_t source = strstr(name, "cross_attn.") ? k->encoder.dim : c->dim;
+    const struct {
+        const char *tail;
+        int64_t rows, cols;
+        bool there;
+    } kind[] = {
+        {"embed_tokens.weight", c->n_vocab_rows, c->dim, true},
+        {"lm_head.out_proj.weight", c->n_vocab_rows, c->dim, !c->tied},
+        {"norm.weight", 1, c->dim, true},
+        {"q_proj.weight", inner, c->dim, true},
+        {"k_proj.weight", inner_kv, source, true},
+        {"v_proj.weight", inner_kv, source, true},
+        {"o_proj.weight", c->dim, inner, true},
+        {"gate_proj.weight", c->ff_dim, c->dim, true},
+        {"up_proj.weight", c->ff_dim, c->dim, true},
+        {"down_proj.weight", c->dim, c->ff_dim, true},
+    };
+    for (size_t i = 0; i < sizeof kind / sizeof *kind; i++) {
+        if (!ends(name, kind[i].tail)) continue;
+        *rows = kind[i].rows, *cols = kind[i].cols;
+        return kind[i].there;
+    }
+    return false;
+}
+
+static weir_status create_t5gemma(weir_model **out, weir_backend *be, const fake *k,
+                                  const weir_tensor_source *src, weir_err *err) {
+    const weir_t5gemma_config both = {&k->encoder, &k->decoder};
+    return weir__t5gemma_create(out, be, &both, src, k->whole_body, FAKE_ROW, FAKE_PROMPT, err);
+}
+
+fake *fake_t5gemma(const weir_decoder_config *enc, const weir_decoder_config *dec, weir_dtype dtype) {
+    static const fake_kind kind = {t5gemma_shape, create_t5gemma};
+    fake *k = fake_make(&kind, dtype);
+    k->encoder = *enc;
+    k->decoder = *dec;
+    return k;
+}

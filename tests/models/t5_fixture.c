@@ -5,8 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const golden_names[] = {"gated_f32",  "relu_f32", "gelu_f32", "silu_f32",       "gated_bf16",
-                                    "mixed_bf16", "relu_f16", "umt5_f32", "umt5_tied_bf16", NULL};
+const char *const golden_names[] = {"gated_f32",      "relu_f32",    "gelu_f32",     "silu_f32",
+                                    "gated_bf16",     "mixed_bf16",  "relu_f16",     "umt5_f32",
+                                    "umt5_tied_bf16", "t5gemma_f32", "t5gemma_bf16", NULL};
+
+static weir_status create(fixture *f, weir_err *err) {
+    const weir_tensor_source src = weir__checkpoint_source(&f->ck);
+    const weir_t5gemma_config both = {&f->ck.encoder, &f->ck.decoder};
+    return f->ck.kind == WEIR_FAMILY_T5
+               ? weir__t5_create(&f->m, f->be, &f->ck.t5, &src, false, FIX_ROW, FIX_PROMPT, err)
+               : weir__t5gemma_create(&f->m, f->be, &both, &src, false, FIX_ROW, FIX_PROMPT, err);
+}
 
 void t5_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
     weir_backend *be = NULL;
@@ -19,9 +28,8 @@ void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
     memset(f, 0, sizeof *f);
     f->be = be;
     cr_assert_eq(weir__checkpoint_open(&f->ck, dir, false, &err), WEIR_OK, "%s", err.text);
-    const weir_tensor_source src = weir__checkpoint_source(&f->ck);
-    cr_assert_eq(weir__t5_create(&f->m, f->be, &f->ck.t5, &src, false, FIX_ROW, FIX_PROMPT, &err), WEIR_OK,
-                 "%s", err.text);
+    cr_assert_eq(create(f, &err), WEIR_OK, "%s", err.text);
+    cr_assert(f->ck.start_id == 0 && f->ck.ignored[0] == '\0', "%s", f->ck.ignored);
     const weir_model_facts *x = weir__model_get_facts(f->m);
     weir_kv_shape shape = {.n_slot = FIX_SLOT,
                            .max_len = FIX_LEN,

@@ -5,7 +5,7 @@
 #include "host/deck/kv.h"
 #include "tests/models/calls.h"
 
-/* A T5 of tests/golden/t5 (or any checkpoint directory) with caches for a few slots. Failures to open fail
+/* A T5 or T5Gemma of tests/golden/t5 (or any checkpoint directory) with caches for a few slots. Failures to open fail
  * the test. */
 enum { FIX_SLOT = 7, FIX_ROW = 80, FIX_PROMPT = 200, FIX_LEN = 300 };
 

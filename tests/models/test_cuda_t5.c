@@ -1,4 +1,4 @@
-/* T5 on a device: against transformers' values, and a row's bits against the same row in other company. */
+/* T5 and T5Gemma on a device: against transformers' values, and a row's bits against the same row in other company. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -81,6 +81,13 @@ Test(cuda_t5, logits_are_those_of_transformers_16_bit) {
     check_golden("umt5_tied_bf16");
 }
 
+/* Two stacks of two sizes, windows on both sides of the encoder's rows; head_dims with tensor cores and
+ * without. */
+Test(cuda_t5, logits_of_a_t5gemma_are_those_of_transformers) {
+    check_golden("t5gemma_f32");
+    check_golden("t5gemma_bf16");
+}
+
 /* ---- bits ---------------------------------------------------------------------------------------------- */
 
 static const char *const bit_models[] = {"gated_bf16", "gated_f32", "relu_f16", NULL};
@@ -133,6 +140,18 @@ Test(cuda_t5, many_rows_equal_single_steps) {
         t5_close(&f);
         if (enough) break;
     }
+}
+
+/* Under a window that begins within the rows of a call. */
+Test(cuda_t5, many_rows_of_a_t5gemma_equal_single_steps) {
+    static matrix want, got;
+    fixture f;
+    open_golden(&f, "t5gemma_f32");
+    prefill_slot(&f, 0, 0);
+    run(&f, 0, 0, 0, 12, 1, want);
+    run(&f, 0, 0, 0, 12, 5, got);
+    same(got, want, (int64_t)12 * f.n_vocab, "rows a call", "t5gemma_f32");
+    t5_close(&f);
 }
 
 /* Rows that share a slot are a group, which reads keys once: no bit of it shows, nor where the last layer

@@ -1,4 +1,4 @@
-/* T5 against transformers: values made by tests/golden/make_t5.py. */
+/* T5 and T5Gemma against transformers: values made by tests/golden/make_t5.py. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>

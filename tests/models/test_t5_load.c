@@ -196,8 +196,9 @@ static void check_bytes(const weir_t5_config *c, weir_dtype dtype, int n_thread)
     weir_model_facts f;
     cr_assert_eq(fake_create(k, be, &m, &err), WEIR_OK, "%s", err.text);
     weir__t5_facts(c, dtype, (weir_place){0}, &f);
-    const size_t structs = lines(sizeof(t5_model)) + lines((size_t)c->n_enc_layer * sizeof(t5_enc_layer)) +
-                           lines((size_t)c->n_dec_layer * sizeof(t5_dec_layer));
+    const size_t structs = lines(sizeof(t5_model)) +
+                           lines((size_t)c->n_enc_layer * sizeof(encdec_enc_layer)) +
+                           lines((size_t)c->n_dec_layer * sizeof(encdec_dec_layer));
     const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
     const weir_bytes arena = weir__t5_scratch_bytes(c, be, &f, (weir_place){0}, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);

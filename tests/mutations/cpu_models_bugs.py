@@ -47,13 +47,13 @@ BLOCKS = [
 ]
 
 T5 = [
-    bug("models/t5.c", "mask", "cross attention has the decoder's bias", "t5_golden", "&d->cross, &m->cross_kind,",
-        "&d->cross, &m->dec_kind,"),
+    bug("models/encdec.c", "mask", "cross attention has the decoder's bias", "t5_golden", "&d->cross, &m->cross_kind,",
+        "&d->cross, &d->kind,"),
     bug("models/t5_load.c", "check", "umT5's later layers share the bias of the first", "t5_golden",
-        "if (layer > 0 && !m->c.layer_bias) return WEIR_OK;", "if (layer > 0) return WEIR_OK;"),
-    bug("models/t5.c", "index", "every chunk has the first chunk's positions", "t5_golden t5_rows",
+        "if (layer > 0 && !t->c.layer_bias) return WEIR_OK;", "if (layer > 0) return WEIR_OK;"),
+    bug("models/encdec.c", "index", "every chunk has the first chunk's positions", "t5_golden t5_rows",
         ".pos = p->pos + begin,", ".pos = p->pos,"),
-    bug("models/t5.c", "index", "every chunk's queries are the first's", "t5_golden t5_rows",
+    bug("models/encdec.c", "index", "every chunk's queries are the first's", "t5_golden t5_rows",
         ".q = p->q + begin * p->ldq,", ".q = p->q,"),
     bug("models/t5_create.c", "math", "tied logits are not scaled", "t5_golden",
         "c->tied ? 1.0f / sqrtf((float)c->dim) : 1.0f", "c->tied ? 1.0f : 1.0f"),
@@ -70,13 +70,41 @@ T5 = [
     bug("models/attention.c", "index", "cross values of another dtype lie over the keys", "t5_gguf", "        kv.y += a->kv[i].n;\n", ""),
 ]
 
+T5GEMMA = [
+    bug("models/rows.c", "off by one", "the encoder's window is one longer ahead", "t5_golden",
+        "(int32_t)i + m->shape.enc.window;", "(int32_t)i + m->shape.enc.window + 1;"),
+    bug("models/encdec.c", "mask", "the encoder's sliding layers see all that follows", "t5_golden",
+        "    if (l->kind.window > 0) r.n_key = weir__prompt_at(base, p->n, 3) + begin;\n", ""),
+    bug("models/encdec.c", "index", "every chunk has the first chunk's window", "t5_golden",
+        "weir__prompt_at(base, p->n, 3) + begin;", "weir__prompt_at(base, p->n, 3);"),
+    bug("models/encdec.c", "args", "prompts are looked up in the decoder's embedding", "t5_golden model_ranks",
+        "m->separate ? &m->enc_embed : &base->head.embed;", "m->separate && !base->be ? &m->enc_embed : &base->head.embed;"),
+    bug("models/attention.c", "order", "the norm after cross attention is skipped", "t5_golden",
+        "c, &q, r->n_src));\n    return weir__residual(m, r, &a->o, m->has_heads, m->a.att, a->post);",
+        "c, &q, r->n_src));\n    return weir__residual(m, r, &a->o, m->has_heads, m->a.att, NULL);"),
+    bug("models/t5gemma_load.c", "args", "the encoder's layers have the decoder's kind", "t5_golden",
+        "l->kind = t->enc_kind[t->enc.sliding[i]];", "l->kind = t->dec_kind[t->dec.sliding[i]];"),
+    bug("models/t5gemma_create.c", "math", "cross attention has no scale", "t5_golden",
+        ".cross_kind = {.scale = d->attention_scale,", ".cross_kind = {.scale = 1.0f,"),
+    bug("models/t5gemma_create.c", "math", "cross attention is not capped", "t5_golden",
+        ".softcap = d->attention_softcap},", ".softcap = 0.0f},"),
+    bug("models/t5gemma_create.c", "check", "stacks may have other activations", "t5gemma_load",
+        ": e->act != d->act                     ? ", ": e->act > WEIR_ACT_SILU               ? "),
+    bug("models/arena.c", "bounds", "a wider encoder's norms have a narrower one's room", "t5_golden t5_rows",
+        "chunk * max64(s->dim, e.dim) : 0", "chunk * s->dim : 0"),
+    bug("models/arena.c", "bounds", "an encoder's feed-forward has the decoder's room", "t5_golden t5_rows",
+        "max64(max64(s->own.n_ff, e.ff_dim), cross)", "max64(s->own.n_ff, cross)"),
+    bug("models/head.c", "bounds", "ranks collect rows of the decoder's width", "model_ranks",
+        ".n_row = r->n, .n = r->dim, .first", ".n_row = r->n, .n = m->shape.dim, .first"),
+]
+
 DECODER = [
     bug("models/decoder.c", "args", "sliding layers turn by the global frequencies", "decoder_golden",
         "weir__decoder_kind(m, l), cache_of", "&m->kind[2 * m->c.no_rope[l]], cache_of"),
     bug("models/decoder.c", "index", "both groups of layers share one numbering", "decoder engine decoder_gguf",
         "&kv->slide : &kv->self, m->layer[l].in_group};", "&kv->slide : &kv->self, l};"),
-    bug("models/decoder_create.c", "mask", "every layer has the window", "decoder_golden", "kind_of(c, &m.c.rope, 0)",
-        "kind_of(c, &m.c.rope, c->window)"),
+    bug("models/decoder_create.c", "mask", "every layer has the window", "decoder_golden", "kind_of(c, &c->rope, 0)",
+        "kind_of(c, &c->rope, c->window)"),
     bug("models/decoder_rope.c", "off by one", "YaRN's ramp begins one dimension late", "decoder_load",
         "fmax(floor(yarn_dimension(r, n_dim, (double)r->beta_fast)), 0.0);", "fmax(floor(yarn_dimension(r, n_dim, (double)r->beta_fast)) + 1.0, 0.0);"),
     bug("models/decoder_rope.c", "off by one", "YaRN's ramp ends at half of the dimensions", "decoder_load",
@@ -88,9 +116,9 @@ DECODER = [
     bug("models/decoder_load.c", "order", "llama3's formula is applied on top of the file's factors", "decoder_load",
         "if (divisors && r.kind == WEIR_ROPE_LLAMA3)", "if (!divisors && r.kind == WEIR_ROPE_LLAMA3)"),
     bug("models/decoder_load.c", "default", "longrope has its short divisors in every context", "decoder_golden",
-        "return m->base.n_prompt > r->n_ctx_original ?", "return m->base.n_prompt < 0 ?"),
+        "return n_prompt > r->n_ctx_original ?", "return n_prompt < 0 ?"),
     bug("models/decoder_load.c", "order", "layers without positions keep the frequencies", "decoder_golden",
-        "        m->kind[2 + i].inv_freq = NULL, m->kind[2 + i].n_dim = 0;\n", ""),
+        "        kind[2 + i].inv_freq = NULL, kind[2 + i].n_dim = 0;\n", ""),
     bug("models/decoder_load.c", "check", "OLMo 2 has a norm before attention", "decoder_load",
         "if (before) WEIR_TRY(weir__load_norm(w, prefix, \"input_layernorm\"",
         "if (before || s->post_norms) WEIR_TRY(weir__load_norm(w, prefix, \"input_layernorm\""),
@@ -116,4 +144,4 @@ DECODER = [
         "m->c.sliding[i] ? f->n_layer_slide : i - f->n_layer_slide;", "m->c.sliding[i] ? f->n_layer_slide : i;"),
 ]
 
-BUGS = BLOCKS + T5 + DECODER
+BUGS = BLOCKS + T5 + T5GEMMA + DECODER

@@ -13,7 +13,7 @@ SHARES = [
     bug("models/attention.c", "index", "cross keys of rank 0's heads on every rank", "model_ranks engine_ranks",
         "m->a.h + a->heads.kv.first * a->heads.head_dim", "m->a.h + 0 * a->heads.kv.first"),
     bug("models/t5_load.c", "index", "every rank has the first heads' bias", "model_ranks",
-        "weir_tensor_cols(&t, own.head, own.n_head)", "weir_tensor_cols(&t, 0, own.n_head)"),
+        "weir_tensor_cols(&b, own.head, own.n_head)", "weir_tensor_cols(&b, 0, own.n_head)"),
     bug("models/weights.c", "index", "every rank has the first heads' biases", "model_ranks",
         "weir_tensor_get(&t, 0, l->rows[p].first + i)", "weir_tensor_get(&t, 0, i)"),
     bug("models/create.c", "order", "shares follow from the blocks of one tensor", "model_ranks",

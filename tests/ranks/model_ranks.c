@@ -15,6 +15,8 @@ static fake *make_decoder(const subject *s) {
     return k;
 }
 
+static fake *make_t5gemma(const subject *s) { return fake_t5gemma(&s->encoder, &s->decoder, s->dtype); }
+
 /* One rank's caches. */
 typedef struct caches {
     weir_kv_pool *self, *cross, *slide;
@@ -226,6 +228,18 @@ subject model_t5(int32_t n_head, int32_t head_dim, bool gated, bool tied) {
                             .act = gated ? WEIR_ACT_GELU_TANH : WEIR_ACT_RELU,
                             .gated = gated,
                             .tied = tied}};
+}
+
+/* The wider stack is the encoder, whose rows ranks collect whole; a head of its own. */
+subject model_t5gemma(void) {
+    subject s = model_gemma();
+    s.name = "T5Gemma", s.make = make_t5gemma;
+    s.decoder.head_dim = 16, s.decoder.n_head = 6, s.decoder.n_head_kv = 2, s.decoder.ff_dim = 112;
+    s.encoder = s.decoder;
+    s.encoder.dim = 80, s.encoder.head_dim = 10, s.encoder.n_head = 4, s.encoder.ff_dim = 72;
+    s.encoder.window = 5, s.encoder.sliding[0] = true;
+    s.decoder.n_vocab_rows = s.encoder.n_vocab_rows = 4099;
+    return s;
 }
 
 /* Seven blocks of 32 among the inputs of o, eleven among those of down: a share begins at a block. */

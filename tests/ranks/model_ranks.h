@@ -11,7 +11,7 @@ typedef struct subject {
     const char *name;
     fake *(*make)(const struct subject *s);
     weir_t5_config t5;
-    weir_decoder_config decoder;
+    weir_decoder_config decoder, encoder;
     weir_dtype dtype;
     const char *redtyped; /* a tensor of another dtype, or NULL */
     weir_dtype other;
@@ -34,5 +34,8 @@ subject model_qwen(void), model_gemma(void), model_llama(void);
 subject model_granite(void); /* what sub-layers add is scaled, q, k and v are one tensor */
 subject model_small_blocks(void), model_large_blocks(void); /* of 32 and of 256 elements */
 subject model_t5(int32_t n_head, int32_t head_dim, bool gated, bool tied);
+subject model_t5gemma(void); /* stacks of two sizes */
+
+static inline bool model_has_encoder(const subject *s) { return s->t5.n_head > 0 || s->encoder.n_head > 0; }
 
 #endif

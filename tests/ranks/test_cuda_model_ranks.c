@@ -29,16 +29,16 @@ static void choose_devices(int n) {
 }
 
 /* bf16 for all families; f32 for those whose prompts need no products of shared layers. An encoder runs on
- * every rank, so under the runner a T5 costs as much as there are ranks. */
+ * every rank, so under the runner such a model costs as much as there are ranks. */
 static void check_all(subject s, int devices) {
-    const bool is_t5 = s.t5.n_head > 0;
+    const bool encoder = model_has_encoder(&s);
     choose_devices(devices);
     s.open = open_device;
     for (int i = 0; i < 4; i++) {
         s.dtype = i / 2 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16;
         s.whole_body = i % 2 == 1;
-        if (s.dtype == WEIR_DTYPE_F32 && !is_t5) continue;
-        model_check_ranks(&s, i > 0 ? 2 : is_t5 ? 4 : MOST_RANKS);
+        if (s.dtype == WEIR_DTYPE_F32 && !encoder) continue;
+        model_check_ranks(&s, i > 0 ? 2 : encoder ? 4 : MOST_RANKS);
     }
 }
 
@@ -47,6 +47,7 @@ Test(cuda_model_ranks, fewer_heads_than_ranks) { check_all(model_gemma(), 1); }
 Test(cuda_model_ranks, heads_that_divide) { check_all(model_llama(), 8); }
 Test(cuda_model_ranks, multipliers_and_fused_tensors) { check_all(model_granite(), 8); }
 Test(cuda_model_ranks, t5_gated_with_a_head_of_its_own) { check_all(model_t5(6, 16, true, false), 1); }
+Test(cuda_model_ranks, t5gemma) { check_all(model_t5gemma(), 8); }
 Test(cuda_model_ranks, t5_tied) { check_all(model_t5(8, 8, false, true), 8); }
 
 /* Blocks of 32 and of 256 elements. */

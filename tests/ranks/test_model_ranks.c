@@ -40,6 +40,10 @@ Test(model_ranks, t5_gated_with_a_head_of_its_own) {
     check_all(model_t5(6, 16, true, false), WEIR_ISA_PORTABLE);
     check_all(model_t5(6, 16, true, false), weir__isa_best());
 }
+Test(model_ranks, t5gemma) {
+    check_all(model_t5gemma(), WEIR_ISA_PORTABLE);
+    check_all(model_t5gemma(), weir__isa_best());
+}
 Test(model_ranks, t5_tied) { check_all(model_t5(8, 8, false, true), weir__isa_best()); }
 
 /* ---- in blocks ---- */
@@ -76,8 +80,12 @@ Test(model_ranks, blocks_of_two_sizes) {
 /* Every head, column and id has one owner, in order; KV heads are those that the heads read. Weights of the
  * largest rank: a share, and what every rank has (here the embedding's last chunk makes the difference). */
 Test(model_ranks, shares_cover_the_model_once) {
-    subject all[] = {model_qwen(), model_gemma(), model_llama(), model_t5(6, 16, true, false),
-                     model_t5(8, 8, false, true)};
+    subject all[] = {model_qwen(),
+                     model_gemma(),
+                     model_llama(),
+                     model_t5(6, 16, true, false),
+                     model_t5(8, 8, false, true),
+                     model_t5gemma()};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         subject *s = &all[i];
         s->isa = weir__isa_best(), s->dtype = WEIR_DTYPE_BF16;

@@ -45,8 +45,8 @@ const cli_command_info cli_commands[CMD_COUNT] = {
         {"score", "-m DIR [--input FILE.jsonl] [options]",
          "Log-probability of each token of given completions, teacher-forced.",
          "Reads objects with prompt and completion, or with prompt_ids and completion_ids, one per "
-         "line. Prompt text is tokenised as the checkpoint expects it (T5: end-of-text appended, "
-         "the prompt is the encoder's input; others: start-of-text in front). Nothing is added to "
+         "line. Prompt text is tokenised as the checkpoint expects it (T5: end-of-text appended; "
+         "others: start-of-text in front) and is an encoder's input, if there is one. Nothing is added to "
          "completion text. An object with text or text_ids alone is scored whole, from its second "
          "token on; this needs a decoder-only model.\n"
          "Prints completion_ids, logprobs (natural logarithm, raw softmax of the verifier given "

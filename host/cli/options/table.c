@@ -124,9 +124,11 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
          .lo = 1,
          .hi = 1 << 20,
          .unit = "tokens",
-         .absent = "512 for T5; otherwise 4096, or the trained context if that is smaller",
-         .help = "Context length. T5: of the prompt and of the answer, each. Decoder-only models: of "
-                 "both together; an answer ends where the context does.",
+         .absent =
+             "512 for T5; otherwise 4096, or the trained context if that is smaller; for T5Gemma half of it",
+         .help =
+             "Context length. T5 and T5Gemma: of the prompt and of the answer, each. Decoder-only models: "
+             "of both together; an answer ends where the context does.",
          .commands = G | C | S | O | I | B | U | V},
     [OPT_SEED] = {.name = "seed",
                   .brief = "s",

@@ -277,7 +277,7 @@ weir_status weir__get_id(const json_t *o, const char *key, const weir_checkpoint
 weir_status weir__get_pad(const json_t *o, weir_checkpoint *ck, const char *label, weir_err *err) {
     const json_t *v = json_object_get(o, "pad_token_id");
     if (!v) return WEIR_OK;
-    if (ck->kind != WEIR_FAMILY_DECODER) return weir__get_id(o, "pad_token_id", ck, &ck->pad_id, label, err);
+    if (ck->kind == WEIR_FAMILY_T5) return weir__get_id(o, "pad_token_id", ck, &ck->pad_id, label, err);
     const bool inside =
         json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) < weir__checkpoint_rows(ck);
     ck->pad_id = inside ? (int32_t)json_integer_value(v) : -1;

@@ -96,7 +96,7 @@ weir_status weir__get_string(const json_t *o, const char *key, const char **out,
 /* A token id, or null for none (-1). Decoder files of 2023 write -1 for none too. */
 weir_status weir__get_id(const json_t *o, const char *key, const weir_checkpoint *ck, int32_t *out,
                          const char *label, weir_err *err);
-/* pad_token_id. Decoders do not use it: any value is allowed, and one outside the vocabulary means none. */
+/* pad_token_id. All but T5 do not use it: any value is allowed, and one outside the vocabulary means none. */
 weir_status weir__get_pad(const json_t *o, weir_checkpoint *ck, const char *label, weir_err *err);
 /* tokenizer_config.c: replaces the chat template; and the same with the template in an object, if it has
  * one. */
@@ -114,6 +114,15 @@ bool weir__parse_act(const char *name, weir_act *out);
 
 /* eos_token_id: an id or a list of at most 8; none as in weir__get_id. */
 weir_status weir__get_eos(const json_t *o, weir_checkpoint *out, const char *label, weir_err *err);
+
+/* decoder_config.c: a model of a family of decoders, or a stack of one, which may be a part of the file, into
+ * out->decoder, with its ids; ids outside the part, which win; and whether the file's architectures, if any,
+ * have this one. */
+weir_status weir__decoder_parse_stack(const family_row *f, json_t *root, const char *label,
+                                      weir_checkpoint *out, weir_err *err);
+weir_status weir__decoder_parse_ids(const json_t *root, const char *label, weir_checkpoint *out,
+                                    weir_err *err);
+weir_status weir__check_architecture(const char *want, const json_t *root, const char *label, weir_err *err);
 
 /* What a rotary embedding has from outside its object. */
 typedef struct weir_rope_base {

@@ -70,6 +70,10 @@ static const struct {
     {"attention_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_OFF},
     {"mlp_bias", 0, WEIR_NEUTRAL_OFF},
     {"is_encoder_decoder", 0, WEIR_NEUTRAL_OFF},
+    /* stacks of a T5Gemma */
+    {"cross_attention_hidden_size", FAMILY_STACKS, WEIR_NEUTRAL_NULL},
+    {"dropout_rate", FAMILY_STACKS, WEIR_NEUTRAL_NOTED},
+    {"classifier_dropout_rate", FAMILY_STACKS, WEIR_NEUTRAL_NOTED},
     /* second names, see check_aliases */
     {"norm_eps", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     {"norm_epsilon", FAMILY_ALL, WEIR_NEUTRAL_ANY},
@@ -116,8 +120,7 @@ static weir_status check_fields(const family_row *f, json_t *root, const char *l
     return WEIR_OK;
 }
 
-static weir_status check_architectures(const char *want, const json_t *root, const char *label,
-                                       weir_err *err) {
+weir_status weir__check_architecture(const char *want, const json_t *root, const char *label, weir_err *err) {
     const json_t *v = json_object_get(root, "architectures");
     if (!v || json_is_null(v)) return WEIR_OK;
     if (!json_is_array(v))
@@ -403,19 +406,19 @@ static void default_ids(const family_row *f, weir_checkpoint *out) {
     out->add_bos = weir__family_has(f, FAMILY_ADDS_BOS);
 }
 
-static weir_status read_ids(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+weir_status weir__decoder_parse_ids(const json_t *root, const char *label, weir_checkpoint *out,
+                                    weir_err *err) {
     if (json_object_get(root, "bos_token_id"))
         WEIR_TRY(weir__get_id(root, "bos_token_id", out, &out->bos_id, label, err));
     WEIR_TRY(weir__get_pad(root, out, label, err));
     return weir__get_eos(root, out, label, err);
 }
 
-/* The text part of a model, which may be all of it. */
-static weir_status parse_text(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
-                              weir_err *err) {
+weir_status weir__decoder_parse_stack(const family_row *f, json_t *root, const char *label,
+                                      weir_checkpoint *out, weir_err *err) {
     weir_decoder_config *c = &out->decoder;
     const char *act = "";
-    out->kind = WEIR_FAMILY_DECODER;
+    out->kind = f->kind;
     *c = f->decoder.config;
     weir__family_choose(f, c);
     c->qkv_bias = weir__family_has(f, FAMILY_QKV_BIAS);
@@ -429,7 +432,7 @@ static weir_status parse_text(const family_row *f, json_t *root, const char *lab
     WEIR_TRY(parse_act(f, root, label, c, &act, err));
     WEIR_TRY(parse_scales(f, root, label, c, err));
     default_ids(f, out);
-    WEIR_TRY(read_ids(root, label, out, err));
+    WEIR_TRY(weir__decoder_parse_ids(root, label, out, err));
     snprintf(out->family, sizeof out->family, "%s (%.20s, %s head)", f->model_type, act,
              c->tied ? "tied" : "untied");
     return WEIR_OK;
@@ -439,8 +442,8 @@ static weir_status parse_text(const family_row *f, json_t *root, const char *lab
 
 weir_status weir__decoder_parse(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
                                 weir_err *err) {
-    WEIR_TRY(check_architectures(f->architecture, root, label, err));
-    return parse_text(f, root, label, out, err);
+    WEIR_TRY(weir__check_architecture(f->architecture, root, label, err));
+    return weir__decoder_parse_stack(f, root, label, out, err);
 }
 
 /* Ids outside text_config win. */
@@ -460,12 +463,12 @@ weir_status weir__gemma3_parse(const family_row *f, json_t *root, const char *la
     }
     if (!json_is_object(text))
         return weir_fail(err, WEIR_EFORMAT, "%s: text_config: expected an object", weir__label(label));
-    WEIR_TRY(check_architectures(f->architecture, root, label, err));
+    WEIR_TRY(weir__check_architecture(f->architecture, root, label, err));
     WEIR_TRY(weir__get_string(text, "model_type", &type, label, err));
     if (strcmp(type, want) != 0)
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: text_config's model_type = \"%.40s\": not supported, expected %s",
                          weir__label(label), type, want);
-    WEIR_TRY(parse_text(weir__family_typed(want), text, label, out, err));
-    return read_ids(root, label, out, err);
+    WEIR_TRY(weir__decoder_parse_stack(weir__family_typed(want), text, label, out, err));
+    return weir__decoder_parse_ids(root, label, out, err);
 }

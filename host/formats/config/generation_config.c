@@ -85,10 +85,10 @@ static bool is_honoured(const char *key) {
     return false;
 }
 
-/* Instruction-tuned decoders are published with a repetition penalty (Qwen2.5: 1.05 to 1.1). Like temperature
+/* Instruction-tuned models are published with a repetition penalty (Qwen2.5: 1.05 to 1.1). Like temperature
  * and top_p it is a default for sampling, and like these it is not applied. */
 bool weir__is_wish(weir_family_kind kind, const char *key) {
-    return kind == WEIR_FAMILY_DECODER && strcmp(key, "repetition_penalty") == 0;
+    return kind != WEIR_FAMILY_T5 && strcmp(key, "repetition_penalty") == 0;
 }
 
 /* null does not undo what config.json says: transformers fills such gaps from the model's config. */
@@ -97,7 +97,8 @@ static weir_status read_ids(const json_t *o, const char *label, weir_checkpoint 
     if (weir__is_set(o, "pad_token_id")) WEIR_TRY(weir__get_pad(o, out, label, err));
     if (weir__is_set(o, "bos_token_id"))
         WEIR_TRY(weir__get_id(o, "bos_token_id", out, &out->bos_id, label, err));
-    if (out->kind == WEIR_FAMILY_T5 && weir__is_set(o, "decoder_start_token_id"))
+    if (out->kind == WEIR_FAMILY_T5GEMMA && weir__is_set(o, "bos_token_id")) out->start_id = out->bos_id;
+    if (out->kind != WEIR_FAMILY_DECODER && weir__is_set(o, "decoder_start_token_id"))
         return weir__get_id(o, "decoder_start_token_id", out, &out->start_id, label, err);
     return WEIR_OK;
 }

@@ -104,8 +104,8 @@ weir_status weir__tokenizer_config_parse(const char *json, size_t bytes, const c
                                          weir_checkpoint *out, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
-    const weir_status s = out->kind == WEIR_FAMILY_DECODER ? parse_decoder(root, label, out, err)
-                                                           : parse_t5(root, label, out, err);
+    const weir_status s =
+        out->kind == WEIR_FAMILY_T5 ? parse_t5(root, label, out, err) : parse_decoder(root, label, out, err);
     json_decref(root);
     return s;
 }

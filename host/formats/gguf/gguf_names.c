@@ -173,7 +173,7 @@ static int32_t layers_of(const weir_gguf_model *m, int stack) {
 /* What only some models of a kind have. A T5's first layer has the bias of all: umT5's have one each. */
 static bool is_choice_of_others(const weir_gguf_model *m, int32_t layer, const char *rest) {
     if (m->kind == WEIR_FAMILY_DECODER) return strstr(rest, ".bias") && !m->config.qkv_bias;
-    return (layer > 0 && strcmp(rest, REL_BIAS) == 0) ||
+    return (layer > 0 && !m->t5.layer_bias && strcmp(rest, REL_BIAS) == 0) ||
            (!m->t5.gated && strcmp(rest, "ffn_gate.weight") == 0);
 }
 
@@ -249,6 +249,8 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const family_row *f, we
     *(m->kind == WEIR_FAMILY_T5 ? &m->t5.tied : &c->tied) = !weir__gguf_find(g, "output.weight", &e);
     c->qkv_bias = weir__gguf_find(g, "blk.0.attn_q.bias", &e);
     m->t5.gated = weir__gguf_find(g, "enc.blk.0.ffn_gate.weight", &e);
+    m->t5.layer_bias = weir__gguf_find(g, "enc.blk.1." REL_BIAS, &e) ||
+                       weir__gguf_find(g, "dec.blk.1." REL_BIAS, &e); /* as in umT5; then all are needed */
     for (size_t i = 0; i < g->n_tensor; i++) {
         const weir_entry *t = &g->tensor[i].e;
         if (is_idle(t->name)) continue;

@@ -11,13 +11,12 @@
 /* The class that transformers uses if tokenizer_config.json names none. */
 static const struct {
     const char *model_type, *class;
-} by_model[] = {{"t5", "T5Tokenizer"},        {"mt5", "MT5Tokenizer"},
-                {"llama", "LlamaTokenizer"},  {"mistral", "LlamaTokenizer"},
-                {"gemma", "GemmaTokenizer"},  {"gemma2", "GemmaTokenizer"},
-                {"gemma3", "GemmaTokenizer"}, {"gemma3_text", "GemmaTokenizer"},
-                {"qwen2", "Qwen2Tokenizer"},  {"qwen3", "Qwen2Tokenizer"},
-                {"gpt2", "GPT2Tokenizer"},    {"phi3", "LlamaTokenizer"},
-                {"granite", "GPT2Tokenizer"}, {"umt5", "T5Tokenizer"}};
+} by_model[] = {
+    {"t5", "T5Tokenizer"},         {"mt5", "MT5Tokenizer"},           {"llama", "LlamaTokenizer"},
+    {"mistral", "LlamaTokenizer"}, {"gemma", "GemmaTokenizer"},       {"gemma2", "GemmaTokenizer"},
+    {"gemma3", "GemmaTokenizer"},  {"gemma3_text", "GemmaTokenizer"}, {"qwen2", "Qwen2Tokenizer"},
+    {"qwen3", "Qwen2Tokenizer"},   {"gpt2", "GPT2Tokenizer"},         {"phi3", "LlamaTokenizer"},
+    {"granite", "GPT2Tokenizer"},  {"umt5", "T5Tokenizer"},           {"t5gemma", "GemmaTokenizer"}};
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 

@@ -137,6 +137,7 @@ weir_status att_try(const att_cache *c, const att_rows *r, int32_t first, int32_
                         .bias_right = c->c.bias_right,
                         .softcap = c->c.softcap,
                         .window = c->c.window,
+                        .ahead = c->c.ahead,
                         .group = r->group,
                         .prefill = r->prefill};
     const weir_status status = be->op.attention(be, &a);

@@ -12,7 +12,7 @@ typedef struct att_case {
     bool bias;
     int32_t bias_left, bias_right;
     float softcap;
-    int32_t window;
+    int32_t window, ahead;
     weir_dtype dtype; /* of the pool */
 } att_case;
 

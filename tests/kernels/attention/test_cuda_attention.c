@@ -16,7 +16,8 @@ static const weir_dtype DTYPES[2] = {WEIR_DTYPE_F32, WEIR_DTYPE_BF16};
 static weir_backend *open_for(const att_case *c, int64_t n_row) {
     weir_backend *be = device_open();
     const int64_t keys = (c->max_key + WEIR_PAGE - 1) / WEIR_PAGE * WEIR_PAGE;
-    const size_t floats = weir__attention_cuda_scratch_floats(n_row, c->n_head, c->head_dim, keys, c->window);
+    const size_t floats = weir__attention_cuda_scratch_floats(n_row, c->n_head, c->head_dim, keys,
+                                                              c->window > 0 ? c->window + c->ahead : 0);
     cr_assert_eq(weir__backend_reserve(be, floats), WEIR_OK);
     return be;
 }
@@ -374,6 +375,40 @@ Test(cuda_attention, prompts_are_within_their_bound) {
     }
 }
 
+/* An encoder's layers that slide: rows see as far ahead as back, over more splits than the window back alone
+ * would need; on tensor cores and beside them. */
+Test(cuda_attention, a_window_on_both_sides_is_within_its_bound) {
+    uint64_t rng = 477;
+    static const int32_t dims[] = {10, 32, 256}, windows[] = {129, 30, 129};
+    for (int i = 0; i < 3; i++) {
+        const int32_t n_key = 310, n_row = 24, w = windows[i];
+        const att_case c = {.n_head = 2,
+                            .n_head_kv = 1,
+                            .head_dim = dims[i],
+                            .n_slot = 1,
+                            .max_key = 320,
+                            .softcap = 5.0f,
+                            .window = w,
+                            .ahead = w - 1,
+                            .dtype = DTYPES[i > 0]};
+        weir_backend *be = open_for(&c, 8);
+        att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
+        att_rows r = att_rows_new(cache, n_row, &rng);
+        r.prefill = true;
+        for (int32_t j = 0; j < n_row; j++) {
+            r.pos[j] = 170 + j;
+            r.n_key[j] = r.pos[j] + w < n_key ? r.pos[j] + w : n_key;
+        }
+        char what[96];
+        (void)snprintf(what, sizeof what, "both sides, %s dim %d window %d", weir_dtype_name(c.dtype),
+                       c.head_dim, w);
+        att_check(cache, &r, i == 1, what);
+        att_rows_free(&r);
+        att_cache_free(cache);
+        weir__backend_close(be);
+    }
+}
+
 /* A row of a prompt: the same bits wherever its chunk begins. Under the short window rows of one tile have
  * nothing in the page that others begin in. */
 static void same_bits_in_any_chunk(int32_t window) {
@@ -455,12 +490,12 @@ Test(cuda_attention, refuses_what_its_contract_refuses) {
                                  .scale = 1};
     weir_attention a = good;
     cr_assert_eq(be->op.attention(be, &a), WEIR_OK); /* no rows */
-    weir_attention bad[8];
-    for (int i = 0; i < 8; i++) bad[i] = good;
+    weir_attention bad[9];
+    for (int i = 0; i < 9; i++) bad[i] = good;
     bad[0].kv = NULL, bad[1].q = NULL, bad[2].n_row = -1, bad[3].layer = 1, bad[4].n_head = 0,
     bad[5].softcap = NAN, bad[6].window = -1;
-    bad[7].n_row = 3, bad[7].group = 2;
-    for (int i = 0; i < 8; i++) cr_assert_eq(be->op.attention(be, &bad[i]), WEIR_EINVAL, "case %d", i);
+    bad[7].n_row = 3, bad[7].group = 2, bad[8].ahead = -1;
+    for (int i = 0; i < 9; i++) cr_assert_eq(be->op.attention(be, &bad[i]), WEIR_EINVAL, "case %d", i);
     kv.dtype = WEIR_DTYPE_F16, a.n_row = 1;
     cr_assert_eq(be->op.attention(be, &a), WEIR_EINVAL);
     kv.dtype = WEIR_DTYPE_F32, kv.head_dim = 257;
