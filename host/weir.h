@@ -112,11 +112,10 @@ typedef struct weir_engine_facts {
     int32_t n_vocab_rows[2];
     const char *dtype[2]; /* of the matrices */
     int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];
-    /* of an encoder whose sizes are its own (T5Gemma); else 0 */
-    int32_t dim_enc[2], ff_dim_enc[2], n_head_enc[2], n_head_kv_enc[2], head_dim_enc[2];
+    int32_t dim_enc[2], ff_dim_enc[2], n_head_enc[2], n_head_kv_enc[2], head_dim_enc[2]; /* T5Gemma; else 0 */
     const char *ignored[2]; /* what weir does not know in a directory: "config.json: a, b"; or NULL */
     const char *family[2];  /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head, GGUF)" */
-    /* models with rotary embeddings, of a T5Gemma the decoder's; elsewhere 0 and NULL */
+    /* models with rotary embeddings (T5Gemma: its decoder); elsewhere 0 and NULL */
     int32_t window[2], n_layer_sliding[2]; /* positions that a sliding layer sees, and how many layers
                                               slide */
     int32_t n_ctx_train[2];                /* positions it was trained for; 0 = unknown */
@@ -126,8 +125,7 @@ typedef struct weir_engine_facts {
     int32_t bos_id;        /* -1 if none */
     bool add_bos;          /* a prompt's ids begin with it */
     int32_t eos[8], n_eos; /* end-of-text ids, those that end a turn of the chat format among them */
-    const char *bos_text, *eos_text; /* how the checkpoint's beginning and end of text are spelled; NULL: it
-                                        has none, or no tokenizer */
+    const char *bos_text, *eos_text; /* how beginning and end of text are spelled; NULL: not known */
     const char *chat_template; /* name of the chat format, or what the template is that is run, in words;
                                      NULL: none, and chat_note says why */
     const char *chat_note;

@@ -79,9 +79,8 @@ weir_status weir__attention_output(weir_model *m, const attention *a, const atte
 typedef struct cross_attention {
     const float *norm, *post; /* (dim) before q, and after o (NULL: none); the family loads them */
     weir_weight q;            /* (inner, dim) */
-    weir_weight kv
-        [2]; /* (2 * inner_kv, dim of the encoder): k, v stacked where their dtypes agree; prompts only, of all heads
-                          on every rank */
+    weir_weight kv[2];        /* (2 * inner_kv, dim of the encoder): k, v stacked where their dtypes agree;
+                                 prompts only, of all heads on every rank */
     int n_kv;
     weir_weight o; /* (dim, inner) */
     attention_heads heads;

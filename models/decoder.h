@@ -30,7 +30,7 @@ weir_status weir__decoder_rest(weir_model *m, const weir_kv *kv, const model_row
 weir_status weir__decoder_load(weir_model *m, weights *w); /* decoder_load.c */
 
 /* What T5Gemma's stacks are too. decoder_create.c: whether such a stack can be; its kinds of attention, as in
- * decoder_model, without frequencies (c: from then on with a rotation for sliding layers, even if none is). */
+ * decoder_model, without frequencies. c has a rotation for sliding layers from then on, even if none is. */
 weir_status weir__decoder_check(const weir_decoder_config *c, weir_place place, int64_t n_row,
                                 int64_t n_prompt, weir_err *err);
 void weir__decoder_kinds(weir_decoder_config *c, attention_kind kind[4]);

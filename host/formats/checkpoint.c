@@ -92,9 +92,9 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* For all but T5 tokenizer.json comes before the .model: the .model lacks tokens that were added later, and its
- * library finds user-defined pieces such as "<end_of_turn>" in any text. T5 takes its ids from the .model if
- * there is one. */
+/* Except for T5, tokenizer.json comes before the .model: the .model lacks tokens that were added later, and
+ * its library finds user-defined pieces such as "<end_of_turn>" in any text. T5 takes its ids from the .model
+ * if there is one. */
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     static const struct {
         const char *name;

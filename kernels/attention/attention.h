@@ -38,8 +38,8 @@
  * it. Every other prefill is computed like decode rows, within the bound above.
  *
  * WEIR_EINVAL  n_row < 0, query heads that do not divide among KV heads or reach past the last, layer out of
- *              range, NULL, softcap, window or ahead < 0, n_row not a multiple of group, a pool that is not f32 on
- *              the CPU, one of f16
+ *              range, NULL, softcap, window or ahead < 0, n_row not a multiple of group, a pool that is not
+ *              f32 on the CPU, one of f16
  * WEIR_ENOTSUP a device: head_dim over 256
  * WEIR_ENOMEM  a device: not enough scratch for one row (8 rows of an f32 prefill) */
 typedef struct weir_attention {

@@ -45,8 +45,9 @@ DECODER = dict(STACK, hidden_size=26, intermediate_size=33, num_hidden_layers=4,
                num_key_value_heads=1, head_dim=10, sliding_window=9, query_pre_attn_scalar=5,
                attn_logit_softcapping=4.0, final_logit_softcapping=5.0, rope_theta=2e4)
 GEMMA = dict(encoder=ENCODER, decoder=DECODER, vocab_size=71, bos_token_id=0, eos_token_id=1, pad_token_id=2)
-WIDE = dict(GEMMA, encoder=dict(ENCODER, hidden_size=40, num_hidden_layers=2, head_dim=32, num_attention_heads=2,
-                                num_key_value_heads=1, rope_scaling=dict(rope_type="linear", factor=2.0)),
+WIDE = dict(GEMMA,
+            encoder=dict(ENCODER, hidden_size=40, num_hidden_layers=2, head_dim=32, num_attention_heads=2,
+                         num_key_value_heads=1, rope_scaling=dict(rope_type="linear", factor=2.0)),
             decoder=dict(DECODER, hidden_size=24, num_hidden_layers=2, head_dim=16, sliding_window=64,
                          tie_word_embeddings=False), tie_word_embeddings=False)
 MODELS = {  # name: (config, dtype of matrices, matrices kept in f32)

@@ -5,8 +5,8 @@
 #include "host/deck/kv.h"
 #include "tests/models/calls.h"
 
-/* A T5 or T5Gemma of tests/golden/t5 (or any checkpoint directory) with caches for a few slots. Failures to open fail
- * the test. */
+/* A T5 or T5Gemma of tests/golden/t5 (or any checkpoint directory) with caches for a few slots. Failures to
+ * open fail the test. */
 enum { FIX_SLOT = 7, FIX_ROW = 80, FIX_PROMPT = 200, FIX_LEN = 300 };
 
 typedef struct fixture {

@@ -1,4 +1,5 @@
-/* T5 and T5Gemma on a device: against transformers' values, and a row's bits against the same row in other company. */
+/* T5 and T5Gemma on a device: against transformers' values, and a row's bits against the same row in other
+ * company. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* The config of a T5 or umT5 from GGUF metadata. Keys, and what follows from tensors instead (gate,
- * activation, head, biases in every layer), are those of llama.cpp's converter and of its models t5 (src/models/t5*.cpp). */
+ * activation, head, biases in every layer), are those of llama.cpp's converter and of its models t5
+ * (src/models/t5*.cpp). */
 #include <string.h>
 
 #include "host/formats/gguf/gguf_file.h"
