@@ -27,6 +27,8 @@ SPLITS = [
     bug("attention/attention.cu", "wait", "the last block leaves its counter", "        if (sh.last) *counter = 0;\n", ""),
     bug("attention/attention.cu", "index", "blocks of two heads share a counter", "static_cast<size_t>(blockIdx.z) * gridDim.y + blockIdx.y;",
         "static_cast<size_t>(blockIdx.z);"),
+    bug("attention/attention.cu", "host", "splits have room for what is behind a row alone", "a->window > 0 ? a->window + a->ahead : 0;",
+        "a->window;"),
     bug("attention/attention.cu", "reduction", "scores add other positions' lanes", "__shfl_xor_sync(0xffffffffu, give, 16)", "__shfl_xor_sync(0xffffffffu, give, 4)"),
     bug("attention/attention.cu", "mask", "a key past the row's last", "const bool own = t >= who.keys.first && t < who.keys.end;\n        const float *part",
         "const bool own = t >= who.keys.first && t <= who.keys.end;\n        const float *part"),

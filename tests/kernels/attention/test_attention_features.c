@@ -91,6 +91,35 @@ Test(attention, limits_of_the_softcap) {
     }
 }
 
+/* An encoder's layer that slides: as many positions after a row's own as before it. */
+Test(attention, a_window_on_both_sides_is_within_its_bound) {
+    uint64_t rng = 187;
+    static const int32_t windows[] = {1, 9, 64, 130};
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
+        weir_backend *be = open_backend(2, (weir_isa)isa);
+        for (int i = 0; i < 4; i++) {
+            const int32_t w = windows[i];
+            const att_case s = {.n_head = 4,
+                                .n_head_kv = 2,
+                                .head_dim = 12,
+                                .n_slot = 1,
+                                .max_key = MAX_KEY,
+                                .softcap = 3.0f,
+                                .window = w,
+                                .ahead = w - 1};
+            att_cache *c = att_cache_new(be, &s, FULL, &rng);
+            att_rows r = att_rows_new(c, 100, &rng);
+            r.prefill = true;
+            for (int32_t j = 0; j < 100; j++)
+                r.pos[j] = 2 * j, r.n_key[j] = 2 * j + w < MAX_KEY ? 2 * j + w : MAX_KEY;
+            att_check(c, &r, false, weir__isa_name(be->isa));
+            att_rows_free(&r);
+            att_cache_free(c);
+        }
+        weir__backend_close(be);
+    }
+}
+
 /* Pages before every window and after every length have no number; a row reads neither them nor the positions
  * of its first page that are before its window. */
 Test(attention, positions_outside_a_window_are_never_used) {
@@ -205,7 +234,9 @@ Test(attention, a_pool_of_bf16_is_for_devices) {
         cr_assert_eq(att_try(c, &r, 0, 1, o), WEIR_EINVAL);
         c->c.softcap = 0.0f, c->c.window = -1;
         cr_assert_eq(att_try(c, &r, 0, 1, o), WEIR_EINVAL);
-        c->c.window = 0, r.group = 2;
+        c->c.window = 0, c->c.ahead = -1;
+        cr_assert_eq(att_try(c, &r, 0, 1, o), WEIR_EINVAL);
+        c->c.ahead = 0, r.group = 2;
         cr_assert_eq(att_try(c, &r, 0, 1, o), WEIR_EINVAL);
         att_rows_free(&r);
         att_cache_free(c);
