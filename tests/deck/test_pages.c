@@ -50,6 +50,12 @@ Test(pages, encoders_with_prefixes) {
                 .n_parallel = 4, .pages = pages, .ctx_size = 140, .pair = CROWD_DEMO, .prefix_cache = true},
             people(), some(2));
 }
+/* Windows that are no rings: sources are shared, outputs keep all their keys. */
+Test(pages, encoders_with_windows_and_prefixes) {
+    crowd_same_as_alone(
+        &(crowd){.n_parallel = 4, .pages = 7, .ctx_size = 140, .pair = 4, .prefix_cache = true}, people(),
+        some(2));
+}
 
 /* ---- one call after another ---------------------------------------------------------------------------- */
 

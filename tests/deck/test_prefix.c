@@ -9,7 +9,7 @@
 #include "tests/queue/queue_fixture.h"
 #include "tests/support/files.h"
 
-enum { PAIR = 2, CTX = 400 };
+enum { PAIR = 2, T5GEMMA = 4, CTX = 400 }; /* of decoder_pairs */
 
 static weir_engine *open_with(int n_parallel, int pages, int pair) {
     return crowd_open(&(crowd){
@@ -72,6 +72,18 @@ Test(prefix, an_encoders_prompt_is_shared_as_a_whole) {
     had(start(e, 1, 101), 0, "longer");
     had(start(e, 1, 100), 100, "the same");
     had(start(e, 1, 99), 99, "the same, shorter");
+    weir_engine_close(e);
+}
+
+/* Its layers that slide lie among the others: no ring, so a source can be shared. */
+Test(prefix, a_t5gemmas_prompt_is_shared_as_a_whole) {
+    weir_engine *e = open_with(1, 0, T5GEMMA);
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    cr_expect(f.n_layer_sliding[0] > 0 && f.prefix_cache[0] && f.prefix_cache[1]);
+    had(start(e, 1, 100), 0, "the first");
+    had(start(e, 1, 101), 0, "longer");
+    had(start(e, 1, 100), 100, "the same");
     weir_engine_close(e);
 }
 

@@ -128,7 +128,7 @@ Test(families, two_stacks) {
     cr_assert(c.decoder.final_softcap == 30 && c.decoder.n_vocab_rows == 256000 && c.decoder.tied);
     for (int i = 0; i < 26; i++) cr_assert_eq(c.encoder.sliding[i], i % 2 == 0, "layer %d", i);
     cr_assert(c.start_id == 2 && c.bos_id == 2 && c.add_bos && c.eos[0] == 1 && c.pad_id == 0);
-    cr_assert_str_eq(c.family, "t5gemma (gelu_tanh, tied head)");
+    cr_assert_str_eq(c.family, "t5gemma (gelu_pytorch_tanh, tied head)");
     c = good(T5GEMMA(STACK "\"hidden_size\":64,\"num_hidden_layers\":3,\"sliding_window\":7,"
                            "\"query_pre_attn_scalar\":4,\"dropout_rate\":0.1,\"is_decoder\":false",
                      STACK "\"hidden_size\":36,\"num_hidden_layers\":2,\"num_key_value_heads\":2,"

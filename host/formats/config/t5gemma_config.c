@@ -85,6 +85,7 @@ static weir_status parse_ids(const json_t *root, const char *label, weir_checkpo
 weir_status weir__t5gemma_parse(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
                                 weir_err *err) {
     int32_t rows = f->decoder.config.n_vocab_rows;
+    const char *act = f->decoder.act;
     bool tied = true;
     out->kind = f->kind;
     WEIR_TRY(weir__check_architecture(f->architecture, root, label, err));
@@ -102,7 +103,8 @@ weir_status weir__t5gemma_parse(const family_row *f, json_t *root, const char *l
                          weir__label(label));
     out->decoder.tied = tied;
     WEIR_TRY(parse_ids(root, label, out, err));
-    snprintf(out->family, sizeof out->family, "%s (%s, %s head)", f->model_type,
-             out->decoder.act == WEIR_ACT_SILU ? "silu" : "gelu_tanh", tied ? "tied" : "untied");
+    WEIR_TRY(weir__get_string(json_object_get(root, "decoder"), "hidden_activation", &act, label, err));
+    snprintf(out->family, sizeof out->family, "%s (%.20s, %s head)", f->model_type, act,
+             tied ? "tied" : "untied");
     return WEIR_OK;
 }
