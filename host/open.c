@@ -12,6 +12,7 @@
 #include "host/ranks/ranks.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
+#include "kernels/weight/quantise.h"
 
 /* ---- options ------------------------------------------------------------------------------------------- */
 
@@ -37,6 +38,18 @@ static weir_status resolve_lookup(weir_engine *e, const weir_engine_options *o, 
     return check_range("shortest suffix of prompt lookup", p->lookup_min, 1, p->lookup_max, err);
 }
 
+/* A drafter that is not there is a mistake, as a name that is none. */
+static weir_status resolve_quantize(const char *option, const char *name, bool there, weir_dtype *out,
+                                    weir_err *err) {
+    if (!name) return WEIR_OK;
+    if (!there) return weir_fail(err, WEIR_EINVAL, "%s %.40s: there is no drafter's model", option, name);
+    for (int t = 0; t < WEIR_DTYPE_COUNT; t++) {
+        *out = (weir_dtype)t;
+        if (weir__can_quantise(*out) && strcmp(name, weir_dtype_name(*out)) == 0) return WEIR_OK;
+    }
+    return weir_fail(err, WEIR_EINVAL, "%s %.40s: expected q8_0 or fp8", option, name);
+}
+
 /* Fills in what was left at 0 and refuses what is out of range. */
 static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_thread, weir_isa *isa,
                            weir_err *err) {
@@ -53,6 +66,9 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
     if (o->ctx_size) WEIR_TRY(check_range("context", o->ctx_size, 1, 1 << 20, err));
     WEIR_TRY(check_range("largest gamma", e->pair.max_draft, 1, WEIR_GAMMA_MAX, err));
     WEIR_TRY(weir__device_check(o->device, err));
+    WEIR_TRY(resolve_quantize("quantize", o->quantize, true, &e->pair.quantise[WEIR_VERIFIER], err));
+    WEIR_TRY(resolve_quantize("quantize_draft", o->quantize_draft, o->model_draft && !e->pair.lookup,
+                              &e->pair.quantise[WEIR_DRAFTER], err));
     if (o->costs) WEIR_TRY(weir__costs_parse(o->costs, &e->pair.cost, err));
     e->pair.fixed_gamma = o->fixed_gamma;
     *isa = weir__isa_best();
@@ -104,6 +120,9 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
         f->n_param[i] = e->pair.side[i].facts.n_param;
         f->n_vocab_rows[i] = e->pair.side[i].facts.n_vocab_rows;
         f->dtype[i] = weir_dtype_name(e->pair.side[i].facts.dtype);
+        if (!weir_dtype_is_float(ck->quantise)) f->quantized[i] = weir_dtype_name(ck->quantise);
+        f->n_quantized[i] = e->pair.side[i].facts.n_quantised;
+        f->n_unquantized[i] = e->pair.side[i].facts.n_left;
         f->family[i] = ck->family;
         f->fingerprint[i] = weir__checkpoint_fingerprint(ck);
         f->ignored[i] = ck->ignored[0] ? ck->ignored : NULL;
@@ -157,7 +176,10 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     if (e->pair.has_draft)
         WEIR_TRY(
             weir__checkpoint_open(&e->pair.side[WEIR_DRAFTER].ck, o->model_draft, o->strict_config, err));
-    for (int i = 0; i < 2; i++) e->pair.side[i].family = weir__family_of(&e->pair.side[i].ck);
+    for (int i = 0; i < 2; i++) {
+        e->pair.side[i].ck.quantise = e->pair.quantise[i];
+        e->pair.side[i].family = weir__family_of(&e->pair.side[i].ck);
+    }
     e->pair.ctx_size = o->ctx_size
                            ? o->ctx_size
                            : e->pair.side[WEIR_VERIFIER].family->ctx_default(&e->pair.side[WEIR_VERIFIER].ck);

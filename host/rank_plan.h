@@ -1,8 +1,11 @@
 #ifndef WEIR_HOST_RANK_PLAN_H
 #define WEIR_HOST_RANK_PLAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "kernels/base/status.h"
 
 /* Part of weir.h. */
 
@@ -16,5 +19,13 @@ typedef struct weir_rank_plan {
     int64_t id[2], n_id[2];     /* rows of the vocabulary */
     size_t weights[2], kv, scratch, exchange, total; /* bytes; exchange: of scratch, for partial results */
 } weir_rank_plan;
+
+/* What the ranks of an engine have done so far. */
+typedef struct weir_ranks_facts {
+    int n_rank;                /* 1: there is no group, and the following is 0 */
+    uint64_t exchanges, bytes; /* bytes: that rank 0 has given to each of the others in them */
+    bool ended;                /* the group has failed, as far as this rank has heard; */
+    weir_err why;              /* the reason */
+} weir_ranks_facts;
 
 #endif /* WEIR_HOST_RANK_PLAN_H */

@@ -86,7 +86,8 @@ typedef struct weir_pair {
     bool has_draft; /* a drafter is loaded */
     bool lookup;    /* in its place drafts are looked up: side[WEIR_DRAFTER] has only ld */
     int lookup_min, lookup_max;
-    weir_tokenizer *tok; /* NULL: ids only */
+    weir_dtype quantise[2]; /* of the options; a float dtype: not */
+    weir_tokenizer *tok;    /* NULL: ids only */
     int32_t n_vocab;
     int n_parallel, ctx_size, max_draft;
     bool fixed_gamma;       /* of the options */

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "host/replay.h"            /* weir_replay: what other rules would have done */
-#include "host/rank_plan.h"         /* weir_rank_plan */
+#include "host/rank_plan.h"         /* weir_rank_plan, weir_ranks_facts */
 #include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse, WEIR_GAMMA_MAX */
 #include "kernels/base/clock.h"     /* weir_seconds */
@@ -44,12 +44,15 @@ typedef struct weir_engine_options {
     const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
     const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one;
                                 WEIR_NGRAM: none, drafts are looked up in prompt and output */
-    const char *device;      /* "cpu", "auto", "cuda[:N]", or one for each rank, "cuda:0,1"; NULL = "auto" */
-    const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16",
+    /* What float matrices of products become at load (docs/quantize.md): "q8_0", "fp8"; NULL: they stay. A
+     * quantised verifier has another law; a quantised drafter changes only the speed of the rule exact */
+    const char *quantize, *quantize_draft;
+    const char *device; /* "cpu", "auto", "cuda[:N]", or one for each rank, "cuda:0,1"; NULL = "auto" */
+    const char *isa;    /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16",
                                 "amx"; NULL = best */
-    int n_thread;            /* 0 = cores this process may use */
-    int n_parallel;          /* sessions whose pages exist at once; 0 = 1 */
-    int ctx_size;            /* context length. Encoder–decoder: prompt and output each (0 = 512).
+    int n_thread;       /* 0 = cores this process may use */
+    int n_parallel;     /* sessions whose pages exist at once; 0 = 1 */
+    int ctx_size;       /* context length. Encoder–decoder: prompt and output each (0 = 512).
                                 Decoder-only: both together (0 = 4096, or what it was trained for if less) */
     int lookup_min, lookup_max; /* WEIR_NGRAM: tokens that a suffix must have, and that count at most, 1 …
                                    WEIR_LOOKUP_MOST; 0 = WEIR_LOOKUP_MIN, WEIR_LOOKUP_MAX */
@@ -110,7 +113,9 @@ typedef struct weir_engine_facts {
     int64_t n_param[2];      /* [0] verifier, [1] drafter */
     uint64_t fingerprint[2]; /* of the checkpoint's tensors: names, shapes and some of their bytes */
     int32_t n_vocab_rows[2];
-    const char *dtype[2]; /* of the matrices */
+    const char *dtype[2];                     /* of the matrices */
+    const char *quantized[2];                 /* what the options quantise them to, or NULL; */
+    int32_t n_quantized[2], n_unquantized[2]; /* how many, and those that stay as the file has them */
     int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];
     int32_t dim_enc[2], ff_dim_enc[2], n_head_enc[2], n_head_kv_enc[2], head_dim_enc[2]; /* T5Gemma; else 0 */
     const char *ignored[2]; /* what weir does not know in a directory: "config.json: a, b"; or NULL */
@@ -164,13 +169,6 @@ static inline bool weir_can_draft(const weir_engine_facts *f) { return f->has_dr
 void weir_engine_pages(const weir_engine *e, int side, int64_t *n_free, int64_t *n_total);
 
 /* The ranks of an engine so far. Any thread may ask. */
-typedef struct weir_ranks_facts {
-    int n_rank;                /* 1: there is no group, and the following is 0 */
-    uint64_t exchanges, bytes; /* bytes: that rank 0 has given to each of the others in them */
-    bool ended;                /* the group has failed, as far as this rank has heard; */
-    weir_err why;              /* the reason */
-} weir_ranks_facts;
-
 void weir_engine_ranks(const weir_engine *e, weir_ranks_facts *out);
 
 /* Between steps: the prefix cache forgets all that no session uses. Its pages counted as free before. */
@@ -400,6 +398,7 @@ typedef struct weir_session_view {
                             position; NULL if n_top is 0 */
     const char *costs;   /* what gamma auto went by (weir_engine_facts.costs); NULL of others */
     const char *graph, *team, *pdl; /* the device's ways, as weir_engine_facts has them */
+    const char *quantized[2];       /* the same */
     weir_ended ended_by;
     int stop; /* which stop string ended it; -1: none */
     weir_session_stats stats;

@@ -15,7 +15,8 @@ weir_status weir__embedding_load(weights *w, const model_shape *s, const char *n
                            .rows = {{s->n_vocab_rows, s->own.id, s->own.n_id}},
                            .cols = weir__span_all(s->dim),
                            .n = 1,
-                           .use = use};
+                           .use = use,
+                           .looked_up = use == WEIR_USE_PREFILL};
     return weir__load_matrix(w, &l, out);
 }
 

@@ -15,6 +15,8 @@ typedef struct weir_tensor_source {
      * no memory. May be NULL: find gives the data of all. */
     const void *(*data)(void *ud, const char *name);
     void *ud;
+    weir_dtype quantise; /* what float matrices of products become as a model loads (kernels/weight/
+                            quantise.h); a float dtype: they stay as they are */
 } weir_tensor_source;
 
 /* Where a model runs, and which of n_rank shares of it (1, 2, 4, 8; 0 stands for 1, the whole). */
@@ -163,6 +165,9 @@ typedef struct weir_model_facts {
                                                   WEIR_PROMPTS_OPEN */
     bool encoder_decoder;
     weir_dtype dtype;    /* of the matrices */
+    int32_t n_quantised; /* matrices of products that the source wants quantised and that are; and those that
+                            stay, for they are blocks already or their rows are no whole blocks */
+    int32_t n_left;
     weir_dtype kv_dtype; /* of its caches: bf16 where a device serves bf16 or quantised matrices,
                                      else f32 */
     weir_share share;

@@ -76,20 +76,30 @@ weir_status weir__load_bias(weights *w, const matrix_list *l, const float **out)
 typedef struct part {
     char name[WEIR__NAME_CAP];
     weir_tensor t;
+    weir_dtype as; /* on the backend */
 } part;
 
-static weir_status find_matrix(const weights *w, const matrix_list *l, const char *what, int64_t rows,
-                               part *p) {
+/* What the matrix becomes: blocks, where the source wants that and rows are whole blocks. */
+static weir_dtype quantised(weights *w, const matrix_list *l, weir_dtype file) {
+    const weir_dtype to = w->src ? w->src->quantise : WEIR_DTYPE_F32;
+    if (weir_dtype_is_float(to) || l->looked_up) return file;
+    const bool can = weir_dtype_is_float(file) && l->cols.n % weir_dtype_block(to) == 0;
+    w->n_quantised += can, w->n_left += !can;
+    return can ? to : file;
+}
+
+static weir_status find_matrix(weights *w, const matrix_list *l, const char *what, int64_t rows, part *p) {
     (void)snprintf(p->name, sizeof p->name, "%s%s.weight", l->prefix, what);
     WEIR_TRY(weir__want(w, p->name, rows, l->cols.n, &p->t));
     const int block = weir_dtype_block(p->t.dtype);
+    p->as = quantised(w, l, p->t.dtype);
     if (l->cols.n % block == 0) return WEIR_OK;
     return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: rows of %" PRId64 " are not whole blocks of %d (%s)",
                      p->name, l->cols.n, block, weir_dtype_name(p->t.dtype));
 }
 
 /* Rows of the one tensor that holds all of them. */
-static weir_status find_fused(const weights *w, const matrix_list *l, part *p) {
+static weir_status find_fused(weights *w, const matrix_list *l, part *p) {
     part whole;
     int64_t n = 0, at = 0;
     for (int i = 0; i < l->n; i++) n += l->rows[i].n;
@@ -101,13 +111,13 @@ static weir_status find_fused(const weights *w, const matrix_list *l, part *p) {
     return WEIR_OK;
 }
 
-static weir_status find_parts(const weights *w, const matrix_list *l, part *p) {
+static weir_status find_parts(weights *w, const matrix_list *l, part *p) {
     if (l->fused) return find_fused(w, l, p);
     for (int i = 0; i < l->n; i++) WEIR_TRY(find_matrix(w, l, l->what[i], l->rows[i].n, &p[i]));
     return WEIR_OK;
 }
 
-/* This rank's part of a weight from n parts of one dtype, stacked or a gated pair, without its data; own: the
+/* This rank's part of a weight from n parts of one kind, stacked or a gated pair, without its data; own: the
  * parts' tensors cut to it. */
 static weir_weight shape_of(weights *w, const matrix_list *l, const part *p, const weir_span *rows, int n,
                             bool gated, weir_tensor *own) {
@@ -119,7 +129,7 @@ static weir_weight shape_of(weights *w, const matrix_list *l, const part *p, con
         n_whole += gated && i ? 0 : rows[i].n;
         w->n_param += p[i].t.rows * p[i].t.cols;
     }
-    const weir_dtype dtype = p[0].t.dtype;
+    const weir_dtype dtype = p[0].as;
     const weir_layout layout = weir__layout_of(w->place.device, dtype, l->use);
     weir_weight made = weir__weight_shape(layout, dtype, n_own, l->cols.own, gated);
     made.n_whole = n_whole;
@@ -147,7 +157,7 @@ static weir_status pack(weights *w, const matrix_list *l, const part *p, int i, 
     if (l->use == WEIR_USE_ROWS) w->row_bytes += bytes;
     if (w->vector && some) {
         const int64_t n_whole = made.n_whole;
-        const weir_status s = weir__weight_pack(w->be, own, n, gated, l->use, &made);
+        const weir_status s = weir__weight_pack_as(w->be, own, n, gated, l->use, p[i].as, &made);
         if (s != WEIR_OK) return weir_fail(w->err, s, "tensor %s: %s", p[i].name, weir_status_str(s));
         made.n_whole = n_whole;
     }
@@ -158,12 +168,15 @@ static weir_status pack(weights *w, const matrix_list *l, const part *p, int i, 
     return WEIR_OK;
 }
 
+/* Of one dtype, in the file and on the backend. */
+static bool same_kind(const part *a, const part *b) { return a->t.dtype == b->t.dtype && a->as == b->as; }
+
 weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *out, int *n_out) {
     part p[WEIR__PARTS];
     *n_out = 0;
     WEIR_TRY(find_parts(w, l, p));
     for (int i = 0, n; i < l->n; i += n) {
-        for (n = 1; i + n < l->n && p[i + n].t.dtype == p[i].t.dtype;) n++;
+        for (n = 1; i + n < l->n && same_kind(&p[i + n], &p[i]);) n++;
         WEIR_TRY(pack(w, l, p, i, n, false, &out[*n_out]));
         ++*n_out;
     }
@@ -174,7 +187,7 @@ weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2
     part p[WEIR__PARTS];
     *n_out = 0;
     WEIR_TRY(find_parts(w, l, p));
-    *n_out = p[0].t.dtype == p[1].t.dtype ? 1 : 2;
+    *n_out = same_kind(&p[0], &p[1]) ? 1 : 2;
     if (*n_out == 1) return pack(w, l, p, 0, 2, true, &out[0]);
     WEIR_TRY(pack(w, l, p, 0, 1, false, &out[0]));
     return pack(w, l, p, 1, 1, false, &out[1]);

@@ -26,8 +26,9 @@ typedef struct weights {
 
     int64_t n_vector; /* floats of vectors, each rounded up to weir__stride */
     int64_t n_param;
-    size_t matrix_bytes; /* packed */
-    size_t row_bytes;    /* of them, what rows of decode and verify read (WEIR_USE_ROWS) */
+    int32_t n_quantised, n_left; /* as in the facts */
+    size_t matrix_bytes;         /* packed */
+    size_t row_bytes;            /* of them, what rows of decode and verify read (WEIR_USE_ROWS) */
 
     /* Largest block of the matrices whose inputs are such a dimension: known before a walk that loads, since
      * all layers are shared out alike. */
@@ -56,7 +57,8 @@ static inline weir_span weir__span_all(int64_t n) { return (weir_span){n, 0, n};
 
 /* Matrices over the same inputs: (rows[i].n, cols.n), called prefix + what[i] + ".weight". Or they are one
  * tensor of the file, one below the other, called prefix + fused + ".weight". Of one alone, whose ranks split
- * its inputs, `inputs` says which dimension cols is. */
+ * its inputs, `inputs` says which dimension cols is. looked_up: a table that no product reads, which is never
+ * quantised here. */
 typedef struct matrix_list {
     const char *prefix;
     const char *what[WEIR__PARTS];
@@ -65,6 +67,7 @@ typedef struct matrix_list {
     int n;
     weir_use use;
     shared_dim inputs;
+    bool looked_up;
 } matrix_list;
 
 /* The matrices stacked along their outputs: one weight where their dtypes agree, else one for each run of

@@ -53,6 +53,10 @@ static void print_model(const weir_engine_facts *f, int i) {
     cli_outf("%s\n", role[i]);
     cli_outf("  %-24s %s\n", "family", f->family[i]);
     cli_outf("  %-24s %lld (%s)\n", "parameters", (long long)f->n_param[i], f->dtype[i]);
+    if (f->quantized[i])
+        cli_outf("  %-24s %s: %d matrices, %d stay as in the file; %s\n", "quantised at load",
+                 f->quantized[i], (int)f->n_quantized[i], (int)f->n_unquantized[i],
+                 i ? "under rule exact only the speed changes" : "another law than the file's");
     if (f->encoder_decoder)
         cli_outf("  %-24s %d encoder, %d decoder\n", "layers", f->n_layer_enc[i], f->n_layer_dec[i]);
     else
@@ -231,6 +235,7 @@ static json_t *model_json(const weir_engine_facts *f, int i) {
     wire_set(m, "family", wire_text(f->family[i], strlen(f->family[i])));
     wire_set(m, "parameters", json_integer((json_int_t)f->n_param[i]));
     wire_set(m, "dtype", json_string(f->dtype[i]));
+    wire_set(m, "quantized", wire_quantized_json(f, i));
     wire_set(m, "n_layer_enc", json_integer(f->n_layer_enc[i]));
     wire_set(m, "n_layer_dec", json_integer(f->n_layer_dec[i]));
     wire_set(m, "dim", json_integer(f->dim[i]));

@@ -106,6 +106,8 @@ static const struct {
                {OPT_MIN_P, "--modifier", FIELD},
                {OPT_GATE, "--modifier", FIELD},
                {OPT_BONUS, "--modifier", FIELD},
+               {OPT_QUANTIZE, "--flag", PASSED},
+               {OPT_QUANTIZE_DRAFT, "--flag", PASSED},
                {OPT_DEVICE, "--flag", PASSED},
                {OPT_ISA, "--flag", PASSED},
                {OPT_COSTS, "--flag", PASSED},

@@ -273,8 +273,10 @@ static void source_release(void *ud, const char *name) {
 }
 
 weir_tensor_source weir__checkpoint_source(weir_checkpoint *c) {
-    if (c->gguf) return weir__gguf_source(c->gguf);
-    return (weir_tensor_source){.find = source_find, .release = source_release, .data = source_data, .ud = c};
+    weir_tensor_source src = {.find = source_find, .release = source_release, .data = source_data, .ud = c};
+    if (c->gguf) src = weir__gguf_source(c->gguf);
+    src.quantise = c->quantise;
+    return src;
 }
 
 /* Larger than a configuration: it holds the whole vocabulary. */

@@ -67,6 +67,7 @@ typedef struct weir_checkpoint {
     weir_decoder_config decoder, encoder;       /* encoder: of T5Gemma alone */
     float rope_divisors[2][WEIR_ROPE_DIMS / 2]; /* longrope's short and long ones, from config.json */
     weir_dtype dtype;                           /* of the matrices in the file */
+    weir_dtype quantise; /* for its source (models/model.h); the engine's options set it */
     int32_t start_id; /* decoder_start_token_id; else bos_token_id; else, of T5, pad_token_id. Decoders: -1 */
     int32_t bos_id;   /* -1 if none */
     bool add_bos;     /* a prompt's ids begin with bos_id */

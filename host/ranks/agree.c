@@ -46,6 +46,8 @@ static void list(const weir_engine *e, said *s) {
         const bool there = i == 0 || p->has_draft;
         hash(s, i ? "tensors of the drafter" : "tensors of the verifier",
              there ? weir__checkpoint_fingerprint(&p->side[i].ck) : 0);
+        line(s, i ? "blocks of the drafter (--quantize-draft)" : "blocks of the verifier (--quantize)",
+             weir_dtype_is_float(p->quantise[i]) ? "none" : weir_dtype_name(p->quantise[i]));
         number(s, i ? "pages of the drafter" : "pages of the verifier", there ? p->facts.kv_pages[i] : 0);
     }
 }

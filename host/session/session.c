@@ -264,6 +264,7 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
                                .n_eos_top = s->eos >= 0 ? weir__session_n_top(s, s->n) : 0,
                                .top = s->top,
                                .costs = weir__session_chooses(s) ? s->e->pair.facts.costs : NULL,
+                               .quantized = {s->e->pair.facts.quantized[0], s->e->pair.facts.quantized[1]},
                                .graph = ways.graph,
                                .team = ways.team,
                                .pdl = ways.pdl,

@@ -116,6 +116,7 @@ static json_t *settings_json(const weir_session_options *o, const weir_session_v
     json_t *t = json_object();
     wire_set_settings(t, WIRE_ANSWER, o);
     if (v->costs) wire_set(t, "costs", json_string(v->costs));
+    wire_set_quantized(t, v->quantized);
     if (v->graph) wire_set_ways(t, v->graph, v->team, v->pdl);
     if (o->method == WEIR_METHOD_SEQUENCE_CASCADE)
         wire_set(t, "deferred_sequence", json_boolean(v->stats.deferred_sequence));

@@ -35,6 +35,21 @@ json_t *wire_lookup_json(const weir_engine_facts *f) {
     return v;
 }
 
+json_t *wire_quantized_json(const weir_engine_facts *f, int side) {
+    if (!f->quantized[side]) return json_null();
+    json_t *v = json_object();
+    wire_set(v, "dtype", json_string(f->quantized[side]));
+    wire_set(v, "matrices", json_integer(f->n_quantized[side]));
+    wire_set(v, "left", json_integer(f->n_unquantized[side]));
+    wire_set(v, "same_law_under_exact", json_boolean(side == 1));
+    return v;
+}
+
+void wire_set_quantized(json_t *object, const char *const quantized[2]) {
+    if (quantized[0]) wire_set(object, "quantize", json_string(quantized[0]));
+    if (quantized[1]) wire_set(object, "quantize_draft", json_string(quantized[1]));
+}
+
 static json_t *word(const char *text) { return text ? json_string(text) : json_null(); }
 
 void wire_set_ways(json_t *object, const char *graph, const char *team, const char *pdl) {

@@ -23,6 +23,11 @@ void wire_set(json_t *object, const char *key, json_t *value); /* takes the valu
 void wire_add(json_t *array, json_t *value);
 json_t *wire_lookup_json(const weir_engine_facts *f);             /* prompt lookup: {"min", "max"}, or null */
 void wire_set_device(json_t *object, const weir_engine_facts *f); /* device, threads, ranks */
+/* What a model's matrices were quantised to as it was loaded: {"dtype", "matrices", "left",
+ * "same_law_under_exact"}, or null. side: 0 verifier, 1 drafter. */
+json_t *wire_quantized_json(const weir_engine_facts *f, int side);
+/* The same among settings: "quantize", "quantize_draft", each where it is so. */
+void wire_set_quantized(json_t *object, const char *const quantized[2]);
 /* A CUDA device's ways (weir_engine_facts); null where there is none. */
 void wire_set_ways(json_t *object, const char *graph, const char *team, const char *pdl);
 

@@ -12,7 +12,7 @@ const char *weir_dtype_name(weir_dtype t) {
         [WEIR_DTYPE_Q5_1] = "q5_1",     [WEIR_DTYPE_Q8_0] = "q8_0", [WEIR_DTYPE_IQ4_NL] = "iq4_nl",
         [WEIR_DTYPE_MXFP4] = "mxfp4",   [WEIR_DTYPE_Q2_K] = "q2_k", [WEIR_DTYPE_Q3_K] = "q3_k",
         [WEIR_DTYPE_Q4_K] = "q4_k",     [WEIR_DTYPE_Q5_K] = "q5_k", [WEIR_DTYPE_Q6_K] = "q6_k",
-        [WEIR_DTYPE_IQ4_XS] = "iq4_xs", [WEIR_DTYPE_INT4] = "int4",
+        [WEIR_DTYPE_IQ4_XS] = "iq4_xs", [WEIR_DTYPE_INT4] = "int4", [WEIR_DTYPE_FP8] = "fp8",
     };
     return (unsigned)t < WEIR_DTYPE_COUNT ? names[t] : "unknown";
 }
@@ -23,7 +23,7 @@ int weir_dtype_block_bytes(weir_dtype t) {
         [WEIR_DTYPE_Q4_1] = 20,   [WEIR_DTYPE_Q5_0] = 22,  [WEIR_DTYPE_Q5_1] = 24,  [WEIR_DTYPE_Q8_0] = 34,
         [WEIR_DTYPE_IQ4_NL] = 18, [WEIR_DTYPE_MXFP4] = 17, [WEIR_DTYPE_Q2_K] = 84,  [WEIR_DTYPE_Q3_K] = 110,
         [WEIR_DTYPE_Q4_K] = 144,  [WEIR_DTYPE_Q5_K] = 176, [WEIR_DTYPE_Q6_K] = 210, [WEIR_DTYPE_IQ4_XS] = 136,
-        [WEIR_DTYPE_INT4] = 20,
+        [WEIR_DTYPE_INT4] = 20,   [WEIR_DTYPE_FP8] = 68,
     };
     return (unsigned)t < WEIR_DTYPE_COUNT ? bytes[t] : 0;
 }
@@ -84,4 +84,16 @@ uint16_t weir_bf16_from_f32(float f) {
     /* The quiet bit keeps a NaN whose payload is in the lost half from becoming an infinity. */
     if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+uint16_t weir_f16_from_f32(float f) {
+    const uint32_t u = (uint32_t)wf_bits(f), sign = u >> 16 & 0x8000u, size = u & 0x7fffffffu;
+    if (size > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (size >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 */
+    if (size < 0x38800000u) { /* below 2^-14: multiples of 2^-24, which is the last bit of 1/2 */
+        const float moved = wf_from_bits((int32_t)size) + 0.5f;
+        return (uint16_t)(sign | ((uint32_t)wf_bits(moved) - 0x3f000000u));
+    }
+    const uint32_t even = size + 0xfffu + (size >> 13 & 1u);
+    return (uint16_t)(sign | (even - 0x38000000u) >> 13);
 }

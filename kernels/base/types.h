@@ -17,7 +17,7 @@ typedef enum weir_dtype {
     WEIR_DTYPE_F32 = 0,
     WEIR_DTYPE_F16 = 1,
     WEIR_DTYPE_BF16 = 2,
-    /* Quantised: elements come in blocks of 32 or 256 along a row, each with its scales
+    /* Quantised: elements come in blocks of 32, 64 or 256 along a row, each with its scales
      * (kernels/weight/quant.h). A row is whole blocks. */
     WEIR_DTYPE_Q4_0,
     WEIR_DTYPE_Q4_1,
@@ -33,6 +33,7 @@ typedef enum weir_dtype {
     WEIR_DTYPE_Q5_K,
     WEIR_DTYPE_Q6_K,
     WEIR_DTYPE_IQ4_XS,
+    WEIR_DTYPE_FP8, /* of 64 */
     WEIR_DTYPE_COUNT,
 } weir_dtype;
 
@@ -43,6 +44,7 @@ static inline int weir_dtype_bytes(weir_dtype t) { return t == WEIR_DTYPE_F32 ? 
 
 /* Elements of a block (1 for floats), and its bytes. */
 static inline int weir_dtype_block(weir_dtype t) {
+    if (t == WEIR_DTYPE_FP8) return 64;
     return t >= WEIR_DTYPE_Q2_K ? 256 : t >= WEIR_DTYPE_Q4_0 ? 32 : 1;
 }
 int weir_dtype_block_bytes(weir_dtype t);
@@ -57,6 +59,7 @@ const char *weir_dtype_name(weir_dtype t); /* "f32", "bf16", "q4_k"; static */
 float weir_f32_from_bf16(uint16_t bits);
 float weir_f32_from_f16(uint16_t bits); /* all bit patterns, subnormals included */
 uint16_t weir_bf16_from_f32(float f);   /* round to nearest even; NaN stays NaN */
+uint16_t weir_f16_from_f32(float f);    /* the same; infinite past 65519 */
 
 /* A tensor as stored in a file: borrowed bytes, row-major, (outer..., rows, cols). A vector has rows = 1, a
  * matrix has no outer dimensions; with outer dimensions it is a stack of matrices, such as a layer's

@@ -14,9 +14,13 @@
 TILES(WEIR_DTYPE_F32, f32)
 TILES(WEIR_DTYPE_F16, f16)
 TILES(WEIR_DTYPE_BF16, bf16)
+TILES(WEIR_TILE_FP8, fp8)
 
 const weir_linear_kernels weir_linear_kernels_avx512 = {
     .prepare = prepare_f32,
     .tile_rows = 8,
-    .tile = {[WEIR_DTYPE_F32] = LIST(f32), [WEIR_DTYPE_F16] = LIST(f16), [WEIR_DTYPE_BF16] = LIST(bf16)},
+    .tile = {[WEIR_DTYPE_F32] = LIST(f32),
+             [WEIR_DTYPE_F16] = LIST(f16),
+             [WEIR_DTYPE_BF16] = LIST(bf16),
+             [WEIR_TILE_FP8] = LIST(fp8)},
 };

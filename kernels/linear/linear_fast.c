@@ -148,9 +148,9 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
     WEIR_TRY(weir__linear_check(a));
     if (be->scratch_floats < weir__linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
     const weir_weight *w = a->w;
-    const bool both_bf16 = bf16 && w->dtype == WEIR_DTYPE_BF16;
+    const bool both_bf16 = bf16 && w->dtype == WEIR_DTYPE_BF16, fp8 = w->dtype == WEIR_DTYPE_FP8;
     job j = {.be = be, .a = a, .panel_bytes = weir__weight_panel_bytes(w)};
-    if (!weir_dtype_is_float(w->dtype)) {
+    if (!weir_dtype_is_float(w->dtype) && !fp8) {
         j.quant = quant, j.tile = quant->tile[w->dtype], j.tile_rows = quant->tile_rows;
         if (many && a->n_row > quant->tile_rows)
             j.tile = NULL, j.any_rows = many[w->dtype], j.tile_rows = WEIR_QUANT_MANY_ROWS;
@@ -164,7 +164,7 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
     } else {
         if (a->norm || w->k != w->k_pad) j.prepare = kernels->prepare;
         j.row_bytes = row_stride(w->k_pad * 4);
-        j.tile = kernels->tile[w->dtype], j.tile_rows = kernels->tile_rows;
+        j.tile = kernels->tile[fp8 ? (int)WEIR_TILE_FP8 : (int)w->dtype], j.tile_rows = kernels->tile_rows;
     }
     run_chunks(&j);
     return weir__linear_keep(be, a);

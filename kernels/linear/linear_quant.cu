@@ -138,6 +138,7 @@ weir_status quant_rows(weir_cuda *cu, const weir_linear *a) {
     case WEIR_DTYPE_Q2_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q2_K>(cu, a)); break;
     case WEIR_DTYPE_Q3_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q3_K>(cu, a)); break;
     case WEIR_DTYPE_IQ4_XS: WEIR_TRY(launch_rows<WEIR_DTYPE_IQ4_XS>(cu, a)); break;
+    case WEIR_DTYPE_FP8: WEIR_TRY(launch_rows<WEIR_DTYPE_FP8>(cu, a)); break;
     default: return WEIR_EINVAL;
     }
     return a->minmax ? minmaxes(cu, a) : WEIR_OK;

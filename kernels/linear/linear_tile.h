@@ -8,6 +8,8 @@
 enum {
     WEIR_TILE_ROWS = 8, /* rows of one tile: what the registers of the widest set hold */
     WEIR_AMX_ROWS = 32, /* two tile registers */
+    WEIR_TILE_FP8 = 3,  /* kinds of weights that are multiplied as f32: float dtypes, and this one */
+    WEIR_TILE_KINDS,
 };
 
 /* Some panels times up to 8 prepared rows, 32 with AMX. */
@@ -33,9 +35,9 @@ typedef void weir_tile_fn(const weir_linear_tile *t);
 typedef void weir_prepare_fn(void *dst, const float *x, const float *norm, float eps, int64_t k);
 
 typedef struct weir_linear_kernels {
-    weir_prepare_fn *prepare;              /* f32 rows */
-    int tile_rows;                         /* of the largest tile */
-    weir_tile_fn *tile[3][WEIR_TILE_ROWS]; /* [dtype][n_row - 1] */
+    weir_prepare_fn *prepare;                            /* f32 rows */
+    int tile_rows;                                       /* of the largest tile */
+    weir_tile_fn *tile[WEIR_TILE_KINDS][WEIR_TILE_ROWS]; /* [kind][n_row - 1] */
 } weir_linear_kernels;
 
 /* bf16 rows times bf16 weights; tiles of 1 to tile_rows rows. */

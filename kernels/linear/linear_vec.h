@@ -18,7 +18,7 @@
 #include "kernels/linear/linear_tile.h"
 #include "kernels/math/vec.h"
 
-enum { PER_PANEL = WEIR_PANEL / VF, ROWS_BF16 = 3 /* beside the dtypes: dpbf16 */ };
+enum { PER_PANEL = WEIR_PANEL / VF, ROWS_BF16 = WEIR_TILE_KINDS /* beside those: dpbf16 */ };
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
@@ -130,8 +130,14 @@ static __attribute__((noinline)) void finish(const weir_linear_tile *t, const fl
 
 /* --- tiles ----------------------------------------------------------------------------------- */
 
-/* Inputs 2 i (odd = 0) or 2 i + 1 of VF outputs: vector v of a panel at w. tight: no register to spare. */
-WEIR_INLINE vf weight_vec(const unsigned char *w, int64_t i, int v, int odd, int kind, bool tight) {
+/* Inputs 2 i (odd = 0) or 2 i + 1 of VF outputs: vector v of a panel at w. scales: of fp8, those of the
+ * panel. tight: no register to spare. */
+WEIR_INLINE vf weight_vec(const unsigned char *w, const float *scales, int64_t i, int v, int odd, int kind,
+                          bool tight) {
+    if (kind == WEIR_TILE_FP8) {
+        const vf code = vf_load_e4m3(w + (2 * i + odd) * WEIR_PANEL + v * VF);
+        return vf_mul(code, vf_load(scales + i / 32 * WEIR_PANEL + v * VF));
+    }
     if (kind == WEIR_DTYPE_F32) {
         const float *f = (const float *)(const void *)(w + (2 * i + odd) * WEIR_PANEL * 4);
         return vf_load(f + v * VF);
@@ -146,8 +152,9 @@ WEIR_INLINE vf weight_vec(const unsigned char *w, int64_t i, int v, int odd, int
 #define TIGHT(row_panels) ((row_panels)*PER_PANEL >= 12)
 
 /* acc[r][q] += inputs of pair i, for R rows and P panels. */
-WEIR_INLINE void tile_pair(vf (*acc)[16], const unsigned char *const *w, const unsigned char *const *x,
-                           int64_t i, const int R, const int P, const int kind) {
+WEIR_INLINE void tile_pair(vf (*acc)[16], const unsigned char *const *w, const float *const *scales,
+                           const unsigned char *const *x, int64_t i, const int R, const int P,
+                           const int kind) {
     vf wv[16];
 #if defined(__AVX512BF16__)
     if (kind == ROWS_BF16) {
@@ -165,7 +172,8 @@ WEIR_INLINE void tile_pair(vf (*acc)[16], const unsigned char *const *w, const u
 #endif
     WEIR_UNROLL for (int odd = 0; odd < 2; odd++) {
         WEIR_UNROLL for (int q = 0; q < P * PER_PANEL; q++) {
-            wv[q] = weight_vec(w[q / PER_PANEL], i, q % PER_PANEL, odd, kind, TIGHT(R * P));
+            wv[q] = weight_vec(w[q / PER_PANEL], scales[q / PER_PANEL], i, q % PER_PANEL, odd, kind,
+                               TIGHT(R * P));
         }
         WEIR_UNROLL for (int r = 0; r < R; r++) {
             const vf xv = vf_set1(((const float *)(const void *)x[r])[2 * i + odd]);
@@ -194,9 +202,13 @@ WEIR_INLINE void tile_sums(vf (*acc)[16], const weir_linear_tile *t, int64_t fir
                            const int kind) {
     const weir_segments *s = t->segments;
     const unsigned char *w[8], *x[WEIR_TILE_ROWS];
+    const float *scales[8];
     _Alignas(64) float kept[WEIR_SEGMENTS / 2 - 1][WEIR_TILE_ROWS * 8 * WEIR_PANEL];
     int n_kept = 0;
-    WEIR_UNROLL for (int p = 0; p < P; p++) w[p] = t->w + (first + p) * t->panel_bytes;
+    WEIR_UNROLL for (int p = 0; p < P; p++) {
+        w[p] = t->w + (first + p) * t->panel_bytes;
+        scales[p] = (const float *)(const void *)(w[p] + 2 * t->n_pair * WEIR_PANEL);
+    }
     WEIR_UNROLL for (int r = 0; r < R; r++) x[r] = t->x + r * t->x_stride;
     int64_t i = 0;
     for (int g = 0;; g++) {
@@ -204,7 +216,7 @@ WEIR_INLINE void tile_sums(vf (*acc)[16], const weir_linear_tile *t, int64_t fir
         WEIR_UNROLL for (int r = 0; r < R; r++) {
             WEIR_UNROLL for (int q = 0; q < P * PER_PANEL; q++) acc[r][q] = vf_zero();
         }
-        for (; i < end; i++) tile_pair(acc, w, x, i, R, P, kind);
+        for (; i < end; i++) tile_pair(acc, w, scales, x, i, R, P, kind);
         for (int m = s->merges[g]; m > 0; m--) merge(kept[--n_kept], acc[0], 16, R, P * PER_PANEL);
         if (g + 1 == s->n) return;
         keep(kept[n_kept++], acc[0], 16, R, P * PER_PANEL);

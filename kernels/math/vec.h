@@ -76,6 +76,11 @@ WEIR_INLINE vf vi_bf16_odd(vi w) {
 WEIR_INLINE vf vi_bf16_odd_tight(vi w) { return vi_bf16_odd(w); }
 WEIR_INLINE vf vi_f16_even(vi w) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(w)); }
 WEIR_INLINE vf vi_f16_odd(vi w) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(w, 16))); }
+/* VF numbers of e4m3 times 2^-8: the sign and seven bits of a byte, moved to their places in an f16. */
+WEIR_INLINE vf vf_load_e4m3(const void *p) {
+    const __m256i h = _mm256_slli_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i_u *)p)), 7);
+    return _mm512_cvtph_ps(_mm256_and_si256(h, _mm256_set1_epi16((short)0xbf80)));
+}
 
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
@@ -149,6 +154,10 @@ WEIR_INLINE __m128i vi_low_halves(vi w) {
 }
 WEIR_INLINE vf vi_f16_even(vi w) { return _mm256_cvtph_ps(vi_low_halves(w)); }
 WEIR_INLINE vf vi_f16_odd(vi w) { return _mm256_cvtph_ps(vi_low_halves(_mm256_srli_epi32(w, 16))); }
+WEIR_INLINE vf vf_load_e4m3(const void *p) {
+    const __m128i h = _mm_slli_epi16(_mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i_u *)p)), 7);
+    return _mm256_cvtph_ps(_mm_and_si128(h, _mm_set1_epi16((short)0xbf80)));
+}
 
 #else
 #error "vec.h is for files compiled with -mavx2 -mfma -mf16c or with -mavx512f and its kin"

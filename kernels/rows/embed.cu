@@ -88,6 +88,7 @@ __global__ void __launch_bounds__(THREADS)
         case WEIR_DTYPE_Q2_K: eight_of<WEIR_DTYPE_Q2_K>(x, row, i, scale); break;
         case WEIR_DTYPE_Q3_K: eight_of<WEIR_DTYPE_Q3_K>(x, row, i, scale); break;
         case WEIR_DTYPE_IQ4_XS: eight_of<WEIR_DTYPE_IQ4_XS>(x, row, i, scale); break;
+        case WEIR_DTYPE_FP8: eight_of<WEIR_DTYPE_FP8>(x, row, i, scale); break;
         default:
             for (int v = 0; v < 8; v++) x[i + v] = 0.0f;
         }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/base/mem.h"
+#include "kernels/weight/quantise.h"
 #include "kernels/weight/weight_quant.h"
 
 enum {
@@ -30,9 +31,11 @@ static void pack_row16(bool fragment, unsigned char *panel, int64_t lane, const 
 
 /* ---- packing ------------------------------------------------------------------------------------------- */
 
-static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, int64_t *n) {
+static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, weir_dtype as, int64_t *n) {
     if (!part || n_part < 1 || (gated && n_part != 2)) return WEIR_EINVAL;
-    if (part[0].cols % weir_dtype_block(part[0].dtype) != 0) return WEIR_EINVAL;
+    if (as != part[0].dtype && !(weir_dtype_is_float(part[0].dtype) && weir__can_quantise(as)))
+        return WEIR_EINVAL;
+    if (part[0].cols % weir_dtype_block(as) != 0) return WEIR_EINVAL;
     int64_t sum = 0;
     for (int i = 0; i < n_part; i++) {
         if (!part[i].data || part[i].rows <= 0 || part[i].cols <= 0 || part[i].n_outer > 0)
@@ -56,15 +59,31 @@ static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gat
     return weir_tensor_row(&part[p], row);
 }
 
-/* Writes panels [first, first + n_panel) of w to dst. */
-static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_part, int64_t first,
-                        int64_t n_panel, unsigned char *dst) {
+/* Packing of panels [first, first + n_panel) to dst, shared by threads. */
+typedef struct pack_job {
+    const weir_weight *w;
+    const weir_tensor *part;
+    int n_part;
+    int64_t first, n_panel;
+    unsigned char *dst;
+    unsigned char *room; /* of each worker for a row in blocks; NULL: rows are the file's own */
+    size_t row_bytes;
+} pack_job;
+
+/* Writes panels [begin, end) of the job's. */
+static void pack_panels(const pack_job *j, int64_t begin, int64_t end, unsigned char *room) {
+    const weir_weight *w = j->w;
     const size_t panel_bytes = (size_t)weir__weight_panel_bytes(w);
-    for (int64_t i = 0; i < n_panel; i++, dst += panel_bytes) {
+    unsigned char *dst = j->dst + (size_t)begin * panel_bytes;
+    for (int64_t i = begin; i < end; i++, dst += panel_bytes) {
         memset(dst, 0, panel_bytes);
         for (int64_t lane = 0; lane < WEIR_PANEL; lane++) {
-            const unsigned char *src = row_of(part, n_part, w->gated, first + i, lane);
+            const unsigned char *src = row_of(j->part, j->n_part, w->gated, j->first + i, lane);
             if (!src) continue;
+            if (room) {
+                weir__quantise_row(j->part[0].dtype, w->dtype, src, w->k, room);
+                src = room;
+            }
             if (!weir_dtype_is_float(w->dtype)) {
                 weir__quant_pack_row(w->dtype, dst, lane, src, w->k);
             } else if (w->dtype == WEIR_DTYPE_F32) {
@@ -76,21 +95,24 @@ static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_par
     }
 }
 
-/* Packing of panels [first, first + n_panel) to dst, shared by threads. */
-typedef struct pack_job {
-    const weir_weight *w;
-    const weir_tensor *part;
-    int n_part;
-    int64_t first, n_panel;
-    unsigned char *dst;
-} pack_job;
-
 static void pack_worker(void *arg, int worker, int n_worker) {
     const pack_job *j = arg;
     long begin, end;
-    weir__pool_split(j->n_panel, 1, worker, n_worker, &begin, &end);
-    const size_t at = (size_t)begin * (size_t)weir__weight_panel_bytes(j->w);
-    pack_panels(j->w, j->part, j->n_part, j->first + begin, end - begin, j->dst + at);
+    weir__pool_split((long)j->n_panel, 1, worker, n_worker, &begin, &end);
+    pack_panels(j, begin, end, j->room ? j->room + (size_t)worker * j->row_bytes : NULL);
+}
+
+/* On the CPU, in place. */
+static weir_status fill_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
+    pack_job job = {.w = w, .part = part, .n_part = n_part, .n_panel = w->n_panel, .dst = w->data};
+    if (w->dtype != part[0].dtype) {
+        job.row_bytes = ((size_t)weir_dtype_row_bytes(w->dtype, w->k) + 63) / 64 * 64;
+        job.room = weir_alloc((size_t)weir__pool_size(be->pool), job.row_bytes);
+        if (!job.room) return WEIR_ENOMEM;
+    }
+    weir__pool_run(be->pool, pack_worker, &job);
+    weir_free(job.room);
+    return WEIR_OK;
 }
 
 /* A device's backend has no threads, and a single thread packs about 2 GB per second: half a minute for 27
@@ -114,7 +136,8 @@ static weir_status upload_panels(weir_backend *be, const weir_weight *w, const w
     weir_status s = WEIR_OK;
     for (int64_t first = 0; s == WEIR_OK && first < w->n_panel; first += step) {
         const int64_t n_panel = w->n_panel - first < step ? w->n_panel - first : step;
-        pack_job job = {w, part, n_part, first, n_panel, stage};
+        pack_job job = {
+            .w = w, .part = part, .n_part = n_part, .first = first, .n_panel = n_panel, .dst = stage};
         if (pool)
             weir__pool_run(pool, pack_worker, &job);
         else
@@ -127,19 +150,48 @@ static weir_status upload_panels(weir_backend *be, const weir_weight *w, const w
     return s;
 }
 
-/* Rows that do not follow one another go through a host buffer too. */
-static weir_status upload_apart(weir_backend *be, unsigned char *dst, const weir_tensor *t,
-                                size_t row_bytes) {
-    const size_t fit = row_bytes < STAGE_BYTES ? STAGE_BYTES / row_bytes : 1;
-    unsigned char *stage = weir_alloc(fit, row_bytes);
+/* Rows [first, first + n) of a matrix as they are in the weight, to dst, shared by threads. */
+typedef struct row_job {
+    const weir_tensor *t;
+    weir_dtype as;
+    int64_t first, n;
+    unsigned char *dst;
+    size_t row_bytes;
+} row_job;
+
+static void row_worker(void *arg, int worker, int n_worker) {
+    const row_job *j = arg;
+    long begin, end;
+    weir__pool_split((long)j->n, 1, worker, n_worker, &begin, &end);
+    for (long r = begin; r < end; r++) {
+        unsigned char *to = j->dst + (size_t)r * j->row_bytes;
+        const void *from = weir_tensor_row(j->t, j->first + r);
+        if (j->as == j->t->dtype)
+            memcpy(to, from, j->row_bytes);
+        else
+            weir__quantise_row(j->t->dtype, j->as, from, j->t->cols, to);
+    }
+}
+
+/* Rows that do not follow one another, or become blocks, go through a host buffer too. */
+static weir_status upload_staged(weir_backend *be, unsigned char *dst, const weir_tensor *t, weir_dtype as,
+                                 size_t row_bytes) {
+    const int64_t fit = row_bytes < STAGE_BYTES ? (int64_t)(STAGE_BYTES / row_bytes) : 1;
+    const int64_t step = fit < t->rows ? fit : t->rows;
+    unsigned char *stage = weir_alloc((size_t)step, row_bytes);
     if (!stage) return WEIR_ENOMEM;
+    weir_pool *pool = as == t->dtype ? NULL : open_packers((size_t)t->rows * row_bytes);
     weir_status s = WEIR_OK;
-    for (int64_t first = 0; s == WEIR_OK && first < t->rows; first += (int64_t)fit) {
-        const int64_t left = t->rows - first, n = left < (int64_t)fit ? left : (int64_t)fit;
-        for (int64_t r = 0; r < n; r++)
-            memcpy(stage + (size_t)r * row_bytes, weir_tensor_row(t, first + r), row_bytes);
+    for (int64_t first = 0; s == WEIR_OK && first < t->rows; first += step) {
+        const int64_t n = t->rows - first < step ? t->rows - first : step;
+        row_job job = {t, as, first, n, stage, row_bytes};
+        if (pool)
+            weir__pool_run(pool, row_worker, &job);
+        else
+            row_worker(&job, 0, 1);
         s = weir__backend_upload(be, dst + (size_t)first * row_bytes, stage, (size_t)n * row_bytes);
     }
+    weir__pool_free(pool);
     weir_free(stage);
     return s;
 }
@@ -151,33 +203,28 @@ static weir_status upload_rows(weir_backend *be, const weir_weight *w, const wei
     for (int p = 0; p < n_part; p++) {
         const bool apart = part[p].stride > 0 && (size_t)part[p].stride != row_bytes;
         const size_t bytes = (size_t)part[p].rows * row_bytes;
-        WEIR_TRY(apart ? upload_apart(be, dst, &part[p], row_bytes)
-                       : weir__backend_upload(be, dst, part[p].data, bytes));
+        WEIR_TRY(apart || w->dtype != part[p].dtype ? upload_staged(be, dst, &part[p], w->dtype, row_bytes)
+                                                    : weir__backend_upload(be, dst, part[p].data, bytes));
         dst += bytes;
     }
     return WEIR_OK;
 }
 
-weir_status weir__weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
-                              weir_use use, weir_weight *out) {
+weir_status weir__weight_pack_as(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                                 weir_use use, weir_dtype as, weir_weight *out) {
     int64_t n;
     if (!be || !out) return WEIR_EINVAL;
-    WEIR_TRY(check_parts(part, n_part, gated, &n));
-    const weir_dtype dtype = part[0].dtype;
-    const weir_layout layout = weir__layout_of(be->device, dtype, use);
+    WEIR_TRY(check_parts(part, n_part, gated, as, &n));
+    const weir_layout layout = weir__layout_of(be->device, as, use);
     const int64_t k = part[0].cols;
-    const size_t bytes = weir__weight_bytes(layout, dtype, n, k, gated);
-    weir_weight w = weir__weight_shape(layout, dtype, n, k, gated);
+    const size_t bytes = weir__weight_bytes(layout, as, n, k, gated);
+    weir_weight w = weir__weight_shape(layout, as, n, k, gated);
     w.data = bytes == SIZE_MAX ? NULL : weir__backend_alloc(be, bytes);
     if (!w.data) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
 
-    weir_status s = WEIR_OK;
-    if (layout == WEIR_LAYOUT_PANEL) {
-        weir__pool_run(be->pool, pack_worker, &(pack_job){&w, part, n_part, 0, w.n_panel, w.data});
-    } else {
-        s = layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part)
-                                       : upload_panels(be, &w, part, n_part);
-    }
+    const weir_status s = layout == WEIR_LAYOUT_PANEL  ? fill_panels(be, &w, part, n_part)
+                          : layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part)
+                                                       : upload_panels(be, &w, part, n_part);
     if (s == WEIR_OK) {
         *out = w;
     } else {

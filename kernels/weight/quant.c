@@ -19,7 +19,8 @@ weir_quant_scales weir__quant_scales_of(weir_dtype dtype) {
     case WEIR_DTYPE_Q4_K:
     case WEIR_DTYPE_Q5_K: return (weir_quant_scales){0, 2};
     case WEIR_DTYPE_MXFP4:
-    case WEIR_DTYPE_INT4: return (weir_quant_scales){-1, -1};
+    case WEIR_DTYPE_INT4:
+    case WEIR_DTYPE_FP8: return (weir_quant_scales){-1, -1};
     case WEIR_DTYPE_Q2_K: return (weir_quant_scales){80, 82};
     case WEIR_DTYPE_Q3_K: return (weir_quant_scales){108, -1};
     case WEIR_DTYPE_Q6_K: return (weir_quant_scales){208, -1};
@@ -84,6 +85,15 @@ static void block_int4(const unsigned char *p, float *out) {
     memcpy(&d, &bits, sizeof d);
     codes_of_32(p + 4, 0, q);
     for (int i = 0; i < 32; i++) out[i] = d * (float)(q[i] - zero);
+}
+
+/* ---- blocks of 64 -------------------------------------------------------------------------------------- */
+
+static void block_fp8(const unsigned char *p, float *out) {
+    float d;
+    memcpy(&d, p, sizeof d);
+    d *= 256.0f;
+    for (int i = 0; i < 64; i++) out[i] = d * weir_f32_from_f16(weir__e4m3_f16(p[4 + i]));
 }
 
 /* ---- blocks of 256 ------------------------------------------------------------------------------------- */
@@ -173,6 +183,7 @@ void weir__dequantise_block(weir_dtype dtype, const void *block, float *out) {
     case WEIR_DTYPE_Q5_K: block_q45_k(p, true, out); break;
     case WEIR_DTYPE_Q6_K: block_q6_k(p, out); break;
     case WEIR_DTYPE_IQ4_XS: block_iq4_xs(p, out); break;
+    case WEIR_DTYPE_FP8: block_fp8(p, out); break;
     default: break;
     }
 }

@@ -146,9 +146,24 @@ PTX_FN void block_q3_k(float (&w)[8], const uint8_t *block, int j) {
     }
 }
 
+/* A block is at an address of whole words. Codes become f16 two by two, which is 2^-8 of them (quant.h). */
+PTX_FN void block_fp8(float (&w)[8], const uint8_t *block, int j) {
+    const float d = *reinterpret_cast<const float *>(block) * 256.0f;
+    const uint32_t *codes = reinterpret_cast<const uint32_t *>(block + 4 + j);
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const uint32_t four = codes[h];
+#pragma unroll
+        for (int v = 0; v < 4; v++) {
+            const uint32_t q = four >> (8 * v);
+            w[4 * h + v] = d * ptx::f32_of_f16(static_cast<uint16_t>((q & 0x80u) << 8 | (q & 0x7fu) << 7));
+        }
+    }
+}
+
 /* Elements at … at + 7 of a row; `at` is a multiple of 8. */
 template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int64_t at) {
-    constexpr int block = DTYPE >= WEIR_DTYPE_Q2_K ? 256 : 32;
+    constexpr int block = DTYPE == WEIR_DTYPE_FP8 ? 64 : DTYPE >= WEIR_DTYPE_Q2_K ? 256 : 32;
     constexpr int bytes = DTYPE == WEIR_DTYPE_Q4_0     ? 18
                           : DTYPE == WEIR_DTYPE_Q4_1   ? 20
                           : DTYPE == WEIR_DTYPE_Q5_0   ? 22
@@ -162,6 +177,7 @@ template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int
                           : DTYPE == WEIR_DTYPE_Q4_K   ? 144
                           : DTYPE == WEIR_DTYPE_Q5_K   ? 176
                           : DTYPE == WEIR_DTYPE_Q6_K   ? 210
+                          : DTYPE == WEIR_DTYPE_FP8    ? 68
                                                        : 136;
     const uint8_t *p = row + at / block * bytes;
     const int j = static_cast<int>(at % block);
@@ -179,6 +195,7 @@ template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int
     if constexpr (DTYPE == WEIR_DTYPE_Q2_K) block_q2_k(w, p, j);
     if constexpr (DTYPE == WEIR_DTYPE_Q3_K) block_q3_k(w, p, j);
     if constexpr (DTYPE == WEIR_DTYPE_IQ4_XS) block_iq4_xs(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_FP8) block_fp8(w, p, j);
 }
 
 } // namespace quant

@@ -23,6 +23,7 @@
  *   q5_k    d dmin | the same | 32 bytes of fifth bits | 128              d scale q - dmin min
  *   q6_k    128 bytes of low 4 bits | 64 of high 2 | 16 signed scales | d d scale (q - 32), 16 scales
  *   iq4_xs  d | 8 scales of 6 bits | 128                                  d (scale - 32) weir__iq4_values[q]
+ *   fp8     d, f32 below 2^120 | 64 codes of 8 bits                       d e4m3(q)
  *
  * 4-bit codes: of 16 bytes, low halves are elements 0 … 15 and high halves 16 … 31; of the K formats' every
  * 32 bytes (q6_k: 64) low halves are the first 32 (64) elements of 64 (128), high halves the others. 2-bit
@@ -31,7 +32,11 @@
  *
  * int4 is no type of ggml: GPTQ's and AWQ's groups (host/formats/safetensors/int4.h); a block repeats scale
  * and zero of its group. As q4_1 it would not be exact: -d z has up to 15 bits and an f16 11. d is an f32
- * whose low 13 bits are 0, as those of any f16 or bf16 are, and z, 0 to 15, is in the lowest 4 of these. */
+ * whose low 13 bits are 0, as those of any f16 or bf16 are, and z, 0 to 15, is in the lowest 4 of these.
+ *
+ * fp8 is in no GGUF file: weir makes it of floats, and of checkpoints of 8-bit floats. e4m3 is that of arXiv
+ * 2209.05433, table 1: a sign, 4 bits of exponent and 3 of mantissa, ±448 at most. Blocks do not use its codes
+ * of NaN: where an element is NaN, d is. */
 enum { WEIR_QUANT_BLOCK = 256, WEIR_QUANT_BYTES = 210 }; /* largest block: elements, bytes */
 enum { WEIR_INT4_ZERO = 15 };                            /* z's bits of an int4's word */
 #define WEIR_INT4_SCALE 0xffffe000u                      /* d's */
@@ -44,6 +49,10 @@ static inline uint32_t weir__int4_word(float d, uint32_t z) {
 }
 
 extern const int8_t weir__iq4_values[16], weir__mxfp4_values[16];
+
+/* 2^-8 e4m3(q), as f16: all are exact. */
+static inline uint16_t weir__e4m3_f16(uint8_t q) { return (uint16_t)((q & 0x80u) << 8 | (q & 0x7fu) << 7); }
+enum { WEIR_E4M3_MOST = 448 };
 
 /* Where a block's f16 scales are: d, and dmin or m; -1 where it has none. */
 typedef struct weir_quant_scales {

@@ -57,6 +57,31 @@ static inline __attribute__((always_inline)) void pack_blocks(weir_dtype dtype, 
     }
 }
 
+/* fp8: where input i of block b of a lane is, and the block's scale. */
+static inline int64_t fp8_at(int64_t b, int64_t i, int64_t lane) { return (b * 64 + i) * WEIR_PANEL + lane; }
+static inline int64_t fp8_scale_at(int64_t n_block, int64_t b, int64_t lane) {
+    return n_block * 64 * WEIR_PANEL + (b * WEIR_PANEL + lane) * 4;
+}
+
+static void pack_fp8(unsigned char *panel, int64_t lane, const unsigned char *row, int64_t n_block) {
+    for (int64_t b = 0; b < n_block; b++, row += 68) {
+        float d;
+        memcpy(&d, row, sizeof d);
+        d *= 256.0f;
+        memcpy(panel + fp8_scale_at(n_block, b, lane), &d, sizeof d);
+        for (int i = 0; i < 64; i++) panel[fp8_at(b, i, lane)] = row[4 + i];
+    }
+}
+
+static void unpack_fp8(const unsigned char *panel, int64_t lane, int64_t b, int64_t n_block,
+                       unsigned char *block) {
+    float d;
+    memcpy(&d, panel + fp8_scale_at(n_block, b, lane), sizeof d);
+    d /= 256.0f;
+    memcpy(block, &d, sizeof d);
+    for (int i = 0; i < 64; i++) block[4 + i] = panel[fp8_at(b, i, lane)];
+}
+
 void weir__quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void *row, int64_t k) {
     const int64_t n = k / weir_dtype_block(dtype);
     switch (dtype) {
@@ -77,6 +102,7 @@ void weir__quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const voi
         PACK(WEIR_DTYPE_Q6_K, 210)
         PACK(WEIR_DTYPE_IQ4_XS, 136)
 #undef PACK
+    case WEIR_DTYPE_FP8: pack_fp8(panel, lane, row, n); break;
     default: break;
     }
 }
@@ -85,6 +111,10 @@ void weir__quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, in
                               void *block) {
     const weir_quant_pack p = weir__quant_pack_of(dtype);
     const int64_t n_block = k / weir_dtype_block(dtype);
+    if (dtype == WEIR_DTYPE_FP8) {
+        unpack_fp8(panel, lane, b, n_block, block);
+        return;
+    }
     const unsigned char *from = (const unsigned char *)panel + b * p.words * LINE + lane * WORD;
     unsigned char *to = block;
     for (int i = 0; i < p.words; i++) {

@@ -26,6 +26,10 @@
  *   q5_k     44: d dmin, 3 of scales, 8 of fifth bits, 32 of codes      in its word
  *   q6_k     52: 32 of low bits, 16 of high bits, 4 of scales           apart
  *   iq4_xs   34: d and high bits of scales, low bits, 32 of codes       in its word
+ *   fp8      16 lines of 4 inputs: input by input, 16 outputs' codes    apart, f32 times 256
+ *
+ * fp8's codes are not multiplied as bytes. They become f32, 16 outputs of an input at once, by way of an f16
+ * that is 2^-8 of them (quant.h), so d is stored times 256.
  *
  * Codes + 128 have no sign. The fifth bits of a block of 32 are rearranged so that bit g of byte b belongs to
  * element 4 g + b, like q5_k's own: one shift brings those of four elements under their codes. */
@@ -52,6 +56,7 @@ static inline weir_quant_pack weir__quant_pack_of(weir_dtype dtype) {
     case WEIR_DTYPE_Q5_K: return (weir_quant_pack){44, 0, 0, 0};
     case WEIR_DTYPE_Q6_K: return (weir_quant_pack){52, 2, 208, 0};
     case WEIR_DTYPE_IQ4_XS: return (weir_quant_pack){34, 0, 0, 0};
+    case WEIR_DTYPE_FP8: return (weir_quant_pack){16, 4, 0, 4};
     default: return (weir_quant_pack){0, 0, 0, 0};
     }
 }

@@ -281,6 +281,43 @@ Test(info, table_and_object_agree) {
     cr_expect(json_is_null(at(json_array_get(json_lines(&j), 0), "drafter")));
 }
 
+Test(info, what_is_quantised_at_load_is_said_and_planned) {
+    outcome t = run("info -m @V -md @D --quantize q8_0 --quantize-draft q8_0"),
+            j = run("info -m @V -md @D --quantize q8_0 --json"), file = run("info -m @V -md @D --json");
+    expect_success(&t);
+    expect_success(&j);
+    cr_expect(strstr(t.out,
+                     "quantised at load        q8_0: 55 matrices, 0 stay as in the file; another law than "
+                     "the file's\n"),
+              "%s", t.out);
+    cr_expect(strstr(t.out,
+                     "quantised at load        q8_0: 26 matrices, 0 stay as in the file; under rule exact "
+                     "only the speed changes\n"),
+              "%s", t.out);
+    json_t *a = json_array_get(json_lines(&j), 0), *b = json_array_get(json_lines(&file), 0);
+    cr_expect_str_eq(json_string_value(at(a, "verifier.quantized.dtype")), "q8_0");
+    cr_expect_str_eq(json_string_value(at(a, "verifier.dtype")), "q8_0");
+    cr_expect(number(a, "verifier.quantized.matrices") == 55 && number(a, "verifier.quantized.left") == 0);
+    cr_expect(json_is_false(at(a, "verifier.quantized.same_law_under_exact")));
+    cr_expect(json_is_null(at(a, "drafter.quantized")) && json_is_null(at(b, "verifier.quantized")));
+    const double before = number(b, "verifier.weights_bytes"), after = number(a, "verifier.weights_bytes");
+    cr_expect(after < 0.75 * before && after > 0.5 * before, "%g of %g", after,
+              before); /* the embedding stays */
+    cr_expect(number(a, "memory.total_bytes") == number(b, "memory.total_bytes") - (before - after));
+    cr_expect(number(a, "drafter.weights_bytes") == number(b, "drafter.weights_bytes"));
+}
+
+Test(info, what_cannot_be_quantised_is_refused) {
+    outcome o = run("info -m @V --quantize q4_0");
+    expect_failure(&o, 2, "--quantize q4_0", "q8_0");
+    o = run("info -m @V --quantize-draft q8_0");
+    expect_failure(&o, 2, "--quantize-draft needs a drafter", NULL);
+    o = run("info -m @V -md ngram --quantize-draft q8_0");
+    expect_failure(&o, 2, "--quantize-draft needs a drafter", NULL);
+    o = run_spec_do(&(run_spec){.line = "info -m @V", .env = {"WEIR_QUANTIZE_DRAFT=q8_0"}});
+    expect_success(&o);
+}
+
 Test(info, prompt_lookup_has_no_weights_and_no_pages) {
     outcome t = run("info -m @V -md ngram --prompt-lookup-max 6"),
             j = run("info -m @V -md ngram --prompt-lookup-max 6 --json"), alone = run("info -m @V --json");

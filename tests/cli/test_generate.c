@@ -57,6 +57,51 @@ Test(generate, the_cascade_without_a_rule_is_exact_and_equals_the_verifier_at_te
     cr_expect_str_eq(a.out, b.out);
 }
 
+/* A drafter in blocks drafts other tokens; the verifier's word stands. */
+Test(generate, a_quantised_drafter_changes_no_greedy_answer_and_is_said) {
+    outcome a = run_with("generate -m @V --temp 0 -q", PROMPTS),
+            b = run_with("generate -m @V -md @D --quantize-draft q8_0 --temp 0", PROMPTS);
+    expect_success(&a);
+    expect_success(&b);
+    cr_expect_str_eq(a.out, b.out);
+    cr_expect(strstr(b.err,
+                     "drafter quantised to q8_0: 26 matrices, 0 stay as in the file; the law stays the "
+                     "verifier's, only the speed changes\n"),
+              "%s", b.err);
+    cr_expect(!strstr(b.err, "verifier quantised"), "%s", b.err);
+    b = run(
+        "generate -m @V -md @D --quantize-draft q8_0 --deferral-rule token-v3 -n 2 -p 'It snowed a lot.'");
+    cr_expect(strstr(b.err, "the rule goes by the quantised model\n"), "%s", b.err);
+}
+
+Test(generate, a_quantised_verifier_is_said_and_is_the_same_on_ranks_and_threads) {
+    outcome one = run_with("generate -m @V -md @D --quantize q8_0 --temp 0 --gamma 4 -t 1", PROMPTS);
+    expect_success(&one);
+    cr_expect(strstr(one.err,
+                     "verifier quantised to q8_0: 55 matrices, 0 stay as in the file; the law is the "
+                     "quantised model's\n"),
+              "%s", one.err);
+    static const char *const more[] = {"-t 2", "-tp 2 -t 1", "-tp 4 -t 1 --draft-tp 4", "-np 5"};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        char line[200];
+        snprintf(line, sizeof line, "generate -m @V -md @D --quantize q8_0 --temp 0 --gamma 4 -q %s",
+                 more[i]);
+        outcome b = run_with(line, PROMPTS);
+        expect_success(&b);
+        cr_expect_str_eq(b.out, one.out, "%s", more[i]);
+    }
+}
+
+Test(generate, settings_of_an_answer_have_what_was_quantised) {
+    outcome o = run("generate -m @V -md @D --quantize q8_0 --jsonl -n 2 -p 'It snowed a lot.'"),
+            file = run("generate -m @V -md @D --jsonl -n 2 -p 'It snowed a lot.'");
+    expect_success(&o);
+    expect_success(&file);
+    json_t *v = json_array_get(json_lines(&o), 0), *f = json_array_get(json_lines(&file), 0);
+    cr_expect_str_eq(json_string_value(at(v, "settings.quantize")), "q8_0");
+    cr_expect(!at(v, "settings.quantize_draft") && !at(f, "settings.quantize"));
+}
+
 /* A prompt that says things twice: the translation does, too, so that drafts are accepted. */
 #define TWICE "-p 'Where is my hat? Where is my hat? Where is my coat?'"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """tests/golden/quant/blocks.txt: random blocks of the quantised dtypes, dequantised by the gguf package
-(0.19), and of int4, which is no type of GGUF, by numpy from kernels/weight/quant.h.
+(0.19); of int4 by numpy from kernels/weight/quant.h, of fp8 from the definition of e4m3 (arXiv 2209.05433,
+table 1), for neither is a type of GGUF.
 
 usage: make_quant.py OUTPUT
 
@@ -38,6 +39,22 @@ def int4_blocks(rng):
         yield np.concatenate([np.frombuffer(word.tobytes(), np.uint8), codes]), d * (q - z).astype(np.float32)
 
 
+def e4m3(code):
+    sign = np.where(code & 128, -1.0, 1.0)
+    exponent, mantissa = code >> 3 & 15, code & 7
+    return sign * np.where(exponent, 2.0 ** (exponent - 7.0) * (1 + mantissa / 8), 2.0**-6 * mantissa / 8)
+
+
+def fp8_blocks(rng):
+    """The same; codes of NaN are not used."""
+    for i in range(8):
+        code = rng.integers(0, 255, 64, dtype=np.uint8)
+        code[code == 127] = 126
+        scale = np.float32([np.inf, np.nan, 3e-42][i - 5] if i > 4 else rng.normal() * 0.05)
+        value = (scale.astype(np.float64) * e4m3(code.astype(np.int64))).astype("<f4")
+        yield np.concatenate([np.frombuffer(scale.tobytes(), np.uint8), code]), value
+
+
 def put(out, name, block, value):
     bits = value.astype("<f4").view(np.uint32)
     out.write(f"{name} {block.tobytes().hex()} {''.join(f'{b:08x}' for b in bits)}\n")
@@ -67,6 +84,8 @@ def main(path):
                 put(out, name.lower(), block, gguf.quants.dequantize(block, kind))
         for block, value in int4_blocks(rng):
             put(out, "int4", block, value)
+        for block, value in fp8_blocks(rng):
+            put(out, "fp8", block, value)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,12 @@ static void random_block(weir_dtype t, unsigned char *block, float spread, uint6
     case WEIR_DTYPE_IQ4_XS: put_f16(block, one / (128 * 16)); break;
     case WEIR_DTYPE_Q3_K: put_f16(block + 108, one / (4 * 16)); break;
     case WEIR_DTYPE_Q2_K: put_f16(block + 80, one / 16), put_f16(block + 82, one / 8); break;
+    case WEIR_DTYPE_FP8: {
+        const float d = one / WEIR_E4M3_MOST;
+        memcpy(block, &d, sizeof d);
+        for (int i = 4; i < 68; i++) block[i] ^= (block[i] & 0x7f) == 0x7f; /* a code of NaN */
+        break;
+    }
     case WEIR_DTYPE_MXFP4: /* powers of two: 12 times this one is at most spread */
         block[0] = (unsigned char)(128 + (int)floorf(log2f(spread / 12)) - (int)(rng_u64(rng) % 3));
         break;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/base/mem.h"
+#include "kernels/weight/quantise.h"
 #include "models/decoder.h"
 #include "tests/models/fake.h"
 #include "tests/support/compare.h"
@@ -176,10 +177,100 @@ Test(decoder_load, refuses_configs_no_decoder_has) {
     weir__backend_close(be);
 }
 
+/* ---- quantised while it loads -------------------------------------------------------------------------- */
+
+/* A source whose matrices of products are blocks already, made of another one's floats. */
+typedef struct blocks_of {
+    weir_tensor_source src;
+    weir_dtype to;
+    void *made[64];
+    int n;
+} blocks_of;
+
+static bool find_blocks(void *ud, const char *name, weir_tensor *out) {
+    blocks_of *b = ud;
+    if (!b->src.find(b->src.ud, name, out)) return false;
+    if (out->rows == 1 || out->cols % weir_dtype_block(b->to) != 0 || strstr(name, "embed_tokens"))
+        return true;
+    const int64_t bytes = weir_dtype_row_bytes(b->to, out->cols);
+    unsigned char *to = malloc((size_t)(out->rows * bytes));
+    cr_assert(to && b->n < 64);
+    for (int64_t r = 0; r < out->rows; r++)
+        weir__quantise_row(out->dtype, b->to, weir_tensor_row(out, r), out->cols, to + r * bytes);
+    b->made[b->n++] = to;
+    out->data = to, out->dtype = b->to;
+    return true;
+}
+
+/* Rows of 64 become blocks, those of 40 inputs (down) stay. */
+static weir_decoder_config in_blocks(bool tied) {
+    weir_decoder_config c = plain;
+    c.dim = 64, c.head_dim = 32, c.n_head = 2, c.n_layer = 2, c.tied = tied;
+    return c;
+}
+
+static weir_status logits_of(fake *k, const weir_tensor_source *src, float *logits, weir_err *err);
+
+Test(decoder_load, a_model_quantised_while_it_loads_is_that_of_the_blocks) {
+    for (int i = 0; i < 6; i++) {
+        const weir_decoder_config c = in_blocks(false);
+        const weir_dtype from = (weir_dtype)(i % 3 == 1 ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32);
+        fake *k = fake_decoder(&c, from);
+        float got[101], want[101], floats[101];
+        blocks_of b = {.src = fake_source(k), .to = i % 2 ? WEIR_DTYPE_FP8 : WEIR_DTYPE_Q8_0};
+        weir_tensor_source asks = fake_source(k);
+        const weir_tensor_source has = {.find = find_blocks, .ud = &b};
+        asks.quantise = b.to;
+        if (i > 3) k->redtyped = "model.layers.1.self_attn.k_proj.weight", k->other = WEIR_DTYPE_BF16;
+        cr_assert_eq(logits_of(k, &asks, got, NULL), WEIR_OK);
+        cr_assert_eq(logits_of(k, &has, want, NULL), WEIR_OK);
+        cr_assert_eq(logits_of(k, &b.src, floats, NULL), WEIR_OK);
+        cr_expect(memcmp(got, want, sizeof want) == 0, "case %d", i);
+        cr_expect(memcmp(got, floats, sizeof want) != 0, "case %d: nothing was quantised", i);
+        while (b.n > 0) free(b.made[--b.n]);
+        fake_free(k);
+    }
+}
+
+/* Of each layer q, k, v, o, gate and up; the head, which a tied embedding is too. */
+Test(decoder_load, the_facts_count_what_is_quantised_and_its_bytes) {
+    for (int tied = 0; tied < 2; tied++) {
+        const weir_decoder_config c = in_blocks(tied);
+        fake *k = fake_decoder(&c, WEIR_DTYPE_BF16);
+        weir_tensor_source src = fake_source(k);
+        weir_model_facts before, after;
+        cr_assert_eq(weir__decoder_measure(&c, &src, (weir_place){0}, &before, NULL), WEIR_OK);
+        src.quantise = WEIR_DTYPE_Q8_0;
+        cr_assert_eq(weir__decoder_measure(&c, &src, (weir_place){0}, &after, NULL), WEIR_OK);
+        cr_expect(before.n_quantised == 0 && before.n_left == 0);
+        cr_expect(after.n_quantised == 2 * 6 + 1 && after.n_left == 2, "%d, %d", after.n_quantised,
+                  after.n_left);
+        cr_expect(after.dtype == WEIR_DTYPE_Q8_0 && after.n_param == before.n_param);
+        /* panels of 16 outputs: q 64, k and v 32 each, o 64, gate and up 48 each, head 112 */
+        const size_t panels = 2 * (4 + 2 + 2 + 4 + 3 + 3) + 7, each = 16 * 64;
+        cr_expect(before.weight_bytes - after.weight_bytes == panels * (2 * each - each / 32 * 34));
+        cr_expect(before.decode_bytes - after.decode_bytes == panels * (2 * each - each / 32 * 34));
+        fake_free(k);
+    }
+}
+
+/* Blocks of a file stay what they are. */
+Test(decoder_load, what_is_quantised_in_the_file_is_left_alone) {
+    const weir_decoder_config c = in_blocks(false);
+    fake *k = fake_decoder(&c, WEIR_DTYPE_BF16);
+    k->redtyped = "model.layers.1.mlp.up_proj.weight", k->other = WEIR_DTYPE_Q4_0;
+    weir_tensor_source src = fake_source(k);
+    weir_model_facts f;
+    src.quantise = WEIR_DTYPE_Q8_0;
+    cr_assert_eq(weir__decoder_measure(&c, &src, (weir_place){0}, &f, NULL), WEIR_OK);
+    cr_expect(f.n_quantised == 2 * 6 && f.n_left == 3, "%d, %d", f.n_quantised, f.n_left);
+    fake_free(k);
+}
+
 /* ---- numbers ------------------------------------------------------------------------------------------- */
 
-/* Logits behind a few tokens. */
-static weir_status logits_with(fake *k, float *logits, weir_err *err) {
+/* Logits after a few tokens. */
+static weir_status logits_of(fake *k, const weir_tensor_source *src, float *logits, weir_err *err) {
     static float pool[1 << 14];
     const int32_t table[1] = {0}, token[6] = {9, 8, 7, 6, 5, 4}, slot[6] = {0}, pos[6] = {0, 1, 2, 3, 4, 5},
                   last[1] = {5};
@@ -190,7 +281,7 @@ static weir_status logits_with(fake *k, float *logits, weir_err *err) {
         .self = {pool, floats, table, 1, c->n_layer, c->n_head_kv, c->head_dim, WEIR_DTYPE_F32}};
     weir_backend *be = fake_backend(1);
     weir_model *m = NULL;
-    const weir_status s = fake_create(k, be, &m, err);
+    const weir_status s = k->kind->create(&m, be, k, src, err);
     if (s == WEIR_OK) {
         const weir_batch b = {
             .token = token, .pos = pos, .slot = slot, .n_row = 6, .out = last, .n_out = 1, .logits = logits};
@@ -199,6 +290,11 @@ static weir_status logits_with(fake *k, float *logits, weir_err *err) {
     weir__model_free(m);
     weir__backend_close(be);
     return s;
+}
+
+static weir_status logits_with(fake *k, float *logits, weir_err *err) {
+    const weir_tensor_source src = fake_source(k);
+    return logits_of(k, &src, logits, err);
 }
 
 /* The same with one matrix of layer 1 in BF16, by the end of its name; NULL: none. No number changes by

@@ -30,6 +30,8 @@ typedef enum cli_option_id {
     OPT_MODEL_DRAFT,
     OPT_LOOKUP_MIN,
     OPT_LOOKUP_MAX,
+    OPT_QUANTIZE,
+    OPT_QUANTIZE_DRAFT,
     OPT_PROMPT,
     OPT_FILE,
     OPT_INPUT,

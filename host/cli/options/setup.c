@@ -8,6 +8,7 @@
 #include "host/cli/io/message.h"
 #include "host/cli/io/out.h"
 #include "host/cli/io/terminal.h"
+#include "host/wire/answer.h"
 #include "host/wire/nearest.h"
 #include "host/wire/settings.h"
 
@@ -49,6 +50,11 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     weir_engine_options o = weir_engine_options_default();
     o.model = model;
     o.model_draft = cli_text(a, OPT_MODEL_DRAFT);
+    const bool drafter = o.model_draft && !cli_looks_up(a);
+    if (cli_given(a, OPT_QUANTIZE_DRAFT) && !drafter)
+        return cli_fail(CLI_USAGE, "--quantize-draft needs a drafter: give -md DIR");
+    o.quantize = cli_text(a, OPT_QUANTIZE);
+    o.quantize_draft = drafter ? cli_text(a, OPT_QUANTIZE_DRAFT) : NULL;
     o.lookup_min = cli_int(a, OPT_LOOKUP_MIN);
     o.lookup_max = cli_int(a, OPT_LOOKUP_MAX);
     o.device = cli_text(a, OPT_DEVICE);
@@ -250,6 +256,18 @@ int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_
     return CLI_OK;
 }
 
+static void note_quantized(const weir_engine_facts *f, const weir_session_options *o) {
+    static const char *const role[] = {"verifier", "drafter"};
+    const char *says[] = {"the law is the quantised model's",
+                          wire_lossless(o) ? "the law stays the verifier's, only the speed changes"
+                                           : "the rule goes by the quantised model"};
+    for (int i = 0; i < 2; i++) {
+        if (!f->quantized[i]) continue;
+        cli_note("%s quantised to %s: %d matrices, %d stay as in the file; %s", role[i], f->quantized[i],
+                 (int)f->n_quantized[i], (int)f->n_unquantized[i], says[i]);
+    }
+}
+
 void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o) {
     char device[420], setting[500];
     cli_device_text(f, device, sizeof device);
@@ -258,6 +276,7 @@ void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o)
     if (f->lookup_max > 0)
         cli_note("drafts: looked up in prompt and answer, suffixes of %d to %d tokens", f->lookup_min,
                  f->lookup_max);
+    note_quantized(f, o);
     if (f->draft_choice) cli_note("drafter's layers: %s", f->draft_choice);
     if (f->costs && o->method == WEIR_METHOD_SPECULATIVE && o->n_draft == WEIR_GAMMA_AUTO)
         cli_note("costs %s (%s)", f->costs, f->costs_from);

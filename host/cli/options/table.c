@@ -64,6 +64,24 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
                         .help = "With -md ngram: among suffixes of at least this many tokens the one seen "
                                 "last counts, else the longest.",
                         .commands = G | C | I | B | V},
+    [OPT_QUANTIZE] =
+        {.name = "quantize",
+         .env = true,
+         .type = CLI_CHOICE,
+         .value = "q8_0|fp8",
+         .absent = "weights as the file has them",
+         .help = "Quantise the verifier's float weights while they are loaded: less memory and time, and a "
+                 "law that is the quantised model's. Every result says so. Norms, biases, an embedding that "
+                 "is not the head too, and weights that are quantised in the file stay.",
+         .commands = G | C | S | O | I | B | U | V},
+    [OPT_QUANTIZE_DRAFT] =
+        {.name = "quantize-draft",
+         .env = true,
+         .type = CLI_CHOICE,
+         .value = "q8_0|fp8",
+         .absent = "weights as the file has them",
+         .help = "The same for the drafter. Under rule exact that changes the speed and never the law.",
+         .commands = G | C | O | I | B | U | V},
     [OPT_PROMPT] = {.name = "prompt",
                     .brief = "p",
                     .type = CLI_TEXT,

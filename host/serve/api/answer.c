@@ -179,6 +179,7 @@ static json_t *weir_json(const api_answer *a, const api_end *e, const weir_sessi
     wire_set_setting(w, WIRE_BETA, o);
     wire_set_setting(w, WIRE_GAMMA, o);
     if (e->costs) wire_set(w, "costs", json_string(e->costs));
+    wire_set_quantized(w, a->server->facts.quantized);
     wire_set(w, "ended_by", json_string(e->deadline ? "deadline" : weir_ended_name(e->ended_by)));
     wire_set(w, "reproducible", json_boolean(!e->o));
     wire_set(w, "lossless", json_boolean(wire_lossless(o)));

@@ -83,6 +83,7 @@ static json_t *model_json(const weir_engine_facts *f, int side) {
     wire_set(v, "family", wire_text(f->family[side], strlen(f->family[side])));
     wire_set(v, "n_params", json_integer(f->n_param[side]));
     wire_set(v, "dtype", json_string(f->dtype[side]));
+    wire_set(v, "quantized", wire_quantized_json(f, side));
     return v;
 }
 

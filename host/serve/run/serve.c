@@ -85,6 +85,10 @@ static void describe(serve *s) {
     for (int i = 0; i <= (int)a->facts.has_draft; i++)
         n += snprintf(a->fingerprint + n, sizeof a->fingerprint - (size_t)n, "-%016llx",
                       (unsigned long long)a->facts.fingerprint[i]);
+    for (int i = 0; i < 2; i++)
+        if (a->facts.quantized[i])
+            n += snprintf(a->fingerprint + n, sizeof a->fingerprint - (size_t)n, "-%s%s", i ? "draft_" : "",
+                          a->facts.quantized[i]);
     if (a->facts.lookup_max > 0)
         snprintf(a->fingerprint + n, sizeof a->fingerprint - (size_t)n, "-" WEIR_NGRAM "%d-%d",
                  a->facts.lookup_min, a->facts.lookup_max);

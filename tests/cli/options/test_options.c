@@ -189,6 +189,8 @@ Test(options, numbers_are_whole_words) {
     cr_assert(PARSE(&a, CMD_GENERATE, "--draft-tp", "4") == 0 && cli_int(&a, OPT_DRAFT_TP) == 4);
     cr_assert(PARSE(&a, CMD_GENERATE, "--draft-tp", "auto") == 0 && cli_int(&a, OPT_DRAFT_TP) == 0);
     cr_expect(PARSE(&a, CMD_GENERATE, "--draft-tp", "best") == CLI_USAGE);
+    cr_assert(PARSE(&a, CMD_SERVE, "--quantize", "q8_0", "--quantize-draft=q8_0") == 0);
+    cr_expect(PARSE(&a, CMD_SERVE, "--quantize", "bf16") == CLI_USAGE);
 }
 
 Test(options, a_negative_number_is_a_value) {

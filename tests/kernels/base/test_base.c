@@ -107,6 +107,25 @@ Test(types, bf16_rounds_to_the_nearest_and_ties_to_even) {
     }
 }
 
+/* Between two neighbours the middle goes to the even one, and what is beside it to the nearer one. */
+Test(types, f16_rounds_to_the_nearest_and_ties_to_even) {
+    for (uint32_t h = 0; h < 0x7c00; h++) {
+        const float f = weir_f32_from_f16((uint16_t)h);
+        const float next = h == 0x7bff ? 65536.0f : weir_f32_from_f16((uint16_t)(h + 1));
+        const float middle = f / 2 + next / 2;
+        for (int sign = 0; sign < 2; sign++) {
+            const float s = sign ? -1.0f : 1.0f;
+            const uint32_t low = h | (uint32_t)sign << 15, even = (h + (h & 1)) | (uint32_t)sign << 15;
+            cr_assert_eq(weir_f16_from_f32(s * f), low);
+            cr_assert_eq(weir_f16_from_f32(s * middle), even, "%04x", h);
+            cr_assert_eq(weir_f16_from_f32(s * nextafterf(middle, 0.0f)), low, "%04x", h);
+            cr_assert_eq(weir_f16_from_f32(s * nextafterf(middle, INFINITY)), low + 1, "%04x", h);
+        }
+    }
+    cr_assert(weir_f16_from_f32(INFINITY) == 0x7c00 && weir_f16_from_f32(-3e38f) == 0xfc00);
+    cr_assert(isnan(weir_f32_from_f16(weir_f16_from_f32(NAN))));
+}
+
 Test(types, a_tensor_is_read_from_any_address) {
     unsigned char bytes[1 + 2 * 3 * 4];
     for (int d = 0; d < 3; d++) {

@@ -48,7 +48,7 @@ static double dot(const data *d, const matrix *m, int64_t r, int64_t n, bool rou
         mag += fabs(xn[i] * w[i]);
     }
     *bound = (1.125 * (double)k + 16) * 0x1p-24 * mag;
-    if (rounded)
+    if (rounded && d->p.dtype != WEIR_DTYPE_FP8)
         *bound += weir_dtype_is_float(d->p.dtype) ? 0x1p-8 * mag
                                                   : byte_bound(xn, w, k, weir_dtype_block(d->p.dtype));
     free(xn);

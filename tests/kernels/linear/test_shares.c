@@ -108,7 +108,7 @@ static void check_inputs(weir_backend *be, const data *d, int64_t unit) {
 /* Whether a build rounds a row: to bf16, or (`bytes`) to bytes. */
 static bool rounds(const weir_backend *be, weir_dtype dtype) {
     if (be->device) return dtype == WEIR_DTYPE_BF16;
-    if (!weir_dtype_is_float(dtype)) return be->isa != WEIR_ISA_PORTABLE;
+    if (!weir_dtype_is_float(dtype)) return be->isa != WEIR_ISA_PORTABLE && dtype != WEIR_DTYPE_FP8;
     return dtype == WEIR_DTYPE_BF16 && be->isa >= WEIR_ISA_AVX512BF16;
 }
 
@@ -144,7 +144,7 @@ Test(shares, inputs_give_the_bits_of_the_whole_on_any_number_of_ranks) {
 Test(shares, blocks_of_quantised_inputs_do_too) {
     static const weir_dtype dtype[] = {WEIR_DTYPE_Q4_0, WEIR_DTYPE_Q5_1,   WEIR_DTYPE_Q8_0,  WEIR_DTYPE_Q4_K,
                                        WEIR_DTYPE_Q6_K, WEIR_DTYPE_IQ4_NL, WEIR_DTYPE_MXFP4, WEIR_DTYPE_Q2_K,
-                                       WEIR_DTYPE_Q3_K, WEIR_DTYPE_IQ4_XS, WEIR_DTYPE_INT4};
+                                       WEIR_DTYPE_Q3_K, WEIR_DTYPE_IQ4_XS, WEIR_DTYPE_INT4, WEIR_DTYPE_FP8};
     weir_backend *be[BACKENDS];
     const int n_be = open_all(be);
     uint64_t rng = 413;

@@ -2,8 +2,10 @@
  * element by element. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/weight/pack.h"
+#include "kernels/weight/quantise.h"
 #include "tests/kernels/op_fixture.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
@@ -46,6 +48,40 @@ Test(cuda_weight, the_device_holds_the_elements_of_the_file) {
     }
     /* 22 panels of 288,256 bytes: two slices */
     check(be, WEIR_DTYPE_BF16, WEIR_USE_ROWS, false, 300, 41, 9001, &rng);
+    weir__backend_close(be);
+}
+
+/* Floats that become blocks on their way: what blocks of the same floats would be, also of rows that do not
+ * follow one another, and of a matrix that is staged in slices. */
+static void check_as(weir_backend *be, weir_dtype from, weir_dtype to, int64_t n, int64_t k, bool cut,
+                     uint64_t *rng) {
+    matrix m = matrix_new(from, n, cut ? k + 64 : k, 1.0f, rng);
+    const weir_tensor t = cut ? weir_tensor_cols(&m.file, 64, k) : m.file;
+    const size_t row_bytes = (size_t)weir_dtype_row_bytes(to, k), bytes = (size_t)n * row_bytes;
+    unsigned char *want = malloc(bytes), *got = malloc(bytes);
+    for (int64_t r = 0; r < n; r++)
+        weir__quantise_row(from, to, weir_tensor_row(&t, r), k, want + (size_t)r * row_bytes);
+    weir_weight w;
+    cr_assert_eq(weir__weight_pack_as(be, &t, 1, false, WEIR_USE_ROWS, to, &w), WEIR_OK);
+    cr_assert(w.layout == WEIR_LAYOUT_ROWS && w.dtype == to && w.n == n && w.k == k);
+    device_get(be, got, w.data, bytes);
+    cr_assert(memcmp(got, want, bytes) == 0, "%s to %s, %ld x %ld", weir_dtype_name(from),
+              weir_dtype_name(to), (long)n, (long)k);
+    weir__weight_free(be, &w);
+    free(want), free(got);
+    matrix_free(&m);
+}
+
+Test(cuda_weight, floats_become_the_blocks_that_they_are_quantised_to) {
+    weir_backend *be = device_open();
+    uint64_t rng = 9;
+    for (int t = 0; t < WEIR_DTYPE_COUNT; t++) {
+        if (!weir__can_quantise((weir_dtype)t)) continue;
+        for (int i = 0; i < 6; i++)
+            check_as(be, (weir_dtype)(i % 3), (weir_dtype)t, 1 + 16 * i, 64 * (1 + i % 4), i / 3, &rng);
+        /* 5 MiB: two slices, shared by threads */
+        check_as(be, WEIR_DTYPE_BF16, (weir_dtype)t, 640, 8192, false, &rng);
+    }
     weir__backend_close(be);
 }
 

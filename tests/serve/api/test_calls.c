@@ -222,6 +222,20 @@ Test(calls, props_have_every_rule_and_never_a_path) {
     json_decref(v);
 }
 
+Test(calls, props_say_what_was_quantised) {
+    api_server s = demo;
+    wire_buf out = {0};
+    s.facts.quantized[1] = "q8_0", s.facts.n_quantized[1] = 26, s.facts.n_unquantized[1] = 3;
+    cr_assert(api_props(&s, &out, &said));
+    json_t *v = parsed(&out);
+    const json_t *q = at(at(v, "drafter"), "quantized");
+    cr_expect(json_is_null(at(at(v, "verifier"), "quantized")));
+    cr_expect_str_eq(json_string_value(at(q, "dtype")), "q8_0");
+    cr_expect(json_integer_value(at(q, "matrices")) == 26 && json_integer_value(at(q, "left")) == 3);
+    cr_expect(json_is_true(at(q, "same_law_under_exact")));
+    json_decref(v);
+}
+
 /* Of prompt lookup the rules, methods and names that can be asked for. */
 Test(calls, prompt_lookup_is_no_drafter) {
     static const char *const want[] = {"demo", "demo:exact", "demo:verifier", "demo:fast"};
