@@ -160,7 +160,7 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 to 4",
                              weir__label(c->dir), e.name, e.n_dim);
         if (e.n_dim >= 2 && !have_dtype) {
-            c->dtype = f8 ? WEIR_DTYPE_BF16 : (weir_dtype)e.dtype;
+            c->dtype = f8 ? weir__f8_dtype(c->tensors, &e, c->f8_block) : (weir_dtype)e.dtype;
             have_dtype = true;
         }
     }
@@ -206,11 +206,11 @@ static bool find_entry(const weir_checkpoint *c, const char *own, weir_entry *e)
     return weir__safetensors_find(c->tensors, own, e) || weir__int4_find(c->tensors, c->int4, own, e);
 }
 
-/* 4-bit codes are blocks to a model and 8-bit floats are bf16, without data until it loads them. */
+/* 4-bit codes and 8-bit floats have no data until a model loads them. */
 static bool as_tensor(const weir_checkpoint *c, const weir_entry *e, weir_tensor *out) {
     if (weir__is_int4(c->int4, e)) return weir__int4_tensor(c->tensors, c->int4, e, out);
     if (!weir__is_f8(e) || e->n_dim != 2) return weir__entry_tensor(e, out);
-    *out = weir_tensor_of(NULL, WEIR_DTYPE_BF16, e->shape, e->n_dim);
+    *out = weir_tensor_of(NULL, weir__f8_dtype(c->tensors, e, c->f8_block), e->shape, e->n_dim);
     return true;
 }
 
@@ -255,7 +255,7 @@ static const void *source_data(void *ud, const char *name) {
     if (!w) return NULL;
     *w = (struct weir_made){c->made, e.data,
                             weir__is_int4(c->int4, &e) ? weir__int4_pack(c->tensors, c->int4, &e)
-                                                       : weir__f8_widen(c->tensors, &e, c->f8_block)};
+                                                       : weir__f8_elements(c->tensors, &e, c->f8_block)};
     c->made = w;
     return w->data;
 }

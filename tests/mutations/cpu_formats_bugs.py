@@ -20,8 +20,9 @@ SAFETENSORS = [
 
 EIGHT_BITS = [
     bug("host/formats/safetensors/f8.c", "math", "8-bit floats are half as large", "f8", "sign | (exponent + 120) << 23", "sign | (exponent + 119) << 23"),
-    bug("host/formats/safetensors/f8.c", "index", "scales of blocks are read down their columns", "f8", "r / g.rows * g.per_row + begin / g.cols", "begin / g.cols * g.per_row + r / g.rows"),
+    bug("host/formats/safetensors/f8.c", "index", "scales of blocks are read down their columns", "f8", "r / g->rows * g->per_row + c / g->cols", "c / g->cols * g->per_row + r / g->rows"),
     bug("host/formats/safetensors/f8.c", "check", "a scale of any shape is taken", "f8", "    } else if (down == ceil_div(rows, block.rows) && across == ceil_div(cols, block.cols)) {", "    } else if (across == ceil_div(cols, block.cols)) {"),
+    bug("host/formats/safetensors/f8.c", "check", "two scales within a block become one", "f8", "(g.cols >= cols || g.cols % each == 0)", "(g.cols >= cols || g.cols % 16 == 0)"),
     bug("host/formats/config/f8_config.c", "check", "4-bit floats pass for 8", "f8", "json_integer_value(bits) != 8", "json_integer_value(bits) > 8"),
 ]
 

@@ -5,6 +5,7 @@
 
 #include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
+#include "kernels/weight/quantise.h"
 
 static const char WEIGHT[] = ".weight";
 /* Those of the weights first. */
@@ -88,6 +89,10 @@ weir_status weir__f8_check(const weir_safetensors *s, const weir_entry *e, weir_
         (int)or_usual(block).cols);
 }
 
+static float scale_of(const scale_grid *g, int64_t r, int64_t c) {
+    return weir_tensor_get(&g->t, 0, r / g->rows * g->per_row + c / g->cols);
+}
+
 /* ---- elements ------------------------------------------------------------------------------------------ */
 
 /* 4 bits of exponent, biased by 7, 3 of mantissa; all bits set but the sign: NaN. */
@@ -105,22 +110,50 @@ static float f32_of_e4m3(unsigned bits) {
     return f;
 }
 
-uint16_t *weir__f8_widen(const weir_safetensors *s, const weir_entry *e, weir_f8_block block) {
+static void *widen(const weir_entry *e, const scale_grid *g) {
     const int64_t rows = e->shape[0], cols = e->shape[1];
     const uint8_t *from = e->data;
     float value[256];
-    weir_entry scale;
-    scale_grid g;
-    if (!find_scale(s, e, &scale) || !grid_of(e, &scale, block, &g)) return NULL;
     uint16_t *out = weir_alloc((size_t)rows * (size_t)cols, sizeof *out), *to = out;
     if (!out) return NULL;
     for (unsigned i = 0; i < 256; i++) value[i] = f32_of_e4m3(i);
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t begin = 0, end; begin < cols; begin = end) {
-            const float x = weir_tensor_get(&g.t, 0, r / g.rows * g.per_row + begin / g.cols);
-            end = cols - begin < g.cols ? cols : begin + g.cols;
+            const float x = scale_of(g, r, begin);
+            end = cols - begin < g->cols ? cols : begin + g->cols;
             for (int64_t c = begin; c < end; c++) *to++ = weir_bf16_from_f32(value[*from++] * x);
         }
     }
     return out;
+}
+
+static void *blocks(const weir_entry *e, const scale_grid *g) {
+    const int64_t rows = e->shape[0], cols = e->shape[1], each = weir_dtype_block(WEIR_DTYPE_FP8);
+    const uint8_t *from = e->data;
+    uint8_t *out = weir_alloc((size_t)rows, (size_t)weir_dtype_row_bytes(WEIR_DTYPE_FP8, cols)), *to = out;
+    if (!out) return NULL;
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < cols; c += each, from += each, to += weir_dtype_block_bytes(WEIR_DTYPE_FP8))
+            weir__fp8_block(scale_of(g, r, c), from, to);
+    }
+    return out;
+}
+
+static bool own_grid(const weir_safetensors *s, const weir_entry *e, weir_f8_block block, scale_grid *g) {
+    weir_entry scale;
+    return find_scale(s, e, &scale) && grid_of(e, &scale, block, g);
+}
+
+weir_dtype weir__f8_dtype(const weir_safetensors *s, const weir_entry *e, weir_f8_block block) {
+    const int64_t cols = e->shape[1], each = weir_dtype_block(WEIR_DTYPE_FP8);
+    scale_grid g;
+    const bool whole =
+        cols % each == 0 && own_grid(s, e, block, &g) && (g.cols >= cols || g.cols % each == 0);
+    return whole ? WEIR_DTYPE_FP8 : WEIR_DTYPE_BF16;
+}
+
+void *weir__f8_elements(const weir_safetensors *s, const weir_entry *e, weir_f8_block block) {
+    scale_grid g;
+    if (!own_grid(s, e, block, &g)) return NULL;
+    return weir__f8_dtype(s, e, block) == WEIR_DTYPE_FP8 ? blocks(e, &g) : widen(e, &g);
 }

@@ -7,7 +7,8 @@
 /* Matrices of 8-bit floats (E4M3 without infinities, arXiv 2209.05433) with scales beside them. X.weight is
  * F8_E4M3; X.weight_scale (compressed-tensors, fbgemm, AutoFP8) or X.weight_scale_inv (DeepSeek's files) is
  * what its elements are multiplied by: one number, one for each row, or one for each block of rows and
- * columns. They become bf16 when a model loads them, rounded once, as transformers dequantises them. Internal
+ * columns. A model loads them as blocks of fp8 (kernels/weight/quant.h), which hold them as they are, if no
+ * 64 columns of a row have two scales; else as bf16, rounded once, as transformers dequantises them. Internal
  * to host/formats. */
 
 bool weir__is_f8(const weir_entry *e);
@@ -20,7 +21,9 @@ bool weir__f8_is_scale(const weir_safetensors *s, const char *name);
 weir_status weir__f8_check(const weir_safetensors *s, const weir_entry *e, weir_f8_block block,
                            const char *label, weir_err *err);
 
-/* The elements of a matrix that passed the check, as bf16, by weir_alloc; NULL: no memory. */
-uint16_t *weir__f8_widen(const weir_safetensors *s, const weir_entry *e, weir_f8_block block);
+/* Of a matrix that passed the check, what a model loads: fp8 or bf16; and its elements so, by weir_alloc,
+ * NULL: no memory. */
+weir_dtype weir__f8_dtype(const weir_safetensors *s, const weir_entry *e, weir_f8_block block);
+void *weir__f8_elements(const weir_safetensors *s, const weir_entry *e, weir_f8_block block);
 
 #endif /* WEIR_HOST_FORMATS_SAFETENSORS_F8_H */
