@@ -98,8 +98,8 @@ def main():
     if o.skip != "errors":
         rows = error_rows(o, pairs, answers(o, ["--verifier"], pairs))
         head = ["verifier in", "tokens", "mean", "mean size", "99% below", "largest", "same greedy answers"]
-        text += (f"\nLog-probability of the verifier's greedy tokens, less that by the file's weights. (A file"
-                 f" in bf16 is multiplied by rows rounded to bf16 here, but not with AVX2.)\n\n"
+        text += (f"\nLog-probability of the verifier's greedy tokens, less that by the file's weights. "
+                 f"(AVX512BF16 and AMX round rows\nto bf16 for a file in bf16; AVX2 does not.)\n\n"
                  f"{markdown(head, rows)}\n")
     if o.skip != "speed":
         head = ["setting", "tokens/s", "× verifier alone, of a round: median (least, most)",

@@ -56,7 +56,9 @@ static void print_model(const weir_engine_facts *f, int i) {
     if (f->quantized[i])
         cli_outf("  %-24s %s: %d matrices, %d stay as in the file; %s\n", "quantised at load",
                  f->quantized[i], (int)f->n_quantized[i], (int)f->n_unquantized[i],
-                 i ? "under rule exact only the speed changes" : "another law than the file's");
+                 !f->n_quantized[i] ? "nothing changes"
+                 : i                ? "under rule exact only the speed changes"
+                                    : "another law than the file's");
     if (f->encoder_decoder)
         cli_outf("  %-24s %d encoder, %d decoder\n", "layers", f->n_layer_enc[i], f->n_layer_dec[i]);
     else

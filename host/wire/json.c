@@ -41,7 +41,7 @@ json_t *wire_quantized_json(const weir_engine_facts *f, int side) {
     wire_set(v, "dtype", json_string(f->quantized[side]));
     wire_set(v, "matrices", json_integer(f->n_quantized[side]));
     wire_set(v, "left", json_integer(f->n_unquantized[side]));
-    wire_set(v, "same_law_under_exact", json_boolean(side == 1));
+    wire_set(v, "same_law_under_exact", json_boolean(side == 1 || f->n_quantized[side] == 0));
     return v;
 }
 

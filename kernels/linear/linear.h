@@ -42,11 +42,11 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  *
  * Quantised weights (kernels/weight/quant.h) but fp8: vectorised CPU builds multiply bytes, for decode rows
  * and prompts alike. The normalised input is rounded to a multiple of 1/127 of the largest of its 32 (inputs
- * 32 i … 32 i + 31), products of codes and bytes are summed exactly for each scale of the weight, and those terms
- * are added in f32, in rising k. A NaN or an infinity among a row's inputs makes its outputs NaN; 32 inputs
- * below 2^-100 count as zero. The portable truth and devices use the input unrounded,
- * and so do all with fp8, whose elements are rounded to f32 and multiplied as such, for rows and prompts
- * alike.
+ * 32 i … 32 i + 31), products of codes and bytes are summed exactly for each scale of the weight, and those
+ * terms are added in f32, in rising k. A NaN or an infinity among a row's inputs makes its outputs NaN; 32
+ * inputs below 2^-100 count as zero. The portable truth and devices use the input unrounded, and so do all
+ * with fp8: its elements are rounded to f32 and multiplied as such, by rows of decoding and of prompts in
+ * the same way.
  *
  * minmax  NULL, or (n_row, weir__minmax_count(minmax_n)) backend memory: smallest and largest of each row's
  *         outputs [0, minmax_n) by spans (a head's logits, for the row statistics that follow). Written by

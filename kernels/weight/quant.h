@@ -35,8 +35,8 @@
  * whose low 13 bits are 0, as those of any f16 or bf16 are, and z, 0 to 15, is in the lowest 4 of these.
  *
  * fp8 is in no GGUF file: weir makes it of floats, and of checkpoints of 8-bit floats. e4m3 is that of arXiv
- * 2209.05433, table 1: a sign, 4 bits of exponent and 3 of mantissa, ±448 at most. Blocks do not use its codes
- * of NaN: where an element is NaN, d is. */
+ * 2209.05433, table 1: a sign, 4 bits of exponent and 3 of mantissa, ±448 at most. Blocks do not use its NaN
+ * codes: where an element is NaN, d is. */
 enum { WEIR_QUANT_BLOCK = 256, WEIR_QUANT_BYTES = 210 }; /* largest block: elements, bytes */
 enum { WEIR_INT4_ZERO = 15 };                            /* z's bits of an int4's word */
 #define WEIR_INT4_SCALE 0xffffe000u                      /* d's */

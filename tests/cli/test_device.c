@@ -1,5 +1,6 @@
 /* The program with the CUDA backend in the runner of kernels: what a user with a GPU sees. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/cli/program.h"
@@ -18,6 +19,22 @@ Test(device, answers_are_the_same_with_and_without_graphs_and_the_device_is_name
         expect_success(all[i]);
         cr_expect_str_eq(all[i]->out, "Es hat viel geschneit.\n");
         cr_expect(strstr(all[i]->err, "device cuda:0 (CPU runner, sm_90"), "%s", all[i]->err);
+    }
+}
+
+/* Both models in blocks, of which the device multiplies what the host has made. */
+Test(device, quantised_models_write_there_too) {
+    static const char *const flags[] = {"--quantize q8_0 --quantize-draft fp8",
+                                        "--quantize fp8 --quantize-draft q8_0"};
+    for (int i = 0; i < 2; i++) {
+        char line[200];
+        snprintf(line, sizeof line,
+                 "generate -m @V -md @D --device cuda --temp 0 -n 8 -p 'It snowed a lot.' %s", flags[i]);
+        outcome o = run_device(line);
+        expect_success(&o);
+        cr_expect_str_eq(o.out, "Es hat viel geschneit.\n", "%s", flags[i]);
+        cr_expect(strstr(o.err, "verifier quantised to ") && strstr(o.err, "drafter quantised to "), "%s",
+                  o.err);
     }
 }
 

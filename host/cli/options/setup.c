@@ -264,7 +264,8 @@ static void note_quantized(const weir_engine_facts *f, const weir_session_option
     for (int i = 0; i < 2; i++) {
         if (!f->quantized[i]) continue;
         cli_note("%s quantised to %s: %d matrices, %d stay as in the file; %s", role[i], f->quantized[i],
-                 (int)f->n_quantized[i], (int)f->n_unquantized[i], says[i]);
+                 (int)f->n_quantized[i], (int)f->n_unquantized[i],
+                 f->n_quantized[i] ? says[i] : "nothing changes");
     }
 }
 

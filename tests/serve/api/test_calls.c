@@ -234,6 +234,14 @@ Test(calls, props_say_what_was_quantised) {
     cr_expect(json_integer_value(at(q, "matrices")) == 26 && json_integer_value(at(q, "left")) == 3);
     cr_expect(json_is_true(at(q, "same_law_under_exact")));
     json_decref(v);
+    s.facts.quantized[0] = "fp8", s.facts.n_unquantized[0] = 46; /* a file in blocks */
+    for (int n = 0; n < 2; n++) {
+        s.facts.n_quantized[0] = n;
+        cr_assert(api_props(&s, &out, &said));
+        v = parsed(&out);
+        cr_expect(json_is_true(at(at(at(v, "verifier"), "quantized"), "same_law_under_exact")) == (n == 0));
+        json_decref(v);
+    }
 }
 
 /* Of prompt lookup the rules, methods and names that can be asked for. */
