@@ -241,13 +241,10 @@ static void transpose(uint32_t v[8]) {
 static void take_codes(const matrix *m, int64_t row, int n, int64_t b, uint32_t word[8][4]) {
     static const int awq_output[8] = {0, 2, 4, 6, 1, 3, 5, 7};
     if (m->form != WEIR_INT4_AWQ) {
-        for (int j = 0; j < 4; j++) {
-            for (int i = 0; i < n; i++) {
-                const int64_t at =
-                    by_output(m) ? (row + i) * (m->cols / 8) + 4 * b + j : (4 * b + j) * m->rows + row + i;
-                word[i][j] = word_at(&m->codes, at);
-            }
-        }
+        const int64_t down = by_output(m) ? m->cols / 8 : 1, along = by_output(m) ? 1 : m->rows;
+        for (int j = 0; j < 4; j++)
+            for (int i = 0; i < n; i++)
+                word[i][j] = word_at(&m->codes, (row + i) * down + (4 * b + j) * along);
         return;
     }
     for (int j = 0; j < 4; j++) {
