@@ -58,15 +58,22 @@ struct weir_env {
     team_search_shared *search; /* NULL in kernels that do not truncate */
     float *kept;                /* shared memory for the weights of a chunk a warp, or NULL */
     uint32_t *barrier;
-    float *scratch;        /* [2][n_chunk][TEAM_SUMS], then the bins of the threshold search */
+    float *scratch;        /* two buffers, then the bins of the threshold search */
     int32_t index, n_team; /* this team; index >= n_team: a spare block, which does nothing */
     int32_t rank, size;    /* this block's number in it */
     int32_t n_chunk;
+    int32_t buffer;               /* floats of one: a pass's sums of the chunks, or minima of the blocks */
     mutable uint32_t turn, fill;  /* passes; fills of the search's bins */
     mutable const float *weighed; /* logits of the row whose weights are kept, or NULL */
 };
 
 /* ---- making teams -------------------------------------------------------------------------------------- */
+
+/* TEAM_SUMS floats a chunk, or two numbers of 64 bits a block: a team in parts has more blocks than a row has
+ * chunks for. */
+TEAM_FN int32_t team_buffer_floats(int32_t n_chunk, int32_t size) {
+    return n_chunk > size ? TEAM_SUMS * n_chunk : TEAM_SUMS * size;
+}
 
 TEAM_FN int32_t team_chunks(int32_t n_vocab) { return (n_vocab + WEIR_CHUNK - 1) / WEIR_CHUNK; }
 
@@ -85,6 +92,7 @@ TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, con
     const int32_t share = n_item < n_block ? n_block / static_cast<int32_t>(n_item < 1 ? 1 : n_item) : 1;
     t.size = useful < share ? useful : share;
     if (t.size > TEAM_THREADS) t.size = TEAM_THREADS;
+    t.buffer = team_buffer_floats(t.n_chunk, t.size);
     t.n_team = n_block / t.size;
     t.index = block / t.size;
     t.rank = block % t.size;
@@ -94,19 +102,18 @@ TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, con
     return t;
 }
 
-/* The team's blocks in equal parts, each a team of its own for the rows index, index + n_team, … of n; a part
- * has at least one block, and the last few of the team may have no row. What parts find is seen by all after
- * team_wait on the team, which then has its scratch again. A part's barrier lies beside those of teams: whole
- * teams have the first word of a stride, and no two parts of two blocks or more begin in one pair of blocks.
- * */
+/* The team's blocks in n equal parts, each a team of its own, for item `index`; index >= n_team: one of the few
+ * blocks that are left over. n is no more than the team's blocks. What parts find is seen by all after team_wait
+ * on the team, which then has its scratch again. A part's barrier lies beside those of teams: whole teams have
+ * the first word of a stride, and no two parts of two blocks or more begin in one pair of blocks. */
 TEAM_FN weir_env team_part(const weir_env &t, const team_space &space, int32_t n) {
     weir_env p = t;
-    p.n_team = n < t.size ? n : t.size;
-    p.size = t.size / p.n_team;
+    p.n_team = n;
+    p.size = t.size / n;
+    p.buffer = team_buffer_floats(p.n_chunk, p.size);
     p.index = t.rank / p.size;
     p.rank = t.rank % p.size;
     const int32_t first = t.index * t.size + p.index * p.size;
-    if (p.index >= p.n_team) p.index = n;
     p.barrier = space.barrier + static_cast<int64_t>(first / 2) * TEAM_COUNTER_STRIDE + 1;
     p.scratch = space.scratch + first * space.per_block;
     p.turn = p.fill = 0;
@@ -151,9 +158,9 @@ TEAM_FN float *team_kept(const weir_env *t) {
     return t->kept + threadIdx.x / 32 * WEIR_CHUNK + team_lane();
 }
 
-/* This pass's buffer, [n_chunk][TEAM_SUMS] floats. */
+/* This pass's buffer. */
 TEAM_FN float *team_buffer(const weir_env *t) {
-    return t->scratch + static_cast<int64_t>(t->turn % 2) * TEAM_SUMS * t->n_chunk;
+    return t->scratch + static_cast<int64_t>(t->turn % 2) * t->buffer;
 }
 
 /* ---- sums in the order of the tree --------------------------------------------------------------------- */

@@ -40,8 +40,7 @@ TEAM_FN uint64_t team_bin_at(const uint32_t *bin, int32_t i) {
 }
 
 TEAM_FN uint32_t *team_bin_set(const weir_env *t, uint32_t fill) {
-    uint32_t *first =
-        reinterpret_cast<uint32_t *>(t->scratch + static_cast<int64_t>(2) * TEAM_SUMS * t->n_chunk);
+    uint32_t *first = reinterpret_cast<uint32_t *>(t->scratch + static_cast<int64_t>(2) * t->buffer);
     return first + fill % TEAM_BIN_SETS * TEAM_BIN_WORDS;
 }
 

@@ -76,49 +76,33 @@ static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i,
     __syncthreads();
 }
 
-/* Where what is found of a row goes; row NULL: nobody asks what the rule says of its draft. */
-struct row_found {
-    weir_row_stats *stats;
-    weir_accept_row *row;
-    weir_row_note *note;
-};
-
-/* Row j of the seat by its part of the team. minmax: the row's. */
-TEAM_CALL void examine_row(const weir_env *part, close_shared *h, int32_t j, const weir_minmax *minmax,
-                           const row_found *found) {
-    const weir_row_stats s =
-        team_row_stats(part, h->accept.p_logits + j * h->args.ld_p, h->args.n_vocab, h->accept.law, minmax);
-    if (threadIdx.x == 0) h->p_stats[j] = s;
-    __syncthreads();
-    weir_accept_row row;
-    weir_row_note note;
-    if (found->row) weir__examine(part, &h->args, &h->accept, j, &row, &note);
-    if (!team_writes(part)) return;
-    *found->stats = s;
-    if (!found->row) return;
-    *found->row = row;
-    *found->note = note;
-}
-
-/* All rows of a live seat, each by a part of the team, then all that was found into shared memory. minmax:
- * the seat's. */
-static __device__ __forceinline__ void examine_seat(const weir_env &t, const team_space &space,
-                                                    const weir_loop &l, int32_t i, const weir_minmax *minmax,
-                                                    close_shared *h) {
-    const int32_t n_draft = h->accept.n_draft;
-    bool over;
-    (void)weir__undecided(&h->accept, &over);
-    const weir_env part = team_part(t, space, n_draft + 1);
-    for (int32_t j = part.index; j <= n_draft; j += part.n_team) {
-        const bool asked = !over && j < n_draft;
-        const int64_t at = static_cast<int64_t>(i) * l.gamma + j;
-        const row_found found = {weir__seat_p_stats(&l, i) + j, asked ? l.row + at : nullptr, l.note + at};
-        examine_row(&part, h, j, minmax ? minmax + j * team_spans(l.n_vocab) : nullptr, &found);
+/* All rows of the team's live seat, each by a part of the team, then all that was found into shared memory.
+ * minmax: of all rows. Not inlined: its registers and those of the kernel would be too many. */
+TEAM_CALL void examine_seat(const weir_env *t, const team_space *space, const weir_loop *l,
+                            const weir_minmax *minmax, close_shared *h) {
+    const weir_env part = team_part(*t, *space, h->accept.n_draft + 1);
+    if (part.index < part.n_team) {
+        const int32_t j = part.index;
+        const int64_t row = weir__seat_first_row(l, t->index) + j;
+        const weir_row_stats s = team_row_stats(&part, l->p_logits + row * l->ld_p, l->n_vocab, h->accept.law,
+                                                minmax ? minmax + row * team_spans(l->n_vocab) : nullptr);
+        if (threadIdx.x == 0) h->p_stats[j] = s;
+        if (team_writes(&part)) l->p_stats[row] = s;
+        __syncthreads();
+        bool over;
+        (void)weir__undecided(&h->accept, &over);
+        if (!over && j < h->accept.n_draft) {
+            weir_accept_row found;
+            weir_row_note note;
+            weir__examine(&part, &h->args, &h->accept, j, &found, &note);
+            const int64_t at = static_cast<int64_t>(t->index) * l->gamma + j;
+            if (team_writes(&part)) l->row[at] = found, l->note[at] = note;
+        }
     }
-    team_wait(&t);
-    copy_words(h->p_stats, weir__seat_p_stats(&l, i),
-               (static_cast<size_t>(n_draft) + 1) * sizeof *h->p_stats);
-    if (!over) fetch_rows(l, i, static_cast<size_t>(n_draft), h);
+    team_wait(t);
+    const size_t n = static_cast<size_t>(h->accept.n_draft);
+    copy_words(h->p_stats, weir__seat_p_stats(l, t->index), (n + 1) * sizeof *h->p_stats);
+    if (n > 0) fetch_rows(*l, t->index, n, h);
     __syncthreads();
 }
 
@@ -208,40 +192,45 @@ struct close_job {
     const weir_minmax *minmax; /* of the verifier's rows, or NULL; where the kernel examines them */
 };
 
-/* Every thread of a team, for the seats that it has. EXAMINES: rows come without statistics and notes. */
-template <bool EXAMINES>
-static __device__ __forceinline__ void close_seats(const weir_env &t, const team_space &space,
-                                                   const weir_loop &l, const close_job &job,
-                                                   close_shared &h) {
-    /* without a seat, what the last arrival writes is not for it to read */
-    if (t.index >= t.n_team || t.index >= l.n_seat) return;
-    close_asks asks = {};
-    if (team_writes(&t)) { /* early: the answer comes from the host's memory while the seat is closed */
-        asks.stop = ptx::ld_relaxed_sys(reinterpret_cast<uint32_t *>(&l.flags->stop));
-        if (job.broken) asks.broken = ptx::ld_relaxed_sys(job.broken);
-    }
-    const int32_t block = t.rank == 0 ? l.block[0] : 0, limit = t.rank == 0 ? l.block[1] : 0;
+/* The block that is closed, and what is asked of the loop; of the team's first block alone. Asks are loaded by
+ * its first thread while there is more to do, since they come from the host's memory. */
+struct close_start {
+    int32_t block, limit;
+    close_asks asks;
+};
+
+static __device__ __forceinline__ close_start start_closing(const weir_env &t, const weir_loop &l,
+                                                            const close_job &job) {
+    close_start s = {};
+    if (t.rank > 0) return s;
     if (threadIdx.x == 0) {
-        memset(&h.args, 0, sizeof h.args);
-        h.args.n_vocab = l.n_vocab;
-        h.args.ld_q = l.n_seat * l.ld_q;
-        h.args.ld_p = l.ld_p;
+        s.asks.stop = ptx::ld_relaxed_sys(reinterpret_cast<uint32_t *>(&l.flags->stop));
+        if (job.broken) s.asks.broken = ptx::ld_relaxed_sys(job.broken);
     }
-    for (int32_t i = t.index; i < l.n_seat; i += t.n_team) {
-        fetch_seat<EXAMINES>(l, i, t.rank, &h);
-        if (weir__seat_runs(&h.seat)) {
-            if constexpr (EXAMINES) {
-                const int64_t n = static_cast<int64_t>(l.gamma + 1) * team_spans(l.n_vocab);
-                examine_seat(t, space, l, i, job.minmax ? job.minmax + i * n : nullptr, &h);
-            }
-            close_seat(t, l, i, block, &h);
-        } else if (team_writes(&t)) {
-            weir_block_outcome *r = &l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i];
-            r->seat_end = h.seat.end;
-            r->live = 0;
-        }
-        if (t.rank == 0) arrive(l, weir__seat_runs(&h.seat), block, limit, asks, job.conditional);
+    s.block = l.block[0];
+    s.limit = l.block[1];
+    return s;
+}
+
+static __device__ __forceinline__ void put_args(const weir_loop &l, close_shared *h) {
+    if (threadIdx.x > 0) return;
+    memset(&h->args, 0, sizeof h->args);
+    h->args.n_vocab = l.n_vocab;
+    h->args.ld_q = l.n_seat * l.ld_q;
+    h->args.ld_p = l.ld_p;
+}
+
+/* Seat i, which the block has fetched. */
+static __device__ __forceinline__ void end_seat(const weir_env &t, const weir_loop &l, int32_t i,
+                                                const close_start &s, uint64_t conditional, close_shared *h) {
+    if (weir__seat_runs(&h->seat)) {
+        close_seat(t, l, i, s.block, h);
+    } else if (team_writes(&t)) {
+        weir_block_outcome *r = &l.ring[static_cast<int64_t>(s.block % l.depth) * l.n_seat + i];
+        r->seat_end = h->seat.end;
+        r->live = 0;
     }
+    if (t.rank == 0) arrive(l, weir__seat_runs(&h->seat), s.block, s.limit, s.asks, conditional);
 }
 
 static __global__ TEAM_KERNEL void close_kernel(weir_loop l, close_job job, team_space space) {
@@ -249,18 +238,32 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, close_job job, team
     K_SHARED(h, close_shared);
     ptx::grid_launch_dependents();
     const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
-    close_seats<false>(t, space, l, job, h);
+    /* without a seat, what the last arrival writes is not for it to read */
+    if (t.index >= t.n_team || t.index >= l.n_seat) return;
+    const close_start s = start_closing(t, l, job);
+    put_args(l, &h);
+    for (int32_t i = t.index; i < l.n_seat; i += t.n_team) {
+        fetch_seat<false>(l, i, t.rank, &h);
+        end_seat(t, l, i, s, job.conditional, &h);
+    }
 }
 
-/* The whole accept step of few rows: no more than there are blocks. */
-static __global__ TEAM_KERNEL void step_kernel(weir_loop l, close_job job, team_space space) {
+/* The whole accept step of few rows: no more than there are blocks, so that a team has one seat, and a part of
+ * it one row. */
+static __global__ TEAM_KERNEL void step_kernel(const __grid_constant__ weir_loop l,
+                                               const __grid_constant__ close_job job,
+                                               const __grid_constant__ team_space space) {
     K_SHARED(shared, team_shared);
     K_SHARED(room, step_room);
     K_SHARED(h, close_shared);
     ptx::grid_launch_dependents();
     weir_env t = team_begin(&shared, &room.search, space, l.n_seat, l.n_vocab, l.gamma + 1);
+    if (t.index >= t.n_team || t.index >= l.n_seat) return;
     t.kept = room.kept;
-    close_seats<true>(t, space, l, job, h);
+    put_args(l, &h);
+    fetch_seat<true>(l, t.index, t.rank, &h);
+    if (weir__seat_runs(&h.seat)) examine_seat(&t, &space, &l, job.minmax, &h);
+    end_seat(t, l, t.index, start_closing(t, l, job), job.conditional, &h);
 }
 
 /* step_kernel, if the rows are few enough; *done: they were. */
