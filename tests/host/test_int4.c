@@ -482,6 +482,7 @@ Test(int4, configurations_give_a_form_and_a_group_or_are_refused_by_field) {
          {0},
          "version = \"gemv\": not supported, expected"},
         {CONFIG("\"awq\",\"bits\":4,\"backend\":\"llm-awq\""), {0}, "backend = \"llm-awq\""},
+        {CONFIG("\"awq\",\"bits\":4,\"checkpoint_format\":\"gemv_fast\""), {0}, "\"gemv_fast\""},
         {CONFIG("\"awq\",\"bits\":8"), {0}, "quantization_config.bits = 8"},
         {CONFIG("\"compressed-tensors\",\"format\":\"pack-quantized\""), {0}, "config_groups"},
         {CONFIG(GROUPS("\"num_bits\":8")), {0}, "weights.num_bits = 8"},

@@ -88,10 +88,10 @@ static weir_status read_gptq(const json_t *o, const char *label, weir_checkpoint
 }
 
 static weir_status read_awq(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err) {
-    static const char *const why = "not supported, expected gemm";
+    static const char *const versions[] = {"version", "checkpoint_format", "format"};
     out->int4.form = WEIR_INT4_AWQ;
-    WEIR_TRY(expect_text(o, "version", "gemm", why, label, err));
-    WEIR_TRY(expect_text(o, "format", "gemm", why, label, err));
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++)
+        WEIR_TRY(expect_text(o, versions[i], "gemm", "not supported, expected gemm", label, err));
     WEIR_TRY(expect_text(o, "backend", "autoawq", "not supported, expected autoawq", label, err));
     return read_groups(o, "", "bits", USUAL_GROUP, label, out, err);
 }
