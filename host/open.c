@@ -27,10 +27,11 @@ static weir_status check_range(const char *name, int value, int lo, int hi, weir
     return weir_fail(err, WEIR_EINVAL, "%s %d is outside [%d, %d]", name, value, lo, hi);
 }
 
-static weir_status resolve_lookup(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+static weir_status resolve_draft(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_pair *p = &e->pair;
-    p->lookup = o->model_draft && strcmp(o->model_draft, WEIR_NGRAM) == 0;
-    if (!p->lookup) return WEIR_OK;
+    p->draft = weir_draft_named(o->model_draft);
+    p->has_draft = weir_draft_facts(p->draft)->loads;
+    if (p->draft != WEIR_DRAFT_LOOKUP) return WEIR_OK;
     p->lookup_max = o->lookup_max ? o->lookup_max : WEIR_LOOKUP_MAX;
     WEIR_TRY(check_range("longest suffix of prompt lookup", p->lookup_max, 1, WEIR_LOOKUP_MOST, err));
     const int least = WEIR_LOOKUP_MIN < p->lookup_max ? WEIR_LOOKUP_MIN : p->lookup_max;
@@ -55,7 +56,7 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
                            weir_err *err) {
     if (!o->model)
         return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
-    WEIR_TRY(resolve_lookup(e, o, err));
+    WEIR_TRY(resolve_draft(e, o, err));
     WEIR_TRY(weir__ranks_resolve(e, o, err));
     *n_thread = o->n_thread ? o->n_thread : weir__pool_cores() / e->pair.n_rank;
     if (*n_thread == 0) *n_thread = 1;
@@ -109,6 +110,7 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     f->draft_choice = e->pair.draft_auto ? e->pair.draft_reason : NULL;
     f->rank = e->pair.rank;
     f->comm = e->pair.n_rank == 1 ? NULL : e->pair.processes ? "mpi" : "local";
+    f->draft = e->pair.draft;
     f->has_draft = e->pair.has_draft;
     f->lookup_min = e->pair.lookup_min;
     f->lookup_max = e->pair.lookup_max;
@@ -172,7 +174,6 @@ static void name_bos(weir_engine *e) {
 
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     WEIR_TRY(weir__checkpoint_open(&e->pair.side[WEIR_VERIFIER].ck, o->model, o->strict_config, err));
-    e->pair.has_draft = o->model_draft && !e->pair.lookup;
     if (e->pair.has_draft)
         WEIR_TRY(
             weir__checkpoint_open(&e->pair.side[WEIR_DRAFTER].ck, o->model_draft, o->strict_config, err));

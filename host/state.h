@@ -83,8 +83,8 @@ typedef struct weir_loop_lead {
 typedef struct weir_pair {
     weir_backend *be;
     weir_pair_side side[2];
-    bool has_draft; /* a drafter is loaded */
-    bool lookup;    /* in its place drafts are looked up: side[WEIR_DRAFTER] has only ld */
+    weir_draft_kind draft;
+    bool has_draft; /* a drafter is loaded; else side[WEIR_DRAFTER] has only ld, of rows of q */
     int lookup_min, lookup_max;
     weir_dtype quantise[2]; /* of the options; a float dtype: not */
     weir_tokenizer *tok;    /* NULL: ids only */

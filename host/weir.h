@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/draft.h"             /* weir_draft_kind: what drafts; WEIR_NGRAM */
 #include "host/replay.h"            /* weir_replay: what other rules would have done */
 #include "host/rank_plan.h"         /* weir_rank_plan, weir_ranks_facts */
 #include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
@@ -35,10 +36,6 @@ typedef struct weir_engine weir_engine;
 typedef struct weir_session weir_session;
 
 /* ---- engine -------------------------------------------------------------------------------------------- */
-
-/* In place of a drafter: prompt lookup (kernels/loop/loop.h). A directory of that name is "./ngram". */
-#define WEIR_NGRAM "ngram"
-enum { WEIR_LOOKUP_MIN = 2, WEIR_LOOKUP_MAX = 8, WEIR_LOOKUP_MOST = 64 };
 
 typedef struct weir_engine_options {
     const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
@@ -107,6 +104,7 @@ typedef struct weir_engine_facts {
                                      to say */
     int n_thread;            /* 0 on another device than the CPU */
     int n_parallel, ctx_size, max_draft;
+    weir_draft_kind draft;                          /* of its blocks */
     bool has_draft, has_tokenizer, encoder_decoder; /* has_draft: a drafter was loaded */
     int lookup_min, lookup_max;                     /* of prompt lookup; 0 without */
     int32_t n_vocab;         /* tokens that can be emitted; padding rows are not counted */
@@ -161,8 +159,8 @@ typedef struct weir_engine_facts {
 } weir_engine_facts;
 
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
-/* Blocks can be run: by a drafter or by prompt lookup. */
-static inline bool weir_can_draft(const weir_engine_facts *f) { return f->has_draft || f->lookup_max > 0; }
+/* Blocks can be run. */
+static inline bool weir_can_draft(const weir_engine_facts *f) { return weir_draft_facts(f->draft)->blocks; }
 
 /* Pages of a model's keys and values (0 verifier, 1 drafter), and those of them that a session can take. Any
  * thread may ask. 0 and 0 without a drafter. */
@@ -234,9 +232,8 @@ typedef enum weir_method {
                                     instead */
 } weir_method;
 
-/* What prompt lookup cannot serve, ENOTSUP with what it can: methods that run a drafter by itself, and rules
- * that are not weir_rule_info.one_hot. */
-weir_status weir_lookup_check(weir_method method, weir_rule rule, weir_err *err);
+/* ENOTSUP for what drafts of the kind cannot serve (weir_draft_info), with what they can. */
+weir_status weir_draft_check(weir_draft_kind kind, weir_method method, const weir_law *law, weir_err *err);
 
 const char *weir_method_name(weir_method m); /* "speculative", "token-cascade", … */
 int weir_method_parse(const char *name);     /* -1 unknown */

@@ -143,7 +143,7 @@ static void print_ranks(const weir_engine_facts *f) {
 static void print_table(const weir_engine_facts *f) {
     int n = f->has_draft ? 2 : 1;
     for (int i = 0; i < n; i++) print_model(f, i);
-    if (f->lookup_max > 0)
+    if (f->draft == WEIR_DRAFT_LOOKUP)
         cli_outf("drafter: " WEIR_NGRAM "\n  %-24s suffixes of %d to %d tokens\n", "prompt lookup",
                  f->lookup_min, f->lookup_max);
     cli_outf("both\n  %-24s %d tokens%s\n", "vocabulary", f->n_vocab,

@@ -178,9 +178,8 @@ static int record_all(recorder *r) {
 static int prepare(recorder *r, const cli_args *a) {
     if (!cli_is_set(a, OPT_MODEL_DRAFT))
         return cli_fail(CLI_USAGE, "a recording needs a drafter: give -md DIR");
-    if (cli_looks_up(a))
-        return cli_fail(CLI_USAGE, "-md " WEIR_NGRAM ": prompt lookup has no distribution to record");
-    int rc = cli_session(a, &r->source.defaults);
+    int rc = cli_need_q(weir_draft_facts(cli_draft_kind(a)), "record");
+    if (!rc) rc = cli_session(a, &r->source.defaults);
     if (!rc) rc = cli_source_open(&r->source, a);
     if (!rc) rc = cli_open(a, false, &r->engine);
     return rc ? rc : cli_queue_open(r->engine, &r->queue);

@@ -136,8 +136,8 @@ static int check(const cli_args *a) {
     if (!cli_text(a, OPT_MODEL))
         return cli_fail(CLI_USAGE, "no model: give -m DIR (or set WEIR_MODEL; see weir tune --help)");
     if (!cli_text(a, OPT_MODEL_DRAFT)) return cli_fail(CLI_USAGE, "a rule needs a drafter: give -md DIR");
-    if (cli_looks_up(a))
-        return cli_fail(CLI_USAGE, "-md " WEIR_NGRAM ": prompt lookup has no distribution to tune a rule by");
+    const int rc = cli_need_q(weir_draft_facts(cli_draft_kind(a)), "tune a rule by");
+    if (rc) return rc;
     if (a->n_rest == 0 && !strcmp(cli_text(a, OPT_TASK), "prompts"))
         return cli_fail(CLI_USAGE,
                         "no prompts: name a file of prompts after the options (see weir tune --help)");

@@ -15,7 +15,7 @@
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
 /* Backend arrays that are the loop's alone, in one place for the plan and the allocation: X(where, type,
- * entries; NULL if 0). S seats, R rows of all, H rows of prompt lookup, K entries of its histories. Those of
+ * entries; NULL if 0). S seats, R rows of all, H one-hot rows, K entries of lookups' histories. Those of
  * a call are the deck's, which ticks use in their turn. */
 #define LOOP_ARRAYS(X, l, S, R, H, K)            \
     X((l)->shape.seat, weir_seat, S)             \
@@ -37,13 +37,16 @@ static size_t lines(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 /* Rows of the largest bucket's largest call: two a seat in a draft's first step, gamma + 1 in a verify. */
 static size_t rows_of(const weir_engine *e) {
-    const int gamma = e->pair.has_draft || e->pair.lookup ? e->pair.max_draft : 0;
+    const int gamma = weir_draft_facts(e->pair.draft)->blocks ? e->pair.max_draft : 0;
     return (size_t)e->pair.n_parallel * (size_t)(gamma + 1 > 2 ? gamma + 1 : 2);
 }
 
+/* Rows of q have one token. */
+static bool one_hot(const weir_engine *e) { return weir_draft_facts(e->pair.draft)->one_hot; }
+
 static size_t array_bytes(const weir_engine *e) {
     const size_t seats = (size_t)e->pair.n_parallel, rows = rows_of(e);
-    const size_t hot = e->pair.lookup ? rows : 0, past = seats * (size_t)weir__lookup_ld(e);
+    const size_t hot = one_hot(e) ? rows : 0, past = seats * (size_t)weir__lookup_ld(e);
     size_t sum = 0;
 #define LOOP_BYTES(where, type, n) sum += lines((n) * sizeof(type));
     LOOP_ARRAYS(LOOP_BYTES, none, seats, rows, hot, past)
@@ -64,7 +67,7 @@ weir_bytes weir__block_loop_bytes(const weir_engine *e) {
 
 static void place_arrays(weir_block_loop *l) {
     const size_t seats = (size_t)l->n_seat_max, rows = rows_of(l->e);
-    const size_t hot = l->e->pair.lookup ? rows : 0, past = seats * (size_t)weir__lookup_ld(l->e);
+    const size_t hot = one_hot(l->e) ? rows : 0, past = seats * (size_t)weir__lookup_ld(l->e);
     char *at = l->memory;
 #define LOOP_PLACE(where, type, n)       \
     where = (n) > 0 ? (void *)at : NULL; \

@@ -38,7 +38,7 @@
 
 /* Exponentials of the drafter's rows, from their statistics to the accept step. */
 static bool keeps_weights(const weir_engine *e) {
-    return e->pair.has_draft && !e->pair.lookup && !e->pair.be->device && e->pair.n_vocab < WEIR_KEPT_IDS;
+    return weir_draft_facts(e->pair.draft)->has_q && !e->pair.be->device && e->pair.n_vocab < WEIR_KEPT_IDS;
 }
 
 weir_bytes weir__buffers_bytes(const weir_engine *e) {

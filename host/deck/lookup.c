@@ -6,13 +6,13 @@
 #include "kernels/base/mem.h"
 
 int64_t weir__lookup_before(const weir_session *s) {
-    if (!s->e->pair.lookup) return 0;
+    if (s->e->pair.draft != WEIR_DRAFT_LOOKUP) return 0;
     return (int64_t)s->n_prompt + s->e->pair.facts.encoder_decoder;
 }
 
 int64_t weir__lookup_ld(const weir_engine *e) {
     const int64_t ctx = e->pair.ctx_size, drafts = WEIR_GAMMA_MAX + 1;
-    if (!e->pair.lookup) return 0;
+    if (e->pair.draft != WEIR_DRAFT_LOOKUP) return 0;
     return e->pair.side[WEIR_VERIFIER].family->encoder_decoder ? 2 * ctx + 1 + drafts : ctx + drafts;
 }
 
@@ -34,7 +34,7 @@ weir_status weir__lookup_open(weir_block_loop *l) {
     const weir_pair *p = &l->e->pair;
     const int64_t n_row = (int64_t)p->n_parallel * (p->max_draft + 1);
     weir_lookup *k = &l->shape.lookup;
-    if (!p->lookup) return WEIR_OK;
+    if (p->draft != WEIR_DRAFT_LOOKUP) return WEIR_OK;
     k->ld = weir__lookup_ld(l->e);
     k->shortest = p->lookup_min;
     k->longest = p->lookup_max;

@@ -134,7 +134,8 @@ static weir_status measure(weir_engine *e, weir_err *err) {
         m->ld = m->facts.n_vocab_rows;
         e->pair.facts.weights[i] = m->facts.weight_bytes;
     }
-    if (e->pair.lookup) e->pair.side[WEIR_DRAFTER].ld = e->pair.side[WEIR_VERIFIER].ld; /* its rows of q */
+    if (weir_draft_facts(e->pair.draft)->one_hot) /* rows of q are over the verifier's tokens */
+        e->pair.side[WEIR_DRAFTER].ld = e->pair.side[WEIR_VERIFIER].ld;
     return WEIR_OK;
 }
 

@@ -22,7 +22,7 @@ static weir_status check_comm(const char *comm, weir_err *err) {
 weir_status weir__ranks_resolve(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_pair *p = &e->pair;
     p->n_rank = o->tp ? o->tp : 1;
-    p->draft_auto = o->draft_tp == 0 && o->model_draft && !p->lookup && p->n_rank > 1;
+    p->draft_auto = o->draft_tp == 0 && p->has_draft && p->n_rank > 1;
     const int not_named = p->draft_auto ? 1 : p->n_rank; /* whole layers take the most */
     p->draft_rank = o->draft_tp ? o->draft_tp : not_named;
     (void)snprintf(p->draft_reason, sizeof p->draft_reason, "measured when the engine opens");

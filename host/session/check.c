@@ -7,10 +7,7 @@
 static weir_status check_method(const weir_engine *e, const weir_session_options *o, weir_err *err) {
     if ((int)o->method < 0 || (int)o->method > (int)WEIR_METHOD_SEQUENCE_CASCADE)
         return weir_fail(err, WEIR_EINVAL, "method %d is not one of the six", (int)o->method);
-    if (e->pair.lookup) return weir_lookup_check(o->method, (weir_rule)o->law.rule, err);
-    if (o->method != WEIR_METHOD_VERIFIER && !e->pair.has_draft)
-        return weir_fail(err, WEIR_ENOTSUP, "method %s needs a drafter; the engine was opened without one",
-                         weir_method_name(o->method));
+    WEIR_TRY(weir_draft_check(e->pair.draft, o->method, &o->law, err));
     const weir_rule_info *rule = weir_rule_facts((weir_rule)o->law.rule);
     if (o->method == WEIR_METHOD_TOKEN_CASCADE && !rule->q_only)
         return weir_fail(err, WEIR_ENOTSUP,

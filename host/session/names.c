@@ -1,6 +1,4 @@
-/* Words for methods, ends and sources, as command line and answers spell them, and which of them prompt
- * lookup serves. */
-#include <stdio.h>
+/* Words for methods, ends and sources, as command line and answers spell them. */
 #include <string.h>
 
 #include "host/weir.h"
@@ -31,36 +29,4 @@ int weir_method_parse(const char *name) {
     for (size_t i = 0; i < sizeof method_names / sizeof *method_names; i++)
         if (strcmp(name, method_names[i]) == 0) return (int)i;
     return -1;
-}
-
-/* ---- prompt lookup ------------------------------------------------------------------------------------- */
-
-/* "exact, token-v2, … or fuzzy" */
-static void one_hot_rules(char *buf, size_t cap) {
-    const char *last = NULL;
-    size_t n = 0;
-    buf[0] = '\0';
-    for (int i = 0; i <= WEIR_RULE_COUNT; i++) {
-        if (i < WEIR_RULE_COUNT && !weir_rule_facts((weir_rule)i)->one_hot) continue;
-        const char *before = n == 0 ? "" : i < WEIR_RULE_COUNT ? ", " : " or ";
-        if (last && n < cap) n += (size_t)snprintf(buf + n, cap - n, "%s%s", before, last);
-        if (i < WEIR_RULE_COUNT) last = weir_rule_facts((weir_rule)i)->name;
-    }
-}
-
-weir_status weir_lookup_check(weir_method method, weir_rule rule, weir_err *err) {
-    if (method == WEIR_METHOD_VERIFIER) return WEIR_OK;
-    if (method != WEIR_METHOD_SPECULATIVE)
-        return weir_fail(err, WEIR_ENOTSUP,
-                         "method %s runs a drafter by itself, and prompt lookup (" WEIR_NGRAM
-                         ") is none: use speculative or verifier",
-                         weir_method_name(method));
-    const weir_rule_info *info = weir_rule_facts(rule);
-    if (!info || info->one_hot) return WEIR_OK; /* an unknown rule is not for this to say */
-    char names[160];
-    one_hot_rules(names, sizeof names);
-    return weir_fail(err, WEIR_ENOTSUP,
-                     "rule %s goes by the drafter's confidence, which prompt lookup (" WEIR_NGRAM
-                     ") does not have: use %s",
-                     info->name, names);
 }

@@ -28,7 +28,7 @@ void wire_set(json_t *object, const char *key, json_t *value) {
 }
 
 json_t *wire_lookup_json(const weir_engine_facts *f) {
-    if (f->lookup_max == 0) return json_null();
+    if (f->draft != WEIR_DRAFT_LOOKUP) return json_null();
     json_t *v = json_object();
     wire_set(v, "min", json_integer(f->lookup_min));
     wire_set(v, "max", json_integer(f->lookup_max));

@@ -60,26 +60,28 @@ static weir_status no_draft(const wire_context *c, wire_object *in, const char *
                             c->draft_hint ? c->draft_hint : "");
 }
 
-/* Names the field that prompt lookup cannot serve. */
-static weir_status check_lookup(const wire_context *c, wire_object *in, const weir_session_options *o,
-                                weir_err *err) {
-    const weir_status st = c->lookup ? weir_lookup_check(o->method, (weir_rule)o->law.rule, err) : WEIR_OK;
+/* Names the field that such drafts cannot serve. Without any the session says so, or the caller has. */
+static weir_status check_draft(const wire_context *c, wire_object *in, const weir_session_options *o,
+                               weir_err *err) {
+    const bool any = weir_draft_facts(c->draft)->blocks;
+    const weir_status st = any ? weir_draft_check(c->draft, o->method, &o->law, err) : WEIR_OK;
     if (st != WEIR_OK) in->failed = o->method == WEIR_METHOD_SPECULATIVE ? "deferral_rule" : "method";
     return st;
 }
 
 weir_status wire_read_method(const wire_context *c, wire_object *in, weir_session_options *o, weir_err *err) {
     static const char rule[] = "deferral_rule";
+    const bool drafts = weir_draft_facts(c->draft)->blocks;
     bool speculative = true, asked = false;
     WEIR_TRY(wire_read_bool(in, "speculative", &speculative, &asked, err));
     const bool ruled = wire_object_has(in, rule) || wire_object_has(in, "deferral_alpha") ||
                        wire_object_has(in, "deferral_beta");
-    if (asked && speculative && !c->has_draft) return no_draft(c, in, "speculative", "true ", err);
+    if (asked && speculative && !drafts) return no_draft(c, in, "speculative", "true ", err);
     if (asked && !speculative) o->method = WEIR_METHOD_VERIFIER;
-    if (ruled && !c->has_draft) return no_draft(c, in, rule, "", err);
+    if (ruled && !drafts) return no_draft(c, in, rule, "", err);
     if (ruled && !wire_method_has_rule(o->method) && o->method != WEIR_METHOD_SEQUENCE_CASCADE)
         return wire_object_fail(in, rule, err, "has no effect under method %s", weir_method_name(o->method));
-    WEIR_TRY(check_lookup(c, in, o, err));
+    WEIR_TRY(check_draft(c, in, o, err));
     return wire_method_has_rule(o->method) ? wire_check_law(in, WIRE_GENERATE, &o->law, err) : WEIR_OK;
 }
 

@@ -18,8 +18,7 @@ void wire_request_free(wire_request *r);
 typedef struct wire_context {
     const weir_engine *engine;
     int ctx_size;
-    bool has_draft;         /* weir_can_draft */
-    bool lookup;            /* by prompt lookup */
+    weir_draft_kind draft;  /* of the engine */
     bool parse_special;     /* control tokens in prompts, where the object does not say otherwise */
     const char *draft_hint; /* how a drafter is had, for messages; NULL = nothing */
 } wire_context;

@@ -25,6 +25,7 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
     *out = (weir_engine_facts){.n_parallel = 1,
                                .ctx_size = 512,
                                .max_draft = WEIR_GAMMA_MAX,
+                               .draft = WEIR_DRAFT_MODEL,
                                .has_draft = true,
                                .has_tokenizer = true,
                                .encoder_decoder = true,

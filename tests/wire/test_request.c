@@ -27,7 +27,10 @@ static void close_engine(void) { weir_engine_close(engine); }
 TestSuite(request, .init = open_engine, .fini = close_engine);
 
 static weir_status take(const char *text, size_t n, bool has_draft, wire_request *r) {
-    const wire_context c = {.engine = engine, .ctx_size = 512, .has_draft = has_draft, .parse_special = true};
+    const wire_context c = {.engine = engine,
+                            .ctx_size = 512,
+                            .draft = has_draft ? WEIR_DRAFT_MODEL : WEIR_DRAFT_NONE,
+                            .parse_special = true};
     wire_object in;
     err.text[0] = '\0';
     weir_status st = wire_object_parse(&in, text, n, &err);

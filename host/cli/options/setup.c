@@ -12,9 +12,11 @@
 #include "host/wire/nearest.h"
 #include "host/wire/settings.h"
 
-bool cli_looks_up(const cli_args *a) {
-    const char *draft = cli_text(a, OPT_MODEL_DRAFT);
-    return draft && strcmp(draft, WEIR_NGRAM) == 0;
+weir_draft_kind cli_draft_kind(const cli_args *a) { return weir_draft_named(cli_text(a, OPT_MODEL_DRAFT)); }
+
+int cli_need_q(const weir_draft_info *draft, const char *what) {
+    if (draft->has_q) return CLI_OK;
+    return cli_fail(CLI_USAGE, "-md: %s has no distribution to %s", draft->about, what);
 }
 
 /* A process that only works for rank 0 ends here. */
@@ -184,7 +186,7 @@ static int check_method(const cli_args *a, weir_method m) {
     static const cli_option_id ruled[] = {OPT_RULE, OPT_ALPHA, OPT_BETA};
     bool draft = cli_is_set(a, OPT_MODEL_DRAFT);
     for (int i = OPT_LOOKUP_MIN; i <= OPT_LOOKUP_MAX; i++)
-        if (cli_given(a, (cli_option_id)i) && !cli_looks_up(a))
+        if (cli_given(a, (cli_option_id)i) && cli_draft_kind(a) != WEIR_DRAFT_LOOKUP)
             return cli_fail(CLI_USAGE, "--%s has no effect without -md " WEIR_NGRAM,
                             cli_option_row((cli_option_id)i)->name);
     if (wire_method_needs_draft(m) && !draft) {
@@ -225,7 +227,7 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     if (rc == CLI_OK) rc = read_fields(a, out);
     if (rc) return rc;
     weir_err err = {{0}};
-    if (cli_looks_up(a) && weir_lookup_check(out->method, (weir_rule)out->law.rule, &err) != WEIR_OK)
+    if (weir_draft_check(cli_draft_kind(a), out->method, &out->law, &err) != WEIR_OK)
         return cli_fail(CLI_USAGE, "%s", err.text);
     if (wire_method_has_rule(out->method) && weir_law_check(&out->law, &err) != WEIR_OK)
         return cli_fail(CLI_USAGE, "%s", err.text);
@@ -274,7 +276,7 @@ void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o)
     cli_device_text(f, device, sizeof device);
     wire_settings_text(o, setting, sizeof setting);
     cli_note("device %s, %s", device, setting);
-    if (f->lookup_max > 0)
+    if (f->draft == WEIR_DRAFT_LOOKUP)
         cli_note("drafts: looked up in prompt and answer, suffixes of %d to %d tokens", f->lookup_min,
                  f->lookup_max);
     note_quantized(f, o);

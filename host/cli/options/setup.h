@@ -9,7 +9,9 @@
 /* Opens the engine that the options ask for. dry: no weights are loaded. 0 or an exit code after a
  * message. */
 int cli_open(const cli_args *a, bool dry, weir_engine **out);
-bool cli_looks_up(const cli_args *a); /* -md ngram */
+weir_draft_kind cli_draft_kind(const cli_args *a); /* as -md names it */
+/* A command needs the drafter's distribution to do what `what` says. 0 or CLI_USAGE after a message. */
+int cli_need_q(const weir_draft_info *draft, const char *what);
 
 /* The queue that a command sends its requests to. Nobody watches several answers at once: prompts are run
  * whole. 0 or CLI_FAILED after a message. */

@@ -72,8 +72,7 @@ static int parse_object(const cli_source *s, const char *text, size_t n, wire_re
     weir_engine_get_facts(s->engine, &f);
     const wire_context c = {.engine = s->engine,
                             .ctx_size = f.ctx_size,
-                            .has_draft = weir_can_draft(&f),
-                            .lookup = f.lookup_max > 0,
+                            .draft = f.draft,
                             .parse_special = s->parse_special,
                             .draft_hint = "give -md DIR"};
     wire_object in;

@@ -80,10 +80,7 @@ static bool read_settings(api_body *b, api_ask *a) {
     const api_server *s = b->server;
     const weir_method before = a->o.method;
     const wire_limits limits = {.max_draft = s->facts.max_draft};
-    const wire_context c = {.engine = s->engine,
-                            .ctx_size = s->facts.ctx_size,
-                            .has_draft = weir_can_draft(&s->facts),
-                            .lookup = s->facts.lookup_max > 0};
+    const wire_context c = {.engine = s->engine, .ctx_size = s->facts.ctx_size, .draft = s->facts.draft};
     if (!api_body_ok(b, wire_read_settings(&b->in, b->where, &limits, &a->o, &b->err)) ||
         !read_method(b, a) || !api_body_ok(b, wire_read_method(&c, &b->in, &a->o, &b->err)) ||
         !check_threshold(b, before, &a->o) || !read_seed(b, a))

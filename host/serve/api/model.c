@@ -20,10 +20,10 @@ static const struct {
 
 enum { N_FIXED = sizeof fixed / sizeof *fixed };
 
-/* Without a drafter the verifier is all there is; prompt lookup writes nothing by itself. */
+/* Without a drafter the verifier is all there is; drafts without a distribution are no answers. */
 static bool is_served(const api_server *s, weir_method m) {
     if (m == WEIR_METHOD_SPECULATIVE) return weir_can_draft(&s->facts);
-    return m == WEIR_METHOD_VERIFIER || s->facts.has_draft;
+    return m == WEIR_METHOD_VERIFIER || weir_draft_facts(s->facts.draft)->has_q;
 }
 
 /* Suffix k of a name, 0 none; NULL past the last. */

@@ -41,7 +41,7 @@ static json_t *beta_json(weir_rule rule, const weir_rule_info *r) {
 static json_t *methods_json(const weir_engine_facts *f, const weir_rule_info *r) {
     json_t *v = json_array();
     wire_add(v, json_string(weir_method_name(WEIR_METHOD_SPECULATIVE)));
-    if (f->lookup_max > 0) return v;
+    if (weir_draft_facts(f->draft)->one_hot) return v;
     if (r->q_only) wire_add(v, json_string(weir_method_name(WEIR_METHOD_TOKEN_CASCADE)));
     if (r->kind == WEIR_KIND_GATE) wire_add(v, json_string(weir_method_name(WEIR_METHOD_ORACLE_CASCADE)));
     return v;
@@ -52,7 +52,7 @@ static json_t *rules_json(const weir_engine_facts *f) {
     json_t *list = json_array();
     for (int i = 0; i < WEIR_RULE_COUNT; i++) {
         const weir_rule_info *r = weir_rule_facts((weir_rule)i);
-        if (f->lookup_max > 0 && !r->one_hot) continue;
+        if (weir_draft_facts(f->draft)->one_hot && !r->one_hot) continue;
         json_t *v = json_object();
         wire_set(v, "name", json_string(r->name));
         wire_set(v, "help", wire_text(r->defers, strlen(r->defers)));

@@ -89,7 +89,7 @@ static void describe(serve *s) {
         if (a->facts.quantized[i])
             n += snprintf(a->fingerprint + n, sizeof a->fingerprint - (size_t)n, "-%s%s", i ? "draft_" : "",
                           a->facts.quantized[i]);
-    if (a->facts.lookup_max > 0)
+    if (a->facts.draft == WEIR_DRAFT_LOOKUP)
         snprintf(a->fingerprint + n, sizeof a->fingerprint - (size_t)n, "-" WEIR_NGRAM "%d-%d",
                  a->facts.lookup_min, a->facts.lookup_max);
 }

@@ -226,6 +226,7 @@ Test(ask, without_a_drafter_what_needs_one_is_refused_by_name) {
 static api_server looking_up(void) {
     api_server s = demo;
     s.facts.has_draft = false;
+    s.facts.draft = WEIR_DRAFT_LOOKUP;
     s.facts.lookup_min = 2, s.facts.lookup_max = 8;
     return s;
 }

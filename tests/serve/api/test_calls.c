@@ -250,6 +250,7 @@ Test(calls, prompt_lookup_is_no_drafter) {
     api_server s = demo;
     wire_buf out = {0};
     s.facts.has_draft = false;
+    s.facts.draft = WEIR_DRAFT_LOOKUP;
     s.facts.lookup_min = 3, s.facts.lookup_max = 7;
     cr_assert(api_models(&s, &out, &said));
     json_t *v = parsed(&out);
