@@ -6,9 +6,9 @@
 #include "host/deck/deck.h"
 #include "host/deck/plan.h"
 #include "host/measure/costs.h"
-#include "host/pair/vocabulary.h"
 #include "host/pair/device.h"
 #include "host/pair/place.h"
+#include "host/pair/vocabulary.h"
 #include "host/ranks/ranks.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
@@ -112,6 +112,7 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     f->comm = e->pair.n_rank == 1 ? NULL : e->pair.processes ? "mpi" : "local";
     f->draft = e->pair.draft;
     f->has_draft = e->pair.has_draft;
+    f->apart = e->pair.draft == WEIR_DRAFT_TEXT ? e->pair.apart.text : NULL;
     f->lookup_min = e->pair.lookup_min;
     f->lookup_max = e->pair.lookup_max;
     f->has_tokenizer = e->pair.tok != NULL;
@@ -165,11 +166,25 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
 }
 
 /* The tokenizer's beginning of text, where a file names it. */
-static void name_bos(weir_engine *e) {
-    weir_checkpoint *v = &e->pair.side[WEIR_VERIFIER].ck;
-    const char *name = v->special[WEIR_SPECIAL_BOS];
-    const int32_t id = e->pair.tok && name ? weir__tokenizer_find(e->pair.tok, name, strlen(name)) : -1;
-    if (id >= 0 && id < e->pair.n_vocab) v->bos_id = id;
+static void name_bos(weir_checkpoint *ck, const weir_tokenizer *tok, int32_t n_vocab) {
+    const char *name = ck->special[WEIR_SPECIAL_BOS];
+    const int32_t id = tok && name ? weir__tokenizer_find(tok, name, strlen(name)) : -1;
+    if (id >= 0 && id < n_vocab) ck->bos_id = id;
+}
+
+static weir_status open_vocabulary(weir_engine *e, weir_err *err) {
+    weir_pair *p = &e->pair;
+    weir_vocabulary v;
+    WEIR_TRY(weir__vocabulary_open(&p->side[WEIR_VERIFIER].ck,
+                                   p->has_draft ? &p->side[WEIR_DRAFTER].ck : NULL, &v, err));
+    p->tok = v.tok;
+    p->n_vocab = v.n_vocab;
+    p->tok_draft = v.tok_draft;
+    p->n_vocab_draft = v.n_vocab_draft;
+    memcpy(p->end_of, v.end_of, sizeof p->end_of);
+    p->apart = v.apart;
+    if (p->tok_draft) p->draft = WEIR_DRAFT_TEXT;
+    return WEIR_OK;
 }
 
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -184,11 +199,22 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     e->pair.ctx_size = o->ctx_size
                            ? o->ctx_size
                            : e->pair.side[WEIR_VERIFIER].family->ctx_default(&e->pair.side[WEIR_VERIFIER].ck);
-    WEIR_TRY(weir__vocabulary_open(&e->pair.side[WEIR_VERIFIER].ck,
-                                   e->pair.has_draft ? &e->pair.side[WEIR_DRAFTER].ck : NULL, &e->pair.tok,
-                                   &e->pair.n_vocab, err));
-    name_bos(e);
+    WEIR_TRY(open_vocabulary(e, err));
+    name_bos(&e->pair.side[WEIR_VERIFIER].ck, e->pair.tok, e->pair.n_vocab);
+    name_bos(&e->pair.side[WEIR_DRAFTER].ck, e->pair.tok_draft, e->pair.n_vocab_draft);
     return WEIR_OK;
+}
+
+/* Its text passes through the host between two calls of the drafter, and ranks are told of the verifier's
+ * ids. */
+static weir_status check_apart(const weir_engine *e, weir_err *err) {
+    const weir_pair *p = &e->pair;
+    if (p->draft != WEIR_DRAFT_TEXT || (!p->be->device && p->n_rank == 1)) return WEIR_OK;
+    return weir_fail(
+        err, WEIR_ENOTSUP,
+        "%s: its text must be re-tokenised on the host within a block, which is served on the CPU "
+        "with one rank (--device cpu, -tp 1): %.200s",
+        p->side[WEIR_DRAFTER].ck.dir, p->apart.text);
 }
 
 /* Of the prompt that is being run: its session may be cancelled on its own. */
@@ -234,6 +260,7 @@ static weir_status prepare(weir_engine *e, const weir_engine_options *o, int n_t
                            weir__chat_ends *ends, weir_err *err) {
     WEIR_TRY(open_checkpoints(e, o, err));
     WEIR_TRY(weir__device_open(e, o, n_thread, isa, err));
+    WEIR_TRY(check_apart(e, err));
     WEIR_TRY(weir__plan_make(e, o, err));
     WEIR_TRY(open_chat(e, o, ends, err));
     if (o->no_graph && e->pair.be->device) e->pair.be->stream->without_graphs(e->pair.be);
@@ -285,6 +312,7 @@ void weir_engine_close(weir_engine *e) {
     }
     weir__chat_close(&e->pair.chat);
     weir__tokenizer_free(e->pair.tok);
+    weir__tokenizer_free(e->pair.tok_draft);
     weir__backend_close(e->pair.be);
     weir_free(e);
 }

@@ -49,7 +49,8 @@ typedef struct weir_step_buffers {
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
     float *q_weights;           /* (R, ld) w of q_logits, made with q_stats; or NULL */
-    weir_minmax *minmax;        /* (R, weir__minmax_count(n_vocab)) of one call; NULL without
+    float *text_logits;  /* (n_parallel, its rows) of a drafter with a vocabulary of its own; or NULL */
+    weir_minmax *minmax; /* (R, weir__minmax_count(n_vocab)) of one call; NULL without
                                                minmaxes */
     /* host memory, not in `dev` */
     weir_tick_place *tick; /* (n_parallel) */
@@ -65,7 +66,7 @@ typedef struct weir_pair_side {
     weir_checkpoint ck;
     const weir_family *family;
     weir_model *model;
-    int32_t ld;             /* n_vocab_rows: stride of a row of logits */
+    int32_t ld;             /* stride of a row of logits, or of q: n_vocab_rows */
     weir_model_facts facts; /* measured on the tensors */
 } weir_pair_side;
 
@@ -89,6 +90,9 @@ typedef struct weir_pair {
     weir_dtype quantise[2]; /* of the options; a float dtype: not */
     weir_tokenizer *tok;    /* NULL: ids only */
     int32_t n_vocab;
+    weir_tokenizer *tok_draft; /* of WEIR_DRAFT_TEXT, with the rest of weir_vocabulary */
+    int32_t n_vocab_draft, end_of[8];
+    weir_err apart;
     int n_parallel, ctx_size, max_draft;
     bool fixed_gamma;       /* of the options */
     weir_gamma_costs cost;  /* for gamma auto; 0 of a dry run */
@@ -154,6 +158,27 @@ typedef struct weir_text_window {
     bool open;
 } weir_text_window;
 
+/* Of a drafter with a vocabulary of its own (text_draft.h): what it reads in place of the session's ids, and
+ * what it drafts. */
+typedef struct weir_retold {
+    weir__ids prompt;
+    int64_t base; /* position of timeline[0] in its self caches */
+    /* timeline[0] is the prompt's last id; n ids of the output follow, then those that it has drafted */
+    int32_t *timeline;
+    int64_t n, n_drafted, cap; /* cap: of n */
+    bool full;                 /* the text has outgrown it: no more drafts */
+    /* The first n_from ids are for good those of the first `from` output tokens. */
+    int64_t from, n_from;
+    int64_t told; /* output tokens that the n ids stand for */
+    /* of a block */
+    weir__ids draft; /* in the verifier's ids */
+    int32_t decided; /* drafts after which gamma auto has drafted on */
+    int32_t idle;    /* steps since another draft was found */
+    bool ended;      /* nothing more is drafted */
+    bool broken;     /* a row of it was unusable */
+    bool fills;      /* of timings: as many drafts as a block may have, whatever they are */
+} weir_retold;
+
 struct weir_session {
     weir_engine *e;
     weir_session_options opt; /* stop is owned here; the law has its key */
@@ -177,6 +202,7 @@ struct weir_session {
     bool wants_pages;     /* the last call found too few for it */
     weir_gamma_past past; /* of gamma auto */
     int64_t looked;       /* prompt lookup: entries of its slot's history that are there */
+    weir_retold *retold;  /* of a drafter with a vocabulary of its own; else NULL */
     int32_t run;          /* TokenCascade: drafter tokens in a row */
     bool second_pass;     /* sequence cascade: the verifier is writing */
     double seq_logp;      /* sum of the drafter's log q over its tokens, end-of-text included */

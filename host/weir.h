@@ -39,8 +39,9 @@ typedef struct weir_session weir_session;
 
 typedef struct weir_engine_options {
     const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
-    const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one;
-                                WEIR_NGRAM: none, drafts are looked up in prompt and output */
+    const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one, on
+                                the CPU with a vocabulary of its own, too (docs/vocabularies.md); WEIR_NGRAM:
+                                none, drafts are looked up in prompt and output */
     /* What float matrices of products become at load (docs/quantize.md): "q8_0", "fp8"; NULL: they stay. A
      * quantised verifier has another law; a quantised drafter changes only the speed of the rule exact */
     const char *quantize, *quantize_draft;
@@ -107,6 +108,7 @@ typedef struct weir_engine_facts {
     weir_draft_kind draft;                          /* of its blocks */
     bool has_draft, has_tokenizer, encoder_decoder; /* has_draft: a drafter was loaded */
     int lookup_min, lookup_max;                     /* of prompt lookup; 0 without */
+    const char *apart;       /* WEIR_DRAFT_TEXT: where the vocabularies differ first, a line; else NULL */
     int32_t n_vocab;         /* tokens that can be emitted; padding rows are not counted */
     int64_t n_param[2];      /* [0] verifier, [1] drafter */
     uint64_t fingerprint[2]; /* of the checkpoint's tensors: names, shapes and some of their bytes */

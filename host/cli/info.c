@@ -146,6 +146,7 @@ static void print_table(const weir_engine_facts *f) {
     if (f->draft == WEIR_DRAFT_LOOKUP)
         cli_outf("drafter: " WEIR_NGRAM "\n  %-24s suffixes of %d to %d tokens\n", "prompt lookup",
                  f->lookup_min, f->lookup_max);
+    if (f->apart) cli_outf("  %-24s its text in the verifier's tokens; %s\n", "drafts", f->apart);
     cli_outf("both\n  %-24s %d tokens%s\n", "vocabulary", f->n_vocab,
              f->has_tokenizer ? "" : " (no tokenizer)");
     print_ids(f);
@@ -271,6 +272,7 @@ static int print_json(const weir_engine_facts *f) {
     json_t *out = json_object();
     wire_set(out, "verifier", model_json(f, 0));
     wire_set(out, "drafter", f->has_draft ? model_json(f, 1) : json_null());
+    wire_set(out, "drafts", json_string(weir_draft_facts(f->draft)->name));
     wire_set(out, "prompt_lookup", wire_lookup_json(f));
     wire_set(out, "n_vocab", json_integer(f->n_vocab));
     wire_set(out, "eos", wire_ids(f->eos, (size_t)f->n_eos));

@@ -190,6 +190,9 @@ int cli_record(const cli_args *a) {
     int rc = prepare(&r, a);
     if (!rc) {
         weir_engine_get_facts(r.engine, &r.facts);
+        rc = cli_need_q(weir_draft_facts(r.facts.draft), "record");
+    }
+    if (!rc) {
         rc = cli_fit_context(a, &r.facts, &r.source.defaults);
     }
     if (!rc) {

@@ -118,9 +118,30 @@ static int read_profiles(server *v) {
     return rc;
 }
 
+/* Whether what the drafter is, which is known once it is open, serves a setting that requests start from. */
+static int check_setting(const weir_engine_facts *f, const char *name, const weir_session_options *o) {
+    weir_err err = {{0}};
+    if (weir_draft_check(f->draft, o->method, &o->law, &err) == WEIR_OK) return CLI_OK;
+    return cli_fail(CLI_FAILED, "%s: %s", name, err.text);
+}
+
+static int check_settings(const server *v, const weir_engine *e) {
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    int rc = check_setting(&f, "requests without settings", &v->o.api.defaults);
+    for (int i = 0; i < v->o.api.n_profile && !rc; i++)
+        rc = check_setting(&f, v->profile[i].name, &v->profile[i].o);
+    return rc;
+}
+
 static bool open_engine(void *ud, weir_engine **out) {
     const server *v = ud;
-    return cli_open(v->args, false, out) == CLI_OK;
+    int rc = cli_open(v->args, false, out);
+    if (rc == CLI_OK && (rc = check_settings(v, *out)) != CLI_OK) {
+        weir_engine_close(*out);
+        *out = NULL;
+    }
+    return rc == CLI_OK;
 }
 
 static void listening(void *ud, const char *url) {

@@ -8,9 +8,10 @@
 #include "host/deck/commit.h"
 #include "host/deck/deck.h"
 #include "host/deck/lookup.h"
+#include "host/deck/text_draft.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
-#include "kernels/loop/seat.h"
+#include "kernels/loop/lookup.h"
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
@@ -114,6 +115,7 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     if (e->pair.be->device && !l->graphs) without_graphs(l);
     l->n_seat_max = e->pair.n_parallel;
     weir_status st = open_memory(l);
+    if (e->pair.draft == WEIR_DRAFT_TEXT) l->draft = weir__text_draft_run;
     if (e->pair.be->device) l->shape.first = NULL; /* blocks have a fixed shape there */
     l->shape.depth = WEIR_LOOP_DEPTH;
     l->shape.n_vocab = e->pair.n_vocab;
@@ -213,7 +215,8 @@ static weir_status roll_back(weir_session *s) {
         weir__session_forget(s, WEIR_DRAFTER);
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && !runs_drafter(s)) continue;
-        WEIR_TRY(weir__session_room(s, side, s->cached[side]));
+        WEIR_TRY(side == WEIR_DRAFTER && s->retold ? weir__text_draft_roll_back(s)
+                                                   : weir__session_room(s, side, s->cached[side]));
     }
     return WEIR_OK;
 }
@@ -235,7 +238,7 @@ static void ask_to_stop(follow *f) { __atomic_store_n(&f->flags->stop, 1, __ATOM
 /* What host-driven blocks would have run for this outcome, and what the caches then hold. */
 static void book_rows(weir_session *s, const weir_block_outcome *r) {
     const bool extra = r->closing && r->kind == WEIR_EMIT_PI;
-    if (s->e->pair.has_draft && r->n_draft > 0) {
+    if (weir_draft_facts(s->e->pair.draft)->has_q && r->n_draft > 0) {
         weir__rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
         for (int j = 1; j < r->n_draft + extra; j++) weir__rows_book(s, WEIR_DRAFTER, 1);
         s->cached[WEIR_DRAFTER] = s->n + r->n_draft + extra;
@@ -481,8 +484,11 @@ weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int
     *ran = f.taken;
     if (!l->e->pair.be->device) book_seconds(s, n, l->spent);
     for (int i = 0; i < n; i++) weir__lookup_took(s[i]);
-    for (int i = 0; i < n; i++)
-        if (s[i]->finish == WEIR_RUNNING && (st = roll_back(s[i])) != WEIR_OK) return say(&f, st);
+    for (int i = 0; i < n; i++) {
+        if (s[i]->finish != WEIR_RUNNING) continue;
+        if ((st = weir__text_draft_sync(s[i])) != WEIR_OK || (st = roll_back(s[i])) != WEIR_OK)
+            return say(&f, st);
+    }
     return f.first;
 }
 
@@ -498,6 +504,11 @@ static weir_status copy_rows(const weir_bucket *b) {
     WEIR_TRY(weir__backend_download(be, stats, l->p_stats, ((size_t)l->gamma + 1) * sizeof *stats));
     for (int32_t j = 0; j < l->gamma; j++) {
         token[j] = stats[j].argmax;
+        if (one_hot(b->l->e)) {
+            stats[j] = weir__one_hot_stats(token[j]);
+            WEIR_TRY(weir__lookup_stage(b, j, token[j]));
+            continue;
+        }
         WEIR_TRY(be->stream->copy(be, weir__seat_q_row(l, 0, j), l->p_logits + j * l->ld_p,
                                   (size_t)l->n_vocab * sizeof(float)));
     }
@@ -515,6 +526,7 @@ weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s) {
     seat->bonus_from = INT32_MAX;
     seat->n_draft = b->loop.gamma;
     WEIR_TRY(make_room(s, 1));
+    WEIR_TRY(weir__lookup_sync(l, s));
     WEIR_TRY(sync_tables(l->e));
     WEIR_TRY(weir__backend_zero(l->e->pair.be, b->loop.draft, (size_t)b->loop.gamma * sizeof *b->loop.draft));
     WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, seat, sizeof *seat));
@@ -524,6 +536,10 @@ weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s) {
 }
 
 weir_status weir__block_loop_draft(const weir_block_loop *l) {
+    weir_backend *be = l->e->pair.be;
+    weir_loop_lookup lookup = {.loop = &l->staged.loop};
+    if (l->e->pair.draft == WEIR_DRAFT_LOOKUP) return be->op.loop_lookup(be, &lookup);
+    if (l->e->pair.draft == WEIR_DRAFT_TEXT) return weir__text_draft_step(&l->staged);
     return weir__block_draft_step(&l->staged, l->staged.loop.gamma > 1 ? 1 : 0);
 }
 

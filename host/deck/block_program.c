@@ -79,6 +79,7 @@ static weir_status draft(const weir_bucket *b) {
     weir_backend *be = l->e->pair.be;
     weir_loop_lookup lookup = {.loop = &b->loop};
     if (b->loop.lookup.history && b->loop.gamma > 0) return be->op.loop_lookup(be, &lookup);
+    if (l->draft && b->loop.gamma > 0) return l->draft(b);
     if (l->graphs && b->chooses && l->e->pair.n_rank == 1) return draft_branch(b, 0);
     for (int32_t j = 0; j < n_step(b); j++) {
         drafting d = {.b = b, .step = j};

@@ -29,11 +29,13 @@ struct weir_block_loop {
     weir_engine *e;
     bool graphs;
     int n_seat_max;
-    weir_loop shape;         /* of the largest bucket: where the arrays lie */
-    void *memory;            /* of the arrays */
-    int32_t *every, *second; /* 0, 1, 2, …; 1, 3, 5, … */
-    int32_t *bonus;          /* where rows are left out: seats of bonus rows */
-    double spent[3];         /* seconds of the last block's drafts, verifier pass, accept step; on the CPU */
+    weir_loop shape; /* of the largest bucket: where the arrays lie */
+    void *memory;    /* of the arrays */
+    weir_status (*draft)(
+        const weir_bucket *b); /* in place of the drafter's steps; NULL: those, or a lookup */
+    int32_t *every, *second;   /* 0, 1, 2, …; 1, 3, 5, … */
+    int32_t *bonus;            /* where rows are left out: seats of bonus rows */
+    double spent[3]; /* seconds of the last block's drafts, verifier pass, accept step; on the CPU */
     void *mapped_ring, *mapped_flags;                             /* as the host sees them */
     weir_bucket staged;                                           /* of timings */
     weir_graph *graph[WEIR_LOOP_SIZES][WEIR_GAMMA_MAX + 1][2][2]; /* bonus, chooses */

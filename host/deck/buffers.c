@@ -26,6 +26,7 @@
 #define BACKEND_ONLY(X, e)                                                                             \
     X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                           \
     X(q_weights, keeps_weights(e) ? (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld : 0, float)   \
+    X(text_logits, (e)->pair.tok_draft ? (int64_t)(e)->pair.n_parallel *drafter_rows(e) : 0, float)    \
     X(p_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_VERIFIER].ld, float)                          \
     X(minmax, (e)->pair.be->minmaxes ? (e)->pair.n_row_max *weir__minmax_count((e)->pair.n_vocab) : 0, \
       weir_minmax)
@@ -35,6 +36,8 @@
     X(list, (e)->pair.n_parallel, weir_session *)  \
     X(seat, (e)->pair.n_parallel, weir_seat)       \
     X(who, (e)->pair.n_parallel, weir_session *)
+
+static int64_t drafter_rows(const weir_engine *e) { return e->pair.side[WEIR_DRAFTER].facts.n_vocab_rows; }
 
 /* Exponentials of the drafter's rows, from their statistics to the accept step. */
 static bool keeps_weights(const weir_engine *e) {

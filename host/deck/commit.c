@@ -46,7 +46,7 @@ weir_status weir__outcome_commit(weir_session *s, const weir_block_outcome *r, c
     const bool going = s->opt.method == WEIR_METHOD_VERIFIER || commit_drafts(s, r, seen);
     const weir_seen last = weir__seen_at(seen, r->n_accept);
     if (going && r->closing) weir__session_append(s, r->token, closing_source(r), r->log_p, r->log_pi, &last);
-    for (int side = 0; side < 2; side++)
+    for (int side = 0; side <= (int)!s->retold; side++) /* its text may have changed further back */
         if (s->cached[side] > start + r->n_accept + 1) s->cached[side] = start + r->n_accept + 1;
     return WEIR_OK;
 }

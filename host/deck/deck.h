@@ -22,6 +22,26 @@ weir_status weir__caches_open(weir_engine *e, int side); /* the model is loaded 
 void weir__caches_close(weir_engine *e);
 weir_status weir__caches_sync(weir_deck_side *m); /* the page tables of all its pools */
 
+/* ---- what each model reads of a session ---- */
+
+/* The position of the timeline's first input in the self caches, the prompt, and the timeline: the session's,
+ * or what they are in a drafter's own vocabulary. */
+static inline const weir_retold *weir__session_retold(const weir_session *s, int side) {
+    return side == WEIR_DRAFTER ? s->retold : NULL;
+}
+static inline int64_t weir__session_base(const weir_session *s, int side) {
+    const weir_retold *r = weir__session_retold(s, side);
+    return r ? r->base : s->base;
+}
+static inline const int32_t *weir__session_prompt(const weir_session *s, int side) {
+    const weir_retold *r = weir__session_retold(s, side);
+    return r ? r->prompt.at : s->prompt;
+}
+static inline const int32_t *weir__session_timeline(const weir_session *s, int side) {
+    const weir_retold *r = weir__session_retold(s, side);
+    return r ? r->timeline : s->timeline;
+}
+
 /* ---- pages of sessions (pages.c) ---- */
 
 /* Pages of a side for the prompt and n_input inputs of the timeline; fewer than before is a rollback. */

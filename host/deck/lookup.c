@@ -34,7 +34,7 @@ weir_status weir__lookup_open(weir_block_loop *l) {
     const weir_pair *p = &l->e->pair;
     const int64_t n_row = (int64_t)p->n_parallel * (p->max_draft + 1);
     weir_lookup *k = &l->shape.lookup;
-    if (p->draft != WEIR_DRAFT_LOOKUP) return WEIR_OK;
+    if (!k->hot) return WEIR_OK;
     k->ld = weir__lookup_ld(l->e);
     k->shortest = p->lookup_min;
     k->longest = p->lookup_max;
@@ -45,6 +45,17 @@ weir_status weir__lookup_open(weir_block_loop *l) {
     const weir_status st = weir__backend_upload(p->be, k->hot, none, (size_t)n_row * sizeof *none);
     weir_free(none);
     return st;
+}
+
+weir_status weir__lookup_stage(const weir_bucket *b, int32_t j, int32_t token) {
+    static const float cold = -INFINITY, hot = 0.0f;
+    weir_backend *be = b->l->e->pair.be;
+    int32_t *at = &b->loop.lookup.hot[(int64_t)j * b->loop.n_seat], before;
+    float *row = b->loop.q_logits + (int64_t)j * b->loop.n_seat * b->loop.ld_q;
+    WEIR_TRY(weir__backend_download(be, &before, at, sizeof before));
+    if (before >= 0) WEIR_TRY(weir__backend_upload(be, row + before, &cold, sizeof cold));
+    WEIR_TRY(weir__backend_upload(be, row + token, &hot, sizeof hot));
+    return weir__backend_upload(be, at, &token, sizeof token);
 }
 
 weir_status weir__lookup_sync(weir_block_loop *l, weir_session *s) {

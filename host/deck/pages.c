@@ -3,6 +3,7 @@
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/deck/prefix.h"
+#include "host/deck/text_draft.h"
 
 int32_t weir__cross_slot(const weir_session *s) { return s->e->pair.n_parallel + s->slot; }
 
@@ -12,8 +13,9 @@ int32_t weir__cross_slot(const weir_session *s) { return s->e->pair.n_parallel +
 static weir_status make_len(weir_session *s, int side, int64_t n_input,
                             weir_status (*how)(weir_kv_pool *p, int32_t slot, int64_t len)) {
     const weir_deck_side *m = &s->e->deck.side[side];
-    if (m->slide) WEIR_TRY(how(m->slide, s->slot, s->base + n_input));
-    return how(m->self, s->slot, s->base + n_input);
+    const int64_t len = weir__session_base(s, side) + n_input;
+    if (m->slide) WEIR_TRY(how(m->slide, s->slot, len));
+    return how(m->self, s->slot, len);
 }
 
 weir_status weir__session_room(weir_session *s, int side, int64_t n_input) {
@@ -27,7 +29,7 @@ weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input) {
 weir_status weir__session_prompt_room(weir_session *s, int side) {
     const weir_deck_side *m = &s->e->deck.side[side];
     if (m->cross_len) WEIR_TRY(weir__kv_pool_resize(m->self, weir__cross_slot(s), (int64_t)s->n_prompt));
-    if (weir__kv_pool_len(m->self, s->slot) >= s->base + s->held[side]) return WEIR_OK;
+    if (weir__kv_pool_len(m->self, s->slot) >= weir__session_base(s, side) + s->held[side]) return WEIR_OK;
     return weir__session_room(s, side, s->held[side]);
 }
 
@@ -36,7 +38,7 @@ void weir__session_drop_pages(weir_session *s, int side) {
     if (!m->self) return;
     s->unit[side] = -1;
     weir__session_close_prompt(s, side);
-    (void)weir__session_room(s, side, -s->base);
+    (void)weir__session_room(s, side, -weir__session_base(s, side));
     if (m->cross_len) (void)weir__kv_pool_resize(m->self, weir__cross_slot(s), 0);
 }
 
@@ -50,7 +52,7 @@ static int64_t lacks(const weir_kv_pool *p, int32_t slot, int64_t len) {
  * others have rings, or as many pages as those. */
 static int64_t session_lacks(const weir_session *s, int side, int64_t n_input) {
     const weir_deck_side *m = &s->e->deck.side[side];
-    int64_t n = lacks(m->self, s->slot, s->base + n_input);
+    int64_t n = lacks(m->self, s->slot, weir__session_base(s, side) + n_input);
     if (m->cross_len) n += lacks(m->self, s->slot < 0 ? -1 : weir__cross_slot(s), (int64_t)s->n_prompt);
     return n;
 }
@@ -62,6 +64,7 @@ int64_t weir__session_inputs_ahead(const weir_session *s, int side, int blocks) 
         /* the last block starts at most blocks - 1 whole blocks on, and below the limit */
         const int64_t gamma = weir__session_gamma(s), last = s->n + (blocks - 1) * (gamma + 1);
         if (drafter && (gamma == 0 || !s->e->pair.has_draft)) return -1;
+        if (drafter && s->retold) return weir__text_draft_ahead(s);
         return (last < s->cap ? last : s->cap - 1) + gamma + 1;
     }
     switch (s->opt.method) {
@@ -127,7 +130,8 @@ weir_status weir__pages_hold(const weir_session *s, int64_t n_input, weir_err *e
         if (!p) continue; /* nothing was loaded: a dry run */
         if (weir__session_inputs_ahead(s, side, 1) < 0 && s->opt.method != WEIR_METHOD_SEQUENCE_CASCADE)
             continue;
-        const int64_t most = session_lacks(s, side, n_input);
+        const weir_retold *r = weir__session_retold(s, side);
+        const int64_t most = session_lacks(s, side, r ? weir__text_draft_most(s) : n_input);
         if (most > weir__kv_pool_pages(p))
             return weir_fail(err, WEIR_ETOOLONG,
                              "a prompt of %zu tokens and %lld more positions take %lld pages of the %s; "

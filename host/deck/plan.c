@@ -6,6 +6,7 @@
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/deck/prefix.h"
+#include "host/deck/text_draft.h"
 #include "host/pair/place.h"
 
 void weir__plan_format(char *out, size_t cap, size_t bytes) {
@@ -36,7 +37,8 @@ static int32_t layers_apart(const weir_model_facts *f) {
  * rows, and the rows that a rollback takes back. */
 static int64_t keep_of(const weir_engine *e, const weir_model_facts *f) {
     const int64_t chunk = e->pair.be->chunk, rows = chunk > e->pair.n_row_max ? chunk : e->pair.n_row_max;
-    return f->window + rows + e->pair.max_draft + 2;
+    const int64_t most = e->pair.max_draft;
+    return f->window + rows + (e->pair.draft == WEIR_DRAFT_TEXT ? weir__text_steps(most) : most) + 2;
 }
 
 /* Of n sessions, with `share` of the pages that they take at their longest: outputs of an encoder–decoder,

@@ -80,8 +80,9 @@ static prefix_unit next_unit(const weir_prefix_cache *c, const weir_session *s, 
     const int32_t parent = s->unit[side];
     const int64_t begin = end_of(c, parent);
     const uint64_t salt = s->opt.cache_salt;
+    const int32_t *prompt = weir__session_prompt(s, side);
     uint64_t h = weir__mix(parent == NONE ? salt : c->units[parent].hash);
-    for (int64_t i = begin; i < begin + n; i++) h = weir__mix(h ^ (uint32_t)s->prompt[i]);
+    for (int64_t i = begin; i < begin + n; i++) h = weir__mix(h ^ (uint32_t)prompt[i]);
     return (prefix_unit){.hash = h, .parent = parent, .salt = salt, .begin = begin, .end = begin + n};
 }
 
@@ -162,9 +163,9 @@ static int32_t slot_of(const weir_session *s) {
 
 /* The unit of the prompt that begins at a position; 0: what is left of it is shorter than one, or an encoder
  * is within it. */
-static int64_t unit_at(const weir_prefix_cache *c, const weir_session *s, int64_t begin) {
+static int64_t unit_at(const weir_prefix_cache *c, const weir_session *s, int side, int64_t begin) {
     if (c->unit == 0) return begin == 0 ? (int64_t)s->n_prompt : 0;
-    return begin + c->unit <= s->base ? c->unit : 0;
+    return begin + c->unit <= weir__session_base(s, side) ? c->unit : 0;
 }
 
 static void take_unit(weir_prefix_cache *c, weir_session *s, int side, int32_t u) {
@@ -182,10 +183,10 @@ weir_status weir__prefix_adopt(weir_session *s, int side) {
     if (!c) return WEIR_OK;
     const int64_t before = s->prefilled[side];
     for (;;) {
-        const int64_t begin = s->prefilled[side], n = unit_at(c, s, begin);
+        const int64_t begin = s->prefilled[side], n = unit_at(c, s, side, begin);
         if (n == 0 || s->part[side] > 0 || begin != end_of(c, s->unit[side])) break;
         const prefix_unit x = next_unit(c, s, side, n);
-        const int32_t u = find(c, &x, s->prompt + begin);
+        const int32_t u = find(c, &x, weir__session_prompt(s, side) + begin);
         if (u == NONE) break;
         take_unit(c, s, side, u);
         s->prefilled[side] += n;
@@ -201,14 +202,14 @@ void weir__prefix_publish(weir_session *s, int side) {
     if (!c) return;
     const int32_t before = s->unit[side];
     for (;;) {
-        const int64_t begin = end_of(c, s->unit[side]), n = unit_at(c, s, begin);
+        const int64_t begin = end_of(c, s->unit[side]), n = unit_at(c, s, side, begin);
         if (n == 0 || begin + n > s->prefilled[side]) break;
         const prefix_unit x = next_unit(c, s, side, n);
-        const int32_t u = find(c, &x, s->prompt + begin);
+        const int32_t u = find(c, &x, weir__session_prompt(s, side) + begin);
         if (u != NONE)
             take_unit(c, s, side, u);
         else
-            s->unit[side] = insert(c, x, s->prompt + begin, slot_of(s));
+            s->unit[side] = insert(c, x, weir__session_prompt(s, side) + begin, slot_of(s));
     }
     if (s->unit[side] != before) use(c, s->unit[side]);
 }
@@ -216,14 +217,16 @@ void weir__prefix_publish(weir_session *s, int side) {
 weir_session *weir__prefix_twin(const weir_session *s, int side) {
     const weir_deck_side *m = &s->e->deck.side[side];
     const int64_t begin = s->prefilled[side],
-                  n = m->prefix && s->part[side] == 0 ? unit_at(m->prefix, s, begin) : 0;
+                  n = m->prefix && s->part[side] == 0 ? unit_at(m->prefix, s, side, begin) : 0;
     for (int i = 0; i < WEIR_PROMPTS_OPEN && n > 0; i++) {
         weir_session *t = m->open[i];
         if (!t || t == s || t->unit[side] != s->unit[side]) continue;
         if (t->prefilled[side] != begin && m->prefix->unit > 0)
             continue; /* an encoder's unit is the prompt */
-        if (t->opt.cache_salt != s->opt.cache_salt || unit_at(m->prefix, t, begin) != n) continue;
-        if (memcmp(t->prompt + begin, s->prompt + begin, (size_t)n * sizeof *s->prompt) == 0) return t;
+        if (t->opt.cache_salt != s->opt.cache_salt || unit_at(m->prefix, t, side, begin) != n) continue;
+        if (memcmp(weir__session_prompt(t, side) + begin, weir__session_prompt(s, side) + begin,
+                   (size_t)n * sizeof(int32_t)) == 0)
+            return t;
     }
     return NULL;
 }

@@ -12,8 +12,8 @@
 
 /* Positions that a model reads before it writes: all of the prompt for an encoder; a decoder's last token is
  * the timeline's first input. */
-static int64_t prompt_positions(const weir_session *s) {
-    return s->e->pair.facts.encoder_decoder ? (int64_t)s->n_prompt : s->base;
+static int64_t prompt_positions(const weir_session *s, int side) {
+    return s->e->pair.facts.encoder_decoder ? (int64_t)s->n_prompt : weir__session_base(s, side);
 }
 
 weir_status weir__session_note_source(weir_session *s, int side) {
@@ -35,13 +35,13 @@ static int64_t step_of(const weir_session *s, int side) {
 
 static void set_step(weir_session *s, int side, int64_t step) {
     const int64_t n_pass = n_pass_of(s, side), read = step / n_pass * s->e->pair.be->chunk;
-    s->prefilled[side] = read < prompt_positions(s) ? read : prompt_positions(s);
+    s->prefilled[side] = read < prompt_positions(s, side) ? read : prompt_positions(s, side);
     s->part[side] = step % n_pass;
 }
 
 /* Positions of the chunk that is being read, and what has been done of it in positions. */
 static int64_t chunk_size(const weir_session *s, int side) {
-    const int64_t left = prompt_positions(s) - s->prefilled[side], chunk = s->e->pair.be->chunk;
+    const int64_t left = prompt_positions(s, side) - s->prefilled[side], chunk = s->e->pair.be->chunk;
     return left < chunk ? left : chunk;
 }
 
@@ -51,7 +51,8 @@ static int64_t part_positions(const weir_session *s, int side) {
 
 /* What has been done of the prompt, in positions; of what is shared by who was first. */
 static int64_t positions_read(const weir_session *s, int side) {
-    const weir_session *twin = s->prefilled[side] < prompt_positions(s) ? weir__prefix_twin(s, side) : NULL;
+    const weir_session *twin =
+        s->prefilled[side] < prompt_positions(s, side) ? weir__prefix_twin(s, side) : NULL;
     const weir_session *by = twin ? twin : s;
     return by->prefilled[side] + part_positions(by, side);
 }
@@ -59,7 +60,7 @@ static int64_t positions_read(const weir_session *s, int side) {
 /* Where a slice of the prompt ends: as many steps as the positions are worth, and one position at least, so
  * that what is left grows less with each. */
 static int64_t end_of_steps(const weir_session *s, int side, int64_t max_positions) {
-    const int64_t n = prompt_positions(s), n_pass = n_pass_of(s, side), size = chunk_size(s, side);
+    const int64_t n = prompt_positions(s, side), n_pass = n_pass_of(s, side), size = chunk_size(s, side);
     const int64_t all = weir__model_prefill_steps(s->e->pair.side[side].model, n), from = step_of(s, side);
     const int64_t least = (n_pass + size - 1) / size;
     const int64_t asked = max_positions < n ? max_positions * n_pass / s->e->pair.be->chunk : all;
@@ -75,9 +76,9 @@ void weir__session_close_prompt(weir_session *s, int side) {
 /* Steps of the prompt up to `upto`. It is open; within no part it is closed. */
 static weir_status run_steps(weir_session *s, int side, int64_t upto) {
     weir_deck_side *m = &s->e->deck.side[side];
-    const int64_t n = prompt_positions(s), from = step_of(s, side);
-    WEIR_TRY(weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, n,
-                                      s->open_at[side], from, upto));
+    const int64_t n = prompt_positions(s, side), from = step_of(s, side);
+    WEIR_TRY(weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot,
+                                      weir__session_prompt(s, side), n, s->open_at[side], from, upto));
     set_step(s, side, upto);
     const bool within = s->part[side] > 0 || (m->cross_len && s->prefilled[side] < n);
     if (!within) weir__session_close_prompt(s, side);
@@ -138,24 +139,26 @@ bool weir__session_given_up(const weir_session *s) {
  * it and not on the rows of its call: they get the bits that the blocks and ticks left which first ran
  * them. */
 static weir_status run_inputs(weir_session *s, int side, int64_t from, int64_t upto) {
-    const weir_seat seat = weir__seat_of(s);
+    const int32_t *input = weir__session_timeline(s, side);
+    weir_seat seat = weir__seat_of(s);
+    seat.base = (int32_t)weir__session_base(s, side);
     while (from < upto) {
         weir_rows rows = {0, 0};
         if (weir_interrupted(&s->e->pair.be->interrupt)) return WEIR_ECANCELED; /* as between chunks */
         for (; from < upto && rows.n_row < s->e->pair.n_row_max; from++)
-            weir__rows_add(s->e, &rows, &seat, s->timeline[from], from, false);
+            weir__rows_add(s->e, &rows, &seat, input[from], from, false);
         WEIR_TRY(weir__rows_run(s->e, &rows, side, NULL));
     }
     return WEIR_OK;
 }
 
 static int64_t positions_to_read(const weir_session *s, int side) {
-    return prompt_positions(s) + s->held[side];
+    return prompt_positions(s, side) + s->held[side];
 }
 
 /* What a suspension took, from where it was read again. */
 static weir_status run_held(weir_session *s, int side, int64_t max_positions) {
-    const int64_t prompt = prompt_positions(s), done = s->prefilled[side] - prompt;
+    const int64_t prompt = prompt_positions(s, side), done = s->prefilled[side] - prompt;
     const int64_t chunk = s->e->pair.be->chunk, slice = max_positions < chunk ? chunk : max_positions;
     const int64_t upto = s->held[side] - done <= slice ? s->held[side] : done + slice;
     WEIR_TRY(run_inputs(s, side, done, upto));
@@ -175,7 +178,7 @@ static weir_status run_twin(weir_session *twin, int side, int64_t max_positions,
 static weir_status run_positions(weir_session *s, int side, int64_t max_positions, int64_t *ran) {
     WEIR_TRY(weir__prefix_adopt(s, side));
     const int64_t before = positions_read(s, side);
-    const bool unread = s->prefilled[side] < prompt_positions(s);
+    const bool unread = s->prefilled[side] < prompt_positions(s, side);
     weir_session *twin = unread ? weir__prefix_twin(s, side) : NULL;
     bool by_twin = false;
     if (twin) WEIR_TRY(run_twin(twin, side, max_positions, &by_twin));
@@ -254,16 +257,20 @@ bool weir__session_chooses(const weir_session *s) {
 
 int weir__session_gamma(const weir_session *s) {
     const int most = s->e->pair.max_draft;
-    if (s->opt.method != WEIR_METHOD_SPECULATIVE) return 0;
+    if (s->opt.method != WEIR_METHOD_SPECULATIVE || (s->retold && s->retold->full)) return 0;
     if (s->opt.n_draft != WEIR_GAMMA_AUTO) return s->opt.n_draft;
     if (s->past.settled) return 0;
     const int auto_most = s->e->pair.has_draft ? WEIR_GAMMA_AUTO_MAX : WEIR_GAMMA_LOOKUP;
     return most < auto_most ? most : auto_most;
 }
 
+/* A drafter of another vocabulary has no row after its last draft: the token there is the verifier's. */
+static int32_t bonus_from(const weir_session *s) {
+    return s->retold ? INT32_MAX : weir__seat_bonus_from(&s->opt.law);
+}
+
 void weir__session_begin_drafts(weir_session *s) {
-    const weir_gamma_plan plan = {.most = weir__session_gamma(s),
-                                  .bonus = weir__seat_bonus_from(&s->opt.law) < INT32_MAX};
+    const weir_gamma_plan plan = {.most = weir__session_gamma(s), .bonus = bonus_from(s) < INT32_MAX};
     if (weir__session_chooses(s)) weir__gamma_begin(&s->e->pair.cost, &plan, &s->past);
 }
 
@@ -281,7 +288,7 @@ weir_seat weir__seat_of(const weir_session *s) {
                       .past = s->past,
                       .lacks = s->n > 0 && s->cached[WEIR_DRAFTER] < s->n};
     seat.before = (int32_t)weir__lookup_before(s);
-    seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->opt.law) : INT32_MAX;
+    seat.bonus_from = seat.gamma > 0 ? bonus_from(s) : INT32_MAX;
     memcpy(seat.eos, f->eos, sizeof seat.eos);
     seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;
     seat.tail[1] = s->timeline[s->n];

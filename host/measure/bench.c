@@ -157,11 +157,14 @@ static weir_status open_session(bench *b, weir_method method, int n_prompt, weir
     opt.n_draft = b->gamma;
     opt.max_tokens = b->e->pair.ctx_size < MAX_OUTPUT ? b->e->pair.ctx_size : MAX_OUTPUT;
     opt.ignore_eos = true;
+    if (weir_draft_facts(b->e->pair.draft)->greedy) opt.law.temp = 0.0f;
     opt.law.rule = WEIR_RULE_TOKEN_V3;
     opt.law.alpha = weir_rule_facts(WEIR_RULE_TOKEN_V3)->alpha_default;
     int32_t *prompt = weir_alloc((size_t)n_prompt, sizeof *prompt);
     if (!prompt) return weir_fail(err, WEIR_ENOMEM, "out of memory for the prompt");
-    for (int i = 0; i < n_prompt; i++) prompt[i] = (i * 7919 + 101) % b->e->pair.n_vocab;
+    /* one that repeats itself for a lookup, so that it finds something */
+    const int period = b->e->pair.draft == WEIR_DRAFT_LOOKUP ? 16 : n_prompt;
+    for (int i = 0; i < n_prompt; i++) prompt[i] = (i % period * 7919 + 101) % b->e->pair.n_vocab;
     weir_session_free(b->s);
     b->s = NULL;
     weir_status st = weir_session_create(b->e, &opt, prompt, (size_t)n_prompt, NULL, NULL, &b->s, err);
@@ -193,10 +196,14 @@ static const bench_part PREFILL = {NULL, part_prefill, 0}, ROWS = {put_rows, par
  * own. */
 static weir_status time_block(bench *b) {
     weir_block_loop *l = b->e->deck.loop;
-    const double v = pass_bytes(b->e, WEIR_VERIFIER), d = pass_bytes(b->e, WEIR_DRAFTER);
+    const bool loads = b->e->pair.has_draft;
+    const double v = pass_bytes(b->e, WEIR_VERIFIER), d = loads ? pass_bytes(b->e, WEIR_DRAFTER) : 0.0;
     const int rows = b->gamma + 1;
     WEIR_TRY(weir__block_loop_stage(l, b->s));
-    WEIR_TRY(measure(b, "draft step", 1, d, &DRAFT));
+    if (loads)
+        WEIR_TRY(measure(b, "draft step", 1, d, &DRAFT));
+    else /* it reads the text */
+        WEIR_TRY(measure(b, "lookup", b->gamma, sizeof(int32_t) * (double)b->s->n_prompt, &DRAFT));
     WEIR_TRY(weir__block_loop_stage(l, b->s));
     WEIR_TRY(measure(b, "accept step", rows, 4.0 * b->e->pair.n_vocab * (2.0 * b->gamma + 1.0), &ACCEPT));
     return measure(b, "block", rows, v + b->gamma * d, &STEP);
@@ -205,15 +212,16 @@ static weir_status time_block(bench *b) {
 static weir_status time_parts(bench *b, int n_prompt, int max_rows, weir_err *err) {
     const weir_engine *e = b->e;
     const double v = pass_bytes(e, WEIR_VERIFIER);
-    WEIR_TRY(
-        open_session(b, e->pair.has_draft ? WEIR_METHOD_SPECULATIVE : WEIR_METHOD_VERIFIER, n_prompt, err));
+    const weir_draft_info *drafts = weir_draft_facts(e->pair.draft);
+    WEIR_TRY(open_session(b, drafts->blocks ? WEIR_METHOD_SPECULATIVE : WEIR_METHOD_VERIFIER, n_prompt, err));
     b->side = WEIR_VERIFIER;
     WEIR_TRY(measure(b, "prefill verifier", n_prompt, prompt_bytes(e, WEIR_VERIFIER), &PREFILL));
     for (b->n_row = 1; b->n_row <= max_rows; b->n_row++)
         WEIR_TRY(measure(b, "verify pass", b->n_row, v, &ROWS));
-    if (!e->pair.has_draft) return WEIR_OK;
+    if (!drafts->blocks) return WEIR_OK;
     b->side = WEIR_DRAFTER;
-    WEIR_TRY(measure(b, "prefill drafter", n_prompt, prompt_bytes(e, WEIR_DRAFTER), &PREFILL));
+    if (drafts->loads)
+        WEIR_TRY(measure(b, "prefill drafter", n_prompt, prompt_bytes(e, WEIR_DRAFTER), &PREFILL));
     return time_block(b);
 }
 

@@ -91,8 +91,11 @@ static weir_status open_probe(probe *p, int gamma) {
     o.n_draft = gamma;
     o.max_tokens = ctx < OUTPUT ? ctx : OUTPUT;
     o.ignore_eos = true;
+    if (weir_draft_facts(e->pair.draft)->greedy) o.law.temp = 0.0f;
     if (n_prompt < 1) return WEIR_ETOOLONG;
-    return weir_session_create(p->e, &o, prompt, (size_t)n_prompt, NULL, NULL, &p->s, NULL);
+    WEIR_TRY(weir_session_create(p->e, &o, prompt, (size_t)n_prompt, NULL, NULL, &p->s, NULL));
+    if (p->s->retold) p->s->retold->fills = true;
+    return p->s->retold && p->s->retold->full ? WEIR_ETOOLONG : WEIR_OK;
 }
 
 /* Blocks of a launch, from the first token on; what was written is forgotten again. */

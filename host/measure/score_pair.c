@@ -58,7 +58,9 @@ static weir_status run_all(weir_engine *e, weir_session *s, const int32_t *compl
 
 weir_status weir_score_pair(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                             size_t n_completion, weir_rows_fn fn, void *ud, weir_err *err) {
-    if (!e->pair.has_draft) return weir_fail(err, WEIR_ENOTSUP, "there is no drafter to run over the text");
+    if (!weir_draft_facts(e->pair.draft)->has_q)
+        return weir_fail(err, WEIR_ENOTSUP, "%s has no distribution over the tokens of the text",
+                         weir_draft_facts(e->pair.draft)->about);
     WEIR_TRY(weir__score_check(e, prompt, n_prompt, completion, n_completion, err));
     if (n_completion == 0) return WEIR_OK;
     weir_session_options opt = weir_session_options_default();

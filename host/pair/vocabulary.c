@@ -157,20 +157,49 @@ static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const
     return WEIR_OK;
 }
 
+/* The token of one name in both, or the verifier's first end of text; -1: it has none. */
+static int32_t end_in(const weir_checkpoint *v, const weir_tokenizer *tv, const weir_tokenizer *td,
+                      int32_t end) {
+    const char *name = weir__tokenizer_piece(td, end);
+    const int32_t id = name ? weir__tokenizer_find(tv, name, strlen(name)) : -1;
+    if (id >= 0 && weir__tokenizer_is_control(tv, id)) return id;
+    return v->n_eos > 0 ? v->eos[0] : -1;
+}
+
+/* Decoders whose vocabularies differ exchange texts. */
+static void part(const weir_checkpoint *v, const weir_checkpoint *d, weir_tokenizer *td,
+                 weir_vocabulary *out) {
+    _Static_assert(sizeof out->end_of / sizeof *out->end_of == sizeof d->eos / sizeof *d->eos, "one each");
+    out->tok_draft = td;
+    out->n_vocab = emittable(v, out->tok);
+    out->n_vocab_draft = emittable(d, td);
+    for (int i = 0; i < d->n_eos; i++) out->end_of[i] = end_in(v, out->tok, td, d->eos[i]);
+}
+
 weir_status weir__vocabulary_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
-                                  weir_tokenizer **tok, int32_t *n_vocab, weir_err *err) {
+                                  weir_vocabulary *out, weir_err *err) {
     weir_tokenizer *tv = NULL, *td = NULL;
+    weir_vocabulary both = {0};
     weir_status st = open_tokenizer(verifier, &tv, err);
     if (st == WEIR_OK && draft) st = open_tokenizer(draft, &td, err);
-    int32_t n = emittable(verifier, tv);
-    if (st == WEIR_OK && draft) st = fit(verifier, draft, tv, td, &n, err);
+    both.tok = tv ? tv : td;
+    both.n_vocab = emittable(verifier, tv);
+    const bool decoders = draft && verifier->kind == WEIR_FAMILY_DECODER && draft->kind == verifier->kind;
+    if (st == WEIR_OK && decoders && tv && td &&
+        same_pieces(verifier, tv, draft, td, &both.apart) == WEIR_EMISMATCH)
+        part(verifier, draft, td, &both);
+    else if (st == WEIR_OK && draft)
+        st = fit(verifier, draft, tv, td, &both.n_vocab, err);
+    if (td && td != both.tok && td != both.tok_draft) weir__tokenizer_free(td);
     if (st != WEIR_OK) {
-        weir__tokenizer_free(tv);
-        weir__tokenizer_free(td);
+        weir__vocabulary_close(&both);
         return st;
     }
-    *tok = tv ? tv : td;
-    if (tv) weir__tokenizer_free(td);
-    *n_vocab = n;
+    *out = both;
     return WEIR_OK;
+}
+
+void weir__vocabulary_close(weir_vocabulary *v) {
+    weir__tokenizer_free(v->tok);
+    weir__tokenizer_free(v->tok_draft);
 }

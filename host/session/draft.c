@@ -5,9 +5,19 @@
 #include "host/weir.h"
 
 static const weir_draft_info kinds[WEIR_DRAFT_KINDS] = {
-    [WEIR_DRAFT_NONE] = {.about = "no drafter"},
-    [WEIR_DRAFT_MODEL] = {.about = "a drafter", .loads = true, .blocks = true, .has_q = true},
-    [WEIR_DRAFT_LOOKUP] = {.about = "prompt lookup (" WEIR_NGRAM ")", .blocks = true, .one_hot = true},
+    [WEIR_DRAFT_NONE] = {.name = "none", .about = "no drafter"},
+    [WEIR_DRAFT_MODEL] =
+        {.name = "model", .about = "a drafter", .loads = true, .blocks = true, .has_q = true},
+    [WEIR_DRAFT_LOOKUP] = {.name = WEIR_NGRAM,
+                           .about = "prompt lookup (" WEIR_NGRAM ")",
+                           .blocks = true,
+                           .one_hot = true},
+    [WEIR_DRAFT_TEXT] = {.name = "text",
+                         .about = "a drafter of another vocabulary",
+                         .loads = true,
+                         .blocks = true,
+                         .one_hot = true,
+                         .greedy = true},
 };
 
 const weir_draft_info *weir_draft_facts(weir_draft_kind kind) { return &kinds[kind]; }
@@ -53,5 +63,11 @@ weir_status weir_draft_check(weir_draft_kind kind, weir_method method, const wei
     if (!k->blocks)
         return weir_fail(err, WEIR_ENOTSUP, "method %s needs a drafter; the engine was opened without one",
                          weir_method_name(method));
-    return check_one_hot(k, method, (weir_rule)law->rule, err);
+    WEIR_TRY(check_one_hot(k, method, (weir_rule)law->rule, err));
+    if (!k->greedy || law->temp == 0.0f) return WEIR_OK;
+    return weir_fail(
+        err, WEIR_ENOTSUP,
+        "temperature %g: %s drafts its likeliest text, and how likely that was among the verifier's "
+        "tokens is lost: use temperature 0, or method verifier",
+        (double)law->temp, k->about);
 }

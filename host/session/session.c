@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/deck/deck.h"
+#include "host/deck/text_draft.h"
 #include "host/session/check.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
@@ -84,7 +85,6 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->e = e;
     weir__session_restart(s);
     make_key(opt, prompt, n_prompt, s->opt.law.key);
-    weir__session_begin_drafts(s);
     s->on_token = on_token;
     s->ud = ud;
     s->n_prompt = n_prompt;
@@ -98,7 +98,9 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->mute = opt->method == WEIR_METHOD_SEQUENCE_CASCADE;
     s->stats.n_prompt = (int64_t)n_prompt;
     atomic_init(&s->cancel, false);
-    const weir_status st = weir__pages_hold(s, s->cap > 0 ? s->cap + weir__session_gamma(s) : 0, err);
+    weir_status st = weir__text_draft_open(s, err);
+    weir__session_begin_drafts(s);
+    if (st == WEIR_OK) st = weir__pages_hold(s, s->cap > 0 ? s->cap + weir__session_gamma(s) : 0, err);
     if (st != WEIR_OK) {
         weir_session_free(s);
         return st;
@@ -112,6 +114,7 @@ void weir_session_free(weir_session *s) {
     if (s->e) weir__session_release(s);
     for (int i = 0; s->stop && i < s->opt.n_stop; i++) weir_free(s->stop[i]);
     weir_free(s->stop);
+    weir__text_draft_close(s);
     weir_free(s->prompt);
     weir_free(s->timeline);
     weir_free(s->sources);
@@ -131,6 +134,7 @@ static void forget_eos(weir_session *s) {
 }
 
 void weir__session_restart(weir_session *s) {
+    weir__text_draft_restart(s);
     s->n = s->n_told = 0;
     s->text_len = 0;
     s->win = (weir_text_window){0, 0, 0, false};

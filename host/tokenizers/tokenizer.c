@@ -95,10 +95,9 @@ static void join_spans(const weir_text_span *spans, size_t n, char *text, weir__
     }
 }
 
-weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
-                                         int32_t **ids, size_t *n_ids, weir_err *err) {
+weir_status weir__tokenizer_append_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
+                                         bool first, weir__ids *out, weir_err *err) {
     size_t bytes = 0;
-    weir__ids l = {0};
     for (size_t i = 0; i < n; i++)
         if (__builtin_add_overflow(bytes, spans[i].bytes, &bytes))
             return weir_fail(err, WEIR_EINVAL, "text too long");
@@ -109,11 +108,17 @@ weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_tex
         s = weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", bytes);
     } else {
         join_spans(spans, n, text, &special);
-        s = t->ops->encode(t->impl, text, bytes, &special, true, &l, err);
+        s = t->ops->encode(t->impl, text, bytes, &special, first, out, err);
     }
     weir_free(special.list);
     weir_free(text);
-    return weir__ids_take(&l, s, ids, n_ids, err);
+    return s;
+}
+
+weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
+                                         int32_t **ids, size_t *n_ids, weir_err *err) {
+    weir__ids l = {0};
+    return weir__ids_take(&l, weir__tokenizer_append_spans(t, spans, n, true, &l, err), ids, n_ids, err);
 }
 
 /* ---- decode -------------------------------------------------------------------------------------------- */

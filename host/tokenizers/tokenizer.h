@@ -83,6 +83,9 @@ typedef struct weir_text_span {
  * all of it. A chat template's text is parsed, a message's is not. */
 weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
                                          int32_t **ids, size_t *n_ids, weir_err *err);
+/* The same of a run, as weir__tokenizer_append. */
+weir_status weir__tokenizer_append_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
+                                         bool first, weir__ids *out, weir_err *err);
 
 /* Like transformers' decode with skip_special_tokens: control pieces and sentinels are left out. *text by
  * weir_alloc, zero-terminated, UTF-8: bytes that form no character are U+FFFD, so a text with an incomplete

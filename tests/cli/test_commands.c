@@ -383,6 +383,16 @@ Test(bench, the_real_engine_is_timed) {
     expect_success(&o);
     json_t *a = json_array_get(json_lines(&o), 0);
     cr_expect(json_array_size(at(a, "parts")) >= 4 && number(a, "copy_gbps") > 0.1);
+    o = run("bench -m @V -md ngram --rows 1 --repeat 2 --n-prompt 40 --gamma 3 --json");
+    expect_success(&o);
+    json_t *parts = at(json_array_get(json_lines(&o), 0), "parts");
+    int found = 0;
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        const char *name = json_string_value(at(json_array_get(parts, i), "part"));
+        found +=
+            strcmp(name, "lookup") == 0 || strcmp(name, "accept step") == 0 || strcmp(name, "block") == 0;
+    }
+    cr_expect_eq(found, 3);
     o = run("bench -m @V --n-prompt 600");
     expect_failure(&o, 2, "--n-prompt 600", "1 to 512");
 }

@@ -13,9 +13,9 @@ KV = [
     bug("host/deck/kv.c", "leak", "a page that is swapped keeps its slot", "kv prefix", "    if (i < pages_for(p->len[slot])) drop_page(p, *entry);\n", ""),
     bug("host/deck/kv.c", "check", "a slot grows into a page that is kept", "kv", "    if (old % WEIR_PAGE != 0 && p->kept[table[have - 1]]) return WEIR_EINVAL;\n", ""),
     bug("host/deck/kv.c", "stale", "an adopted page is not sent", "runner_kv_pool runner_pages", "    *entry = page;\n    touch(p, slot);", "    *entry = page;"),
-    bug("host/deck/prefix.c", "check", "other tokens of an equal hash are taken", "prefix", "    for (int64_t i = begin; i < begin + n; i++) h = weir__mix(h ^ (uint32_t)s->prompt[i]);\n", "    h += (uint64_t)n;\n"),
+    bug("host/deck/prefix.c", "check", "other tokens of an equal hash are taken", "prefix", "    for (int64_t i = begin; i < begin + n; i++) h = weir__mix(h ^ (uint32_t)prompt[i]);\n", "    h += (uint64_t)n;\n"),
     bug("host/deck/prefix.c", "check", "tokens are not compared", "prefix", "        if (has_tokens(c, u, token, x->end - x->begin)) return u;", "        return u;", equivalent="needs two units of one hash, which no test can make: 64 bits"),
-    bug("host/deck/prefix.c", "off by one", "the last token of a prompt counts as read", "prefix", "return begin + c->unit <= s->base ? c->unit : 0;", "return begin + c->unit <= s->base + 1 ? c->unit : 0;"),
+    bug("host/deck/prefix.c", "off by one", "the last token of a prompt counts as read", "prefix", "return begin + c->unit <= weir__session_base(s, side) ? c->unit : 0;", "return begin + c->unit <= weir__session_base(s, side) + 1 ? c->unit : 0;"),
     bug("host/deck/prefix.c", "order", "what is used last goes first", "prefix", "    int32_t u = c->oldest;\n    while (u != NONE && !weir__kv_pool_is_idle(c->pool, u)) u = c->units[u].newer;", "    int32_t u = c->newest;\n    while (u != NONE && !weir__kv_pool_is_idle(c->pool, u)) u = c->units[u].older;"),
     bug("host/deck/prefix.c", "order", "a use moves the unit alone", "prefix pages", "    for (; u != NONE; u = c->units[u].parent) {", "    for (int once = 1; u != NONE && once; once = 0) {"),
     bug("host/deck/prefix.c", "check", "pages in use are given back", "prefix pages", "        if (weir__kv_pool_is_idle(c->pool, u)) forget(c, u);", "        forget(c, u);"),
@@ -48,10 +48,25 @@ LOOKUP = [
     bug("host/deck/block_loop.c", "check", "drafter rows are booked where there is none", "prompt_lookup", "    return s->e->pair.has_draft && weir__session_gamma(s) > 0;", "    return weir__session_gamma(s) > 0;"),
 ]
 
+TEXT_DRAFT = [
+    bug("host/deck/text_draft.c", "stale", "ids that changed keep their keys and values", "text_draft", "same < had && r->timeline[1 + same] == ids->at[same - r->n_from]) same++;", "same < had) same++;"),
+    bug("host/deck/text_draft.c", "check", "a window begins where ids depend on what precedes it", "text_draft", "        if (!apart) continue;\n", ""),
+    bug("host/deck/text_draft.c", "missing", "the drafter's end of text is no draft", "text_draft", "    return weir__ids_push(&r->draft, end, NULL);", "    return WEIR_OK;"),
+    bug("host/deck/text_draft.c", "check", "a broken drafter is passed over", "text_draft", "    if (s->retold->broken) return WEIR_OK;\n", ""),
+    bug("host/deck/text_draft.c", "bounds", "a text may outgrow the drafter", "text_draft", "r->n_from + (int64_t)ids.n > r->cap;", "r->n_from + (int64_t)ids.n > INT32_MAX;"),
+    bug("host/deck/text_draft.c", "off by one", "a window of ids is one short", "text_draft", "    r->n = n;\n", "    r->n = n > 0 ? n - 1 : 0;\n"),
+    bug("host/deck/seat.c", "index", "what the drafter held is read again at the verifier's places", "text_draft", "    seat.base = (int32_t)weir__session_base(s, side);\n", ""),
+    bug("host/session/draft.c", "check", "any temperature is served", "text_draft", "    if (!k->greedy || law->temp == 0.0f) return WEIR_OK;\n", "    return WEIR_OK;\n"),
+    bug("host/tokenizers/across.c", "check", "any text goes on with an unfinished character", "across", "(held > 0 && memcmp(behind->s + behind->n, next->s, held) != 0)", "held > next->n"),
+    bug("host/tokenizers/across.c", "check", "a control token is its characters", "across", "if (last && !control && !last->control)", "if (last)"),
+    bug("host/tokenizers/across.c", "missing", "an unfinished character is read", "across", "runs[*n_run - 1].end -= unfinished(text->s + begin, text->n - begin);", "(void)begin;"),
+    bug("host/tokenizers/across.c", "off by one", "one id too many goes on", "across", "out, all->at + from, all->n - from, err", "out, all->at + from - (from > 0), all->n - from + (from > 0), err"),
+]
+
 SESSION = [
-    bug("host/deck/pages.c", "reset", "a released slot keeps its pages", "pages", "    (void)weir__session_room(s, side, -s->base);\n", ""),
+    bug("host/deck/pages.c", "reset", "a released slot keeps its pages", "pages", "    (void)weir__session_room(s, side, -weir__session_base(s, side));\n", ""),
     bug("host/deck/pages.c", "reset", "a released slot keeps its source's pages", "pages", "    if (m->cross_len) (void)weir__kv_pool_resize(m->self, weir__cross_slot(s), 0);\n", ""),
-    bug("host/deck/pages.c", "reset", "a released slot's ring keeps its largest length", "decoder pages", "if (m->slide) WEIR_TRY(how(m->slide, s->slot, s->base + n_input));", "if (m->slide && s->base + n_input > 0) WEIR_TRY(how(m->slide, s->slot, s->base + n_input));"),
+    bug("host/deck/pages.c", "reset", "a released slot's ring keeps its largest length", "decoder pages", "if (m->slide) WEIR_TRY(how(m->slide, s->slot, len));", "if (m->slide && len > 0) WEIR_TRY(how(m->slide, s->slot, len));"),
     bug("host/deck/pages.c", "check", "a source needs no pages", "pages", "    if (m->cross_len) n += lacks(m->self, s->slot < 0 ? -1 : weir__cross_slot(s), (int64_t)s->n_prompt);\n", ""),
     bug("host/deck/pages.c", "math", "sessions of a list are counted one by one", "pages", "taken[side] + more[side] > weir__kv_pool_free_pages(", "more[side] > weir__kv_pool_free_pages("),
     bug("host/deck/pages.c", "check", "any session may be created", "pages", "        if (most > weir__kv_pool_pages(p))", "        if (most > INT32_MAX)"),
@@ -90,8 +105,8 @@ STEP = [
     bug("kernels/loop/seat.h", "index", "drafts of every session are session 0's rows", "block_loop loop_ops loop blocks",
         "return l->draft + (int64_t)i * l->gamma;", "return l->draft + (int64_t)(i > 1) * l->gamma;"),
     bug("host/deck/block_loop.c", "reset", "a rollback keeps the verifier's rejected rows", "block_loop loop blocks",
-        "        WEIR_TRY(weir__session_room(s, side, s->cached[side]));",
-        "        if (side == WEIR_DRAFTER) WEIR_TRY(weir__session_room(s, side, s->cached[side]));",
+        "        if (side == WEIR_DRAFTER && !runs_drafter(s)) continue;\n",
+        "        if (side == WEIR_VERIFIER || !runs_drafter(s)) continue;\n",
         equivalent="rows past a session's length are overwritten before they are read, and its pages are counted to it either way"),
     bug("host/deck/block_program.c", "index", "the bonus row of pi is drafted at the last draft's place", "block_loop loop blocks methods",
         "weir__seat_row_at(s, true, last, s->n + s->n_draft);", "weir__seat_row_at(s, true, last, s->n + s->n_draft - 1);"),
@@ -133,7 +148,7 @@ TEXT = [
 
 PLAN = [
     bug("host/deck/plan.c", "math", "drafts have no room behind the context", "blocks", "max_len = (int64_t)e->pair.ctx_size + e->pair.max_draft + 2;", "max_len = (int64_t)e->pair.ctx_size;"),
-    bug("host/deck/plan.c", "math", "a ring forgets the rows of a call", "decoder engine", "return f->window + rows + e->pair.max_draft + 2;", "return f->window + rows / 1024 + e->pair.max_draft + 2;"),
+    bug("host/deck/plan.c", "math", "a ring forgets the rows of a call", "decoder engine", "return f->window + rows + (e->pair.draft", "return f->window + rows / 1024 + (e->pair.draft"),
     bug("host/deck/plan.c", "check", "a plan that does not fit is loaded", "engine", "if (f->available > 0 && f->plan_total > f->available) return refuse(e, o, err);", "if (f->available > 0 && f->kv_total > f->available) return refuse(e, o, err);"),
     bug("host/deck/plan.c", "precedence", "memory_limit does not count", "engine memory", "f->available = o->memory_limit ?", "f->available = o->memory_limit > SIZE_MAX / 2 ?"),
     bug("host/deck/caches.c", "leak", "cross lengths are not given back", "engine", "        weir_free(m->cross_len);\n", ""),
@@ -165,7 +180,7 @@ BENCH = [
 ]
 
 PAIR = [
-    bug("host/pair/vocabulary.c", "leak", "the drafter's tokenizer is not given back", "vocabulary", "    if (tv) weir__tokenizer_free(td);\n", ""),
+    bug("host/pair/vocabulary.c", "leak", "the drafter's tokenizer is not given back", "vocabulary", "    if (td && td != both.tok && td != both.tok_draft) weir__tokenizer_free(td);\n", ""),
     bug("host/pair/vocabulary.c", "check", "start ids may differ", "vocabulary", "    if (v->start_id != d->start_id)\n", "    if (v->start_id < 0)\n"),
     bug("host/pair/vocabulary.c", "check", "only the first piece is compared", "vocabulary", "    for (int32_t i = 0; i < n; i++) {\n        const char *pv", "    for (int32_t i = 0; i < n && i < 1; i++) {\n        const char *pv"),
     bug("host/pair/vocabulary.c", "args", "the larger vocabulary counts", "vocabulary", "*n_vocab = nv < nd ? nv : nd;", "*n_vocab = nv > nd ? nv : nd;"),
@@ -260,7 +275,7 @@ EDGES = [
     bug("host/deck/pages.c", "stale", "the model stays within the part of one that left", "prefill pages",
         "    weir__session_close_prompt(s, side);\n", ""),
     bug("host/deck/prefix.c", "check", "prompts that differ are twins", "prefix prefill",
-        "        if (memcmp(t->prompt + begin, s->prompt + begin, (size_t)n * sizeof *s->prompt) == 0) return t;", "        return t;"),
+        "        if (memcmp(weir__session_prompt(t, side) + begin, weir__session_prompt(s, side) + begin,\n                   (size_t)n * sizeof(int32_t)) == 0)\n            return t;", "        return t;"),
     bug("host/deck/prefix.c", "check", "salts are no matter between twins", "prefix",
         "        if (t->opt.cache_salt != s->opt.cache_salt || unit_at(", "        if (unit_at(", invisible="both would read the same; who is ahead shows in times alone"),
     bug("models/stack.c", "index", "all prompts are within the first place", "prefill queue",
@@ -360,4 +375,4 @@ RUNTIME = [
         "least(resource_limit(RLIMIT_AS, all), resource_limit(RLIMIT_DATA, data))", "resource_limit(RLIMIT_DATA, data)"),
 ]
 
-BUGS = ONCE + BLOCKS + EDGES + RUNTIME + KV + LOOKUP + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + BENCH + PAIR + DEVICE
+BUGS = ONCE + BLOCKS + EDGES + RUNTIME + KV + LOOKUP + TEXT_DRAFT + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + BENCH + PAIR + DEVICE

@@ -118,27 +118,24 @@ Test(vocabulary, control_tokens_may_lie_past_a_decoders_rows) {
                                     .tokenizer = WEIR_TOKENIZER_JSON,
                                     .tokenizer_path = path};
         for (int pair = 0; pair < 2; pair++) {
-            weir_tokenizer *tok = NULL;
-            int32_t n_vocab = 0;
+            weir_vocabulary v = {0};
             weir_err err = {""};
-            const weir_status s = weir__vocabulary_open(&ck, pair ? &ck : NULL, &tok, &n_vocab, &err);
+            const weir_status s = weir__vocabulary_open(&ck, pair ? &ck : NULL, &v, &err);
             cr_expect_eq(s, i == 0 ? WEIR_OK : WEIR_EFORMAT, "%s: %s", special[i], err.text);
             if (s == WEIR_OK)
-                cr_expect_eq(n_vocab, 2);
+                cr_expect(v.n_vocab == 2 && !v.tok_draft);
             else
                 cr_expect(err_is_line(&err, "3 pieces, the model's vocabulary 2 rows"), "%s", err.text);
-            weir__tokenizer_free(tok);
+            weir__vocabulary_close(&v);
         }
         if (i > 0) continue;
         weir_checkpoint larger = ck; /* has a row for it: what both have counts */
         larger.decoder.n_vocab_rows = 3;
         for (int k = 0; k < 2; k++) {
-            weir_tokenizer *tok = NULL;
-            int32_t n_vocab = 0;
-            cr_expect_eq(weir__vocabulary_open(k ? &larger : &ck, k ? &ck : &larger, &tok, &n_vocab, NULL),
-                         WEIR_OK);
-            cr_expect_eq(n_vocab, 2);
-            weir__tokenizer_free(tok);
+            weir_vocabulary v = {0};
+            cr_expect_eq(weir__vocabulary_open(k ? &larger : &ck, k ? &ck : &larger, &v, NULL), WEIR_OK);
+            cr_expect(v.n_vocab == 2 && !v.tok_draft);
+            weir__vocabulary_close(&v);
         }
     }
     free(path);
@@ -146,7 +143,7 @@ Test(vocabulary, control_tokens_may_lie_past_a_decoders_rows) {
 }
 
 /* Two decoders over tokenizer.json files of single letters; returns how weir__vocabulary_open ended. */
-static weir_status open_letters(const char *const letters[2], const int32_t rows[2], int32_t *n_vocab,
+static weir_status open_letters(const char *const letters[2], const int32_t rows[2], weir_vocabulary *v,
                                 weir_err *err) {
     char *dir = files_temp_dir(), *path[2];
     weir_checkpoint ck[2] = {{0}};
@@ -166,9 +163,7 @@ static weir_status open_letters(const char *const letters[2], const int32_t rows
                                   .tokenizer = WEIR_TOKENIZER_JSON,
                                   .tokenizer_path = path[i]};
     }
-    weir_tokenizer *tok = NULL;
-    const weir_status st = weir__vocabulary_open(&ck[0], &ck[1], &tok, n_vocab, err);
-    weir__tokenizer_free(tok);
+    const weir_status st = weir__vocabulary_open(&ck[0], &ck[1], v, err);
     for (int i = 0; i < 2; i++) free(path[i]);
     files_remove_dir(dir);
     return st;
@@ -177,20 +172,24 @@ static weir_status open_letters(const char *const letters[2], const int32_t rows
 Test(vocabulary, every_piece_is_compared_and_the_smaller_head_counts) {
     static const struct {
         const char *letters[2];
-        int32_t rows[2], n_vocab; /* 0: refused at token 2 */
+        int32_t rows[2], n_vocab; /* 0: two vocabularies, apart from token 2 on */
     } cases[] = {
         {{"abc", "abc"}, {3, 3}, 3},   {{"abc", "abd"}, {3, 3}, 0},
         {{"abcd", "abxd"}, {4, 4}, 0}, {{"abc", "abc"}, {3, 8}, 3},
         {{"abc", "abc"}, {8, 3}, 3},   {{"abc", "ab"}, {3, 2}, 0}, /* "c" is no padding */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int32_t n_vocab = -1;
+        weir_vocabulary v = {0};
         weir_err err = {""};
-        const weir_status st = open_letters(cases[i].letters, cases[i].rows, &n_vocab, &err);
+        const weir_status st = open_letters(cases[i].letters, cases[i].rows, &v, &err);
+        cr_assert(st == WEIR_OK && !v.tok_draft == !v.n_vocab_draft, "%zu: %s", i, err.text);
         if (cases[i].n_vocab)
-            cr_expect(st == WEIR_OK && n_vocab == cases[i].n_vocab, "%zu: %d %s", i, (int)n_vocab, err.text);
+            cr_expect(v.n_vocab == cases[i].n_vocab && !v.tok_draft, "%zu: %d", i, (int)v.n_vocab);
         else
-            cr_expect(st == WEIR_EMISMATCH && err_is_line(&err, "first at token 2"), "%zu: %s", i, err.text);
+            cr_expect(v.tok_draft && v.n_vocab == cases[i].rows[0] && v.n_vocab_draft == cases[i].rows[1] &&
+                          err_is_line(&v.apart, "first at token 2"),
+                      "%zu: %s", i, v.apart.text);
+        weir__vocabulary_close(&v);
     }
 }
 

@@ -279,6 +279,7 @@ void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o)
     if (f->draft == WEIR_DRAFT_LOOKUP)
         cli_note("drafts: looked up in prompt and answer, suffixes of %d to %d tokens", f->lookup_min,
                  f->lookup_max);
+    if (f->apart) cli_note("drafts: the drafter's text in the verifier's tokens; %s", f->apart);
     note_quantized(f, o);
     if (f->draft_choice) cli_note("drafter's layers: %s", f->draft_choice);
     if (f->costs && o->method == WEIR_METHOD_SPECULATIVE && o->n_draft == WEIR_GAMMA_AUTO)

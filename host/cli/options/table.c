@@ -27,20 +27,23 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
          .absent = "required",
          .help = "The verifier: a directory of config.json, *.safetensors and its tokenizer, or a GGUF file.",
          .commands = G | C | S | O | T | D | I | B | U | V},
-    [OPT_MODEL_DRAFT] = {.name = "model-draft",
-                         .brief = "md",
-                         .env = true,
-                         .type = CLI_TEXT,
-                         .value = "DIR|ngram",
-                         .absent = "none: the verifier alone",
-                         .help =
-                             "The drafter, in either form. It must be of the verifier's family and share its "
-                             "vocabulary, apart from padding. ngram: no model; drafts are what followed the "
-                             "longest suffix of the text that was seen before in prompt or answer (prompt "
-                             "lookup). Good for answers that repeat parts of their prompt. It serves methods "
-                             "speculative and verifier, and rules that go by p at the drafted token; record "
-                             "and tune need a model. A directory of that name is ./ngram.",
-                         .commands = G | C | O | I | B | U | V},
+    [OPT_MODEL_DRAFT] =
+        {.name = "model-draft",
+         .brief = "md",
+         .env = true,
+         .type = CLI_TEXT,
+         .value = "DIR|ngram",
+         .absent = "none: the verifier alone",
+         .help = "The drafter, in either form. It must be of the verifier's kind. A decoder whose "
+                 "vocabulary differs exchanges text with the verifier: on the CPU with one rank, "
+                 "at temperature 0, with methods speculative and verifier, and rules that go by p "
+                 "at the drafted token, since its probabilities are lost "
+                 "(docs/vocabularies.md). ngram: no model; drafts are what followed the "
+                 "longest suffix of the text that was seen before in prompt or answer (prompt "
+                 "lookup). Good for answers that repeat parts of their prompt. It serves methods "
+                 "speculative and verifier, and rules that go by p at the drafted token; record "
+                 "and tune need a model. A directory of that name is ./ngram.",
+         .commands = G | C | O | I | B | U | V},
     [OPT_LOOKUP_MIN] =
         {.name = "prompt-lookup-min",
          .env = true,

@@ -94,6 +94,7 @@ static void set_pair(json_t *v, const api_server *s) {
     wire_set(v, "model_names", names);
     wire_set(v, "verifier", model_json(f, 0));
     wire_set(v, "drafter", f->has_draft ? model_json(f, 1) : json_null());
+    wire_set(v, "drafts", json_string(weir_draft_facts(f->draft)->name));
     wire_set(v, "prompt_lookup", wire_lookup_json(f));
     wire_set(v, "encoder_decoder", json_boolean(f->encoder_decoder));
     wire_set(v, "has_tokenizer", json_boolean(f->has_tokenizer));

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/host/text_model.h"
 #include "tests/serve/run/running.h"
+#include "tests/support/files.h"
 
 #define ASK "{\"prompt\": \"Where is my hat?\", \"temperature\": 0, \"max_tokens\": 20"
 #define LONG "{\"prompt\": \"It snowed.\", \"seed\": 1, \"ignore_eos\": true, \"max_tokens\": 200"
@@ -301,4 +303,48 @@ Test(run, many_at_once_get_what_one_gets) {
     for (int i = 0; i < CLIENTS; i++) pthread_join(threads[i], NULL);
     for (int k = 0; k < KINDS; k++) free(alone[k]);
     cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+/* ---- a drafter with a vocabulary of its own ------------------------------------------------------------ */
+
+/* Several at once: each answer is the verifier's own, and what the drafter cannot serve is an error. */
+Test(run, a_drafter_of_another_vocabulary) {
+    static const text_side side[2] = {{"tiny_qwen2", false, 0.3f, 0}, {"tiny_smollm", true, 0.3f, 24}};
+    char *dir[2], *texts[4][2];
+    int fd[4];
+    running_init(&r);
+    for (int i = 0; i < 2; i++) dir[i] = text_model_write(&side[i]);
+    r.engine.model = dir[0];
+    r.engine.model_draft = dir[1];
+    r.engine.chat_template = NULL;
+    r.engine.ctx_size = 128;
+    begin();
+    for (int off = 0; off < 2; off++) {
+        atomic_store(&r.hold_steps, true);
+        for (int i = 0; i < 4; i++) {
+            static const char *const prompt[] = {"The quick", "Zürich →", "12345", "WORD <tool_call>"};
+            char body[200];
+            snprintf(body, sizeof body,
+                     "{\"prompt\": \"%s\", \"temperature\": 0, \"max_tokens\": %d, \"speculative\": %s}",
+                     prompt[i], 30 + 5 * i, off ? "false" : "true");
+            fd[i] = running_send(&r, "/v1/completions", body);
+        }
+        running_wait_requests(&r, 4);
+        atomic_store(&r.hold_steps, false);
+        for (int i = 0; i < 4; i++) texts[i][off] = running_text(client_read(fd[i]));
+    }
+    for (int i = 0; i < 4; i++) {
+        cr_expect_str_eq(texts[i][0], texts[i][1]);
+        for (int off = 0; off < 2; off++) free(texts[i][off]);
+    }
+    json_t *v = running_json(running_get(&r, "/props"), 200);
+    cr_expect_str_eq(json_string_value(json_object_get(v, "drafts")), "text");
+    cr_expect_eq(json_array_size(json_object_get(v, "rules")), 9);
+    json_decref(v);
+    v = running_json(running_post(&r, "/v1/completions", "{\"prompt\": \"x\", \"temperature\": 1}"), 400);
+    const char *message = json_string_value(json_object_get(json_object_get(v, "error"), "message"));
+    cr_expect(message && strstr(message, "use temperature 0"), "%s", message);
+    json_decref(v);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+    for (int i = 0; i < 2; i++) files_remove_dir(dir[i]);
 }

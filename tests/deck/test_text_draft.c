@@ -1,0 +1,361 @@
+/* A drafter with a vocabulary of its own: the verifier's own tokens at temperature 0, drafts as a fresh
+ * drafter would have them, the same answer whatever runs beside it, and what is refused. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/tokenizers/across.h"
+#include "kernels/base/mem.h"
+#include "tests/host/text_pair.h"
+#include "tests/support/files.h"
+
+/* ---- pairs --------------------------------------------------------------------------------------------- */
+
+typedef struct pair {
+    text_side side[2]; /* verifier, drafter */
+} pair;
+
+/* Two numberings of one vocabulary; then bytes of other words, characters with byte fallback, a scheme that
+ * puts a space before the first word, vocabularies with added tokens, a drafter whose layers slide. */
+static const pair pairs[] = {
+    {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_gpt2", true, 0.3f, 0}}},
+    {{{"tiny_qwen2", false, 0.3f, 0}, {"tiny_smollm", true, 0.3f, 24}}},
+    {{{"tiny_smollm", false, 1.0f, 0}, {"tiny_llama2", false, 1.0f, 0}}},
+    {{{"tiny_llama2", false, 0.3f, 24}, {"tiny_qwen2", false, 0.3f, 0}}},
+    {{{"tiny_metaspace", false, 0.3f, 0}, {"tiny_llama3", false, 0.3f, 24}}},
+    {{{"tiny_gemma", false, 0.6f, 0}, {"tiny_deepseek", false, 0.6f, 0}}},
+};
+enum { PAIRS = sizeof pairs / sizeof *pairs };
+
+typedef struct opened {
+    char *dir[2];
+    weir_engine *e;
+} opened;
+
+static opened open_pair(const pair *p, int n_parallel) {
+    opened o;
+    for (int i = 0; i < 2; i++) o.dir[i] = text_model_write(&p->side[i]);
+    o.e = text_open(o.dir[0], o.dir[1], n_parallel, 128);
+    cr_assert_eq(o.e->pair.draft, WEIR_DRAFT_TEXT);
+    return o;
+}
+
+static void close_pair(opened *o) {
+    weir_engine_close(o->e);
+    for (int i = 0; i < 2; i++) files_remove_dir(o->dir[i]);
+}
+
+/* ---- greedy -------------------------------------------------------------------------------------------- */
+
+static void assert_same_tokens(const answer *a, const answer *b, const char *what) {
+    cr_assert(a->n == b->n && memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0,
+              "%s: %zu tokens, then %zu, or others", what, a->n, b->n);
+    cr_assert(memcmp(a->logprobs, b->logprobs, a->n * sizeof(float)) == 0, "%s: other logprobs", what);
+    cr_assert(a->finish == b->finish && strcmp(a->text, b->text) == 0, "%s: another end", what);
+}
+
+Test(text_draft, greedy_is_the_verifier_alone) {
+    static const int gammas[] = {WEIR_GAMMA_AUTO, 1, 2, 3, 5, 16};
+    static answer want, got;
+    int64_t drafted[PAIRS] = {0}, accepted[PAIRS] = {0};
+    for (size_t k = 0; k < PAIRS; k++) {
+        opened o = open_pair(&pairs[k], 1);
+        for (int prompt = 0; prompt < TEXT_PROMPTS; prompt++) {
+            const weir_session_options alone = text_greedy(0, 60);
+            text_run(o.e, &alone, prompt, &want);
+            for (size_t g = 0; g < sizeof gammas / sizeof *gammas; g++) {
+                char what[96];
+                weir_session_options opt = text_greedy(1, 60);
+                opt.n_draft = gammas[g];
+                snprintf(what, sizeof what, "pair %zu, prompt %d, gamma %d", k, prompt, gammas[g]);
+                text_run(o.e, &opt, prompt, &got);
+                assert_same_tokens(&want, &got, what);
+                drafted[k] += got.stats.drafted;
+                accepted[k] += got.stats.accepted;
+            }
+        }
+        close_pair(&o);
+    }
+    for (size_t k = 0; k < PAIRS; k++) cr_expect(drafted[k] > 0 && accepted[k] > 0, "pair %zu", k);
+    cr_expect(accepted[0] * 10 > drafted[0] * 6, "pieces in another order: %lld of %lld",
+              (long long)accepted[0], (long long)drafted[0]);
+}
+
+/* ---- a session and its neighbours ---------------------------------------------------------------------- */
+
+/* Every kind of session that the pair serves. */
+enum { SETTINGS = 2 * TEXT_PROMPTS };
+static weir_session *start_setting(const void *ud, weir_engine *e, int i) {
+    static const int gammas[] = {WEIR_GAMMA_AUTO, 1, 4, 16};
+    static const struct {
+        weir_rule rule;
+        float alpha;
+    } rules[] = {{WEIR_RULE_EXACT, 0.0f},   {WEIR_RULE_TOKEN_V3, 0.7f}, {WEIR_RULE_LOSSY, 0.5f},
+                 {WEIR_RULE_TYPICAL, 0.3f}, {WEIR_RULE_BILD, 2.0f},     {WEIR_RULE_EXACT, 0.0f}};
+    weir_session_options o = text_greedy(i % 6 == 5 ? 0 : 1, 20 + i);
+    (void)ud;
+    o.law.rule = (int32_t)rules[i % 6].rule;
+    o.law.alpha = rules[i % 6].alpha;
+    o.law.beta = weir_rule_facts(rules[i % 6].rule)->beta_default;
+    if (i % 6 != 5) o.n_draft = gammas[i % 4];
+    return text_start(e, &o, i % TEXT_PROMPTS);
+}
+
+static void run_setting(weir_engine *e, int i, bool suspended, answer *out) {
+    weir_session *s = start_setting(NULL, e, i);
+    while (weir_session_state(s) == WEIR_RUNNING) {
+        cr_assert_eq(weir_step(e, &s, 1, 1, NULL), WEIR_OK);
+        if (suspended) weir_session_suspend(s);
+    }
+    answer_take(s, out);
+    weir_session_free(s);
+}
+
+Test(text_draft, answers_do_not_depend_on_what_runs_beside_them) {
+    static answer alone[SETTINGS], together[SETTINGS];
+    static const int steps[] = {1, 3, 1000};
+    for (size_t k = 1; k < PAIRS; k += 2) {
+        opened o = open_pair(&pairs[k], 4);
+        for (int i = 0; i < SETTINGS; i++) run_setting(o.e, i, false, &alone[i]);
+        for (int turn = 0; turn < 3; turn++) {
+            answer_run_together(o.e, 2 + turn, steps[turn], turn == 1, start_setting, NULL, SETTINGS,
+                                together);
+            for (int i = 0; i < SETTINGS; i++) {
+                answer_assert_same(&alone[i], &together[i], "together");
+                answer_assert_same_books(&alone[i], &together[i], "together");
+            }
+        }
+        close_pair(&o);
+    }
+}
+
+/* After a suspension both models read all of it once more: what blocks left in the caches is what a fresh
+ * reading writes, wherever ids were rolled back, windows slid or the text was cut. */
+Test(text_draft, a_session_that_was_suspended_goes_on) {
+    static answer through, suspended;
+    for (size_t k = 0; k < PAIRS; k++) {
+        opened o = open_pair(&pairs[k], 1);
+        for (int i = 0; i < SETTINGS; i++) {
+            run_setting(o.e, i, false, &through);
+            run_setting(o.e, i, true, &suspended);
+            answer_assert_same(&through, &suspended, "suspended");
+            answer_assert_same_books(&through, &suspended, "suspended");
+        }
+        close_pair(&o);
+    }
+}
+
+/* ---- what the drafter reads ---------------------------------------------------------------------------- */
+
+/* The ids that it has are those of all the output encoded anew, whatever the window. */
+Test(text_draft, ids_are_those_of_the_whole_output) {
+    int moved = 0;
+    for (size_t k = 0; k < PAIRS; k++) {
+        opened o = open_pair(&pairs[k], 1);
+        const weir_pair *p = &o.e->pair;
+        for (int prompt = 0; prompt < TEXT_PROMPTS; prompt++) {
+            const weir_session_options opt = text_greedy(4, 110);
+            weir_session *s = text_start(o.e, &opt, prompt);
+            while (weir_session_state(s) == WEIR_RUNNING) {
+                cr_assert_eq(weir_step(o.e, &s, 1, 1, NULL), WEIR_OK);
+                const weir_retold *r = s->retold;
+                weir__ids all = {0};
+                if (r->full || weir_session_state(s) != WEIR_RUNNING) continue;
+                cr_assert_eq(
+                    weir__across(p->tok, p->tok_draft, s->timeline + 1, (size_t)s->n, false, &all, NULL),
+                    WEIR_OK);
+                cr_assert(r->n == (int64_t)all.n &&
+                              memcmp(r->timeline + 1, all.at, all.n * sizeof *all.at) == 0,
+                          "pair %zu, prompt %d, %lld tokens", k, prompt, (long long)s->n);
+                moved += r->from > 0;
+                weir_free(all.at);
+            }
+            weir_session_free(s);
+        }
+        close_pair(&o);
+    }
+    cr_expect(moved > 100, "windows moved %d times", moved);
+}
+
+/* A text that the drafter's vocabulary has no room for, in the prompt or while it grows, one without any
+ * text, and contexts that end at every place of a block. */
+Test(text_draft, a_drafter_without_room_leaves_the_verifier_alone) {
+    static answer want, got;
+    const pair p = {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_llama2", false, 0.3f, 0}}};
+    opened o = open_pair(&p, 1);
+    static const int lengths[] = {1, 20, 30, 36, 38, 39, 40, 41, 42, 43, 60, 90};
+    static const char three[] = "日"; /* one token of the verifier, three of the drafter */
+    char text[400];
+    int full = 0, grown = 0;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        int32_t *ids;
+        size_t n_ids;
+        for (int k = 0; k < lengths[i]; k++) memcpy(text + 3 * k, three, 3);
+        cr_assert_eq(weir_tokenize(o.e, text, 3 * (size_t)lengths[i], true, true, &ids, &n_ids, NULL),
+                     WEIR_OK);
+        for (int gamma = 0; gamma <= 5; gamma += 5) {
+            const weir_session_options opt = text_greedy(gamma, 100);
+            weir_session *s = NULL;
+            cr_assert_eq(weir_session_create(o.e, &opt, ids, n_ids, NULL, NULL, &s, NULL), WEIR_OK);
+            const bool before = s->retold && s->retold->full;
+            cr_assert_eq(weir_step(o.e, &s, 1, 1000, NULL), WEIR_OK);
+            answer_take(s, gamma ? &got : &want);
+            full += before;
+            grown += s->retold && s->retold->full && !before;
+            weir_session_free(s);
+        }
+        assert_same_tokens(&want, &got, "long prompt");
+        weir_ids_free(ids);
+    }
+    cr_expect(full > 1 && grown > 1, "%d without room, %d that outgrew it", full, grown);
+    for (int gamma = 0; gamma <= 3; gamma += 3) {
+        const weir_session_options opt = text_greedy(gamma, 9);
+        weir_session *s = NULL;
+        cr_assert_eq(weir_session_create(o.e, &opt, &o.e->pair.facts.bos_id, 1, NULL, NULL, &s, NULL),
+                     WEIR_OK);
+        cr_assert_eq(weir_step(o.e, &s, 1, 1000, NULL), WEIR_OK);
+        answer_take(s, gamma ? &got : &want);
+        weir_session_free(s);
+    }
+    assert_same_tokens(&want, &got, "a prompt without text");
+    close_pair(&o);
+    for (int ctx = 12; ctx < 40; ctx++) {
+        for (int i = 0; i < 2; i++) o.dir[i] = text_model_write(&pairs[1].side[i]);
+        o.e = text_open(o.dir[0], o.dir[1], 1, ctx);
+        const weir_session_options alone = text_greedy(0, ctx), with = text_greedy(4, ctx);
+        text_run(o.e, &alone, 0, &want);
+        text_run(o.e, &with, 0, &got);
+        assert_same_tokens(&want, &got, "a context that ends");
+        close_pair(&o);
+    }
+}
+
+/* The drafter's end of text is the verifier's. */
+Test(text_draft, an_end_of_text_is_drafted) {
+    static answer want, got;
+    const pair p = {{{"tiny_llama3", false, 0.0f, 0}, {"tiny_deepseek", true, 0.0f, 0}}};
+    opened o = open_pair(&p, 1);
+    static const char text[] = "it~";
+    int32_t *ids;
+    size_t n;
+    cr_assert_eq(weir_tokenize(o.e, text, sizeof text - 1, true, true, &ids, &n, NULL), WEIR_OK);
+    for (int gamma = 0; gamma <= 8; gamma += 8) {
+        const weir_session_options opt = text_greedy(gamma, 40);
+        weir_session *s = NULL;
+        cr_assert_eq(weir_session_create(o.e, &opt, ids, n, NULL, NULL, &s, NULL), WEIR_OK);
+        cr_assert_eq(weir_step(o.e, &s, 1, 1000, NULL), WEIR_OK);
+        answer_take(s, gamma ? &got : &want);
+        weir_session_free(s);
+    }
+    weir_ids_free(ids);
+    assert_same_tokens(&want, &got, "an end");
+    cr_assert_eq(got.finish, WEIR_FINISH_STOP);
+    cr_assert(got.n == 0 && got.stats.blocks == 1 && got.stats.accepted == 1, "%zu tokens, %lld blocks",
+              got.n, (long long)got.stats.blocks);
+    close_pair(&o);
+}
+
+/* ---- gamma auto ---------------------------------------------------------------------------------------- */
+
+Test(text_draft, gamma_auto_is_measured_and_settles) {
+    weir_engine_options opt = weir_engine_options_default();
+    weir_engine_facts f;
+    static answer want, got;
+    for (int i = 0; i < 2; i++) {
+        opened o;
+        weir_err err = {""};
+        for (int k = 0; k < 2; k++) o.dir[k] = text_model_write(&pairs[2].side[k]);
+        opt.model = o.dir[0], opt.model_draft = o.dir[1], opt.device = "cpu", opt.ctx_size = 128;
+        opt.costs = i ? "0.25:1.25,1.5,1.75" : NULL;
+        cr_assert_eq(weir_engine_open(&o.e, &opt, &err), WEIR_OK, "%s", err.text);
+        weir_engine_get_facts(o.e, &f);
+        cr_expect_str_eq(f.costs_from, i ? "given" : "measured");
+        cr_expect(f.draft == WEIR_DRAFT_TEXT && f.apart && strstr(f.apart, "differ first at token"));
+        const weir_session_options alone = text_greedy(0, 100);
+        weir_session_options with = text_greedy(1, 100);
+        with.n_draft = WEIR_GAMMA_AUTO;
+        text_run(o.e, &alone, 0, &want);
+        text_run(o.e, &with, 0, &got);
+        assert_same_tokens(&want, &got, "gamma auto");
+        if (i) cr_expect(got.stats.settled && got.stats.drafted > 0, "few are accepted");
+        close_pair(&o);
+    }
+}
+
+/* ---- refusals ------------------------------------------------------------------------------------------ */
+
+static void refused(weir_engine *e, const weir_session_options *o, const char *words) {
+    const int32_t id = 40;
+    weir_session *s = NULL;
+    weir_err err = {""};
+    cr_expect_eq(weir_session_create(e, o, &id, 1, NULL, NULL, &s, &err), WEIR_ENOTSUP, "%s", words);
+    cr_expect(err_is_line(&err, words), "\"%s\" lacks \"%s\"", err.text, words);
+}
+
+static bool no_rows(void *ud, size_t i, const float *q, const float *p, int32_t n) {
+    (void)ud, (void)i, (void)q, (void)p, (void)n;
+    return false;
+}
+
+Test(text_draft, what_needs_a_distribution_is_refused_by_name) {
+    opened o = open_pair(&pairs[0], 1);
+    for (int rule = 0; rule < WEIR_RULE_COUNT; rule++) {
+        weir_session_options opt = text_greedy(3, 9);
+        opt.law.rule = rule;
+        opt.law.alpha = weir_rule_facts((weir_rule)rule)->alpha_default;
+        opt.law.beta = weir_rule_facts((weir_rule)rule)->beta_default;
+        if (!weir_rule_facts((weir_rule)rule)->one_hot)
+            refused(o.e, &opt, "goes by the drafter's confidence");
+    }
+    weir_session_options opt = text_greedy(3, 9);
+    opt.law.temp = 0.5f;
+    refused(o.e, &opt, "temperature 0.5");
+    static const weir_method methods[] = {WEIR_METHOD_DRAFTER, WEIR_METHOD_TOKEN_CASCADE,
+                                          WEIR_METHOD_ORACLE_CASCADE, WEIR_METHOD_SEQUENCE_CASCADE};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        opt = text_greedy(3, 9);
+        opt.method = methods[i];
+        refused(o.e, &opt, "runs a drafter by itself");
+    }
+    const int32_t ids[2] = {40, 41};
+    weir_err err = {""};
+    cr_expect_eq(weir_score_pair(o.e, ids, 1, ids + 1, 1, no_rows, NULL, &err), WEIR_ENOTSUP);
+    cr_expect(err_is_line(&err, "another vocabulary has no distribution"), "%s", err.text);
+    close_pair(&o);
+    for (int i = 0; i < 2; i++) o.dir[i] = text_model_write(&pairs[0].side[i]);
+    weir_engine_options e = weir_engine_options_default();
+    e.model = o.dir[0], e.model_draft = o.dir[1], e.device = "cpu", e.tp = 2;
+    cr_expect_eq(weir_engine_open(&o.e, &e, &err), WEIR_ENOTSUP);
+    cr_expect(err_is_line(&err, "one rank"), "%s", err.text);
+    for (int i = 0; i < 2; i++) files_remove_dir(o.dir[i]);
+}
+
+Test(text_draft, a_drafter_that_is_broken_ends_the_session) {
+    const pair p = {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_gpt2", true, NAN, 0}}};
+    opened o = open_pair(&p, 1);
+    const weir_session_options opt = text_greedy(3, 20);
+    weir_session *s = text_start(o.e, &opt, 0);
+    weir_err err = {""};
+    cr_assert_eq(weir_step(o.e, &s, 1, 1000, &err), WEIR_ELOGITS);
+    cr_assert_eq(weir_session_state(s), WEIR_FINISH_CANCELLED);
+    weir_session_free(s);
+    close_pair(&o);
+}
+
+/* ---- timings ------------------------------------------------------------------------------------------- */
+
+Test(text_draft, its_parts_are_timed) {
+    opened o = open_pair(&pairs[1], 1);
+    weir_bench_row rows[16];
+    int n = 0;
+    weir_err err = {""};
+    cr_assert_eq(weir_bench(o.e, 12, 2, 3, 2, rows, 16, &n, &err), WEIR_OK, "%s", err.text);
+    bool step = false, block = false;
+    for (int i = 0; i < n; i++) {
+        step |= strcmp(rows[i].name, "draft step") == 0 && rows[i].seconds_p50 > 0.0;
+        block |= strcmp(rows[i].name, "block") == 0 && rows[i].seconds_p50 > 0.0;
+    }
+    cr_assert(step && block);
+    close_pair(&o);
+}
