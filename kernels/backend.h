@@ -10,6 +10,8 @@
 #include "kernels/comm/exchange.h"
 #include "kernels/linear/linear.h"
 #include "kernels/loop/loop.h"
+#include "kernels/moe/combine.h"
+#include "kernels/moe/route.h"
 #include "kernels/rows/embed.h"
 #include "kernels/rows/gather.h"
 #include "kernels/rows/rmsnorm.h"
@@ -34,6 +36,8 @@ typedef struct weir_backend weir_backend;
     X(attention, weir_attention)      /* attention/attention.h */ \
     X(row_keys, weir_row_keys)        /* rows/gather.h */         \
     X(gather, weir_gather)            /* rows/gather.h */         \
+    X(route, weir_route)              /* moe/route.h */           \
+    X(combine, weir_combine)          /* moe/combine.h */         \
     X(row_stats, weir_row_stats_args) /* accept/stats.h */        \
     X(draw, weir_draw_args)           /* accept/stats.h */        \
     X(top, weir_top_args)             /* accept/top.h */          \

@@ -8,6 +8,7 @@
 #include "kernels/base/mem.h"
 #include "kernels/linear/cpu.h"
 #include "kernels/loop/cpu.h"
+#include "kernels/moe/cpu.h"
 #include "kernels/rows/cpu.h"
 
 /* Scratch of a new backend: enough for products of this many inputs; larger models reserve more. */
@@ -24,6 +25,8 @@ static const weir_backend_ops portable_ops = {
     .attention = weir__attention_cpu,
     .row_keys = weir__row_keys_cpu,
     .gather = weir__gather_cpu,
+    .route = weir__route_cpu,
+    .combine = weir__combine_cpu,
     .row_stats = weir__row_stats_cpu,
     .draw = weir__draw_cpu,
     .top = weir__top_cpu,

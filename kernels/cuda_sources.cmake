@@ -26,6 +26,8 @@ set(WEIR_CUDA_SOURCES
   loop/lookup.cu
   loop/rows.cu
   loop/sample.cu
+  moe/combine.cu
+  moe/route.cu
   rows/embed.cu
   rows/gather.cu
   rows/rmsnorm.cu

@@ -6,6 +6,7 @@
 #include "kernels/comm/peers.cuh"
 #include "kernels/linear/cuda.h"
 #include "kernels/loop/cuda.h"
+#include "kernels/moe/cuda.h"
 #include "kernels/rows/cuda.h"
 
 enum { OLDEST_CC = 80, OPEN_SCRATCH = 1 << 20 /* floats; larger models reserve more */ };

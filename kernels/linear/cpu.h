@@ -7,6 +7,10 @@
  * structs. */
 weir_status weir__linear_cpu(weir_backend *be, weir_linear *a);
 
+/* A product of groups (linear.h) by `one`, a build's product: group by group. */
+weir_status weir__linear_each_group(weir_backend *be, const weir_linear *a,
+                                    weir_status (*one)(weir_backend *be, weir_linear *a));
+
 #if defined(__x86_64__)
 /* The same contracts with vector instructions, the pool's threads and the backend's scratch. Must not be
  * called on a machine without the instructions. */

@@ -15,7 +15,8 @@
  * before the product: half of the two trips of that are those of the row itself.
  *
  * A lane reads back only what it copied itself, so the ring needs no barrier; it continues across units and
- * is filled before grid_wait, while earlier kernels still run. A row's output is summed as a chain of mma
+ * is filled before grid_wait, while earlier kernels still run. Of a product of groups (linear.h) a row tile
+ * belongs to one matrix, which a block knows only after grid_wait. A row's output is summed as a chain of mma
  * along its warp's tiles, then over warps that share them, then over a segment's slices, then over segments
  * as a tree. The uncut matrix alone determines this order, so neither the number of rows, their tiles nor
  * the grid changes a bit. */
@@ -136,9 +137,9 @@ template <int P, int S, int D> struct ring {
         left = count;
     }
 
-    PTX_FN void open(const job &a, const cut &c, const place &at, unsigned char *smem) {
+    PTX_FN void open(const unsigned char *w, const cut &c, const place &at, unsigned char *smem) {
         const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        weights = static_cast<const unsigned char *>(a.w) + lane * 16;
+        weights = w + lane * 16;
         slots = smem + warp * D * TILE_BYTES + lane * 16;
         unit = at.count > 0 ? at.unit : c.p.n_unit;
         unit_step = at.unit_step, n_unit = c.p.n_unit, n_panel = c.n_panel, tiles = c.p.tiles;
@@ -284,16 +285,23 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     uint16_t *xs = reinterpret_cast<uint16_t *>(kept + RT);
 
     const place at = place_of<P, S>(c);
+    if (a.begin) { /* which weights are read is not known before */
+        ptx::grid_launch_dependents();
+        ptx::grid_wait();
+    }
+    const row_tile tile = tile_of<RT>(a, at.tile);
+    if (tile.rows == 0) return;
     ring<P, S, D> weights;
-    weights.open(a, c, at, smem);
+    weights.open(tile.w, c, at, smem);
 #pragma unroll
     for (int slot = 0; slot < D; slot++) weights.fetch(slot);
-    ptx::grid_launch_dependents();
-    ptx::grid_wait();
+    if (!a.begin) {
+        ptx::grid_launch_dependents();
+        ptx::grid_wait();
+    }
 
-    const int64_t row0 = static_cast<int64_t>(at.tile) * RT, first = at.first * WEIR_TILE;
-    const int rows = static_cast<int>(a.n_row - row0 < RT ? a.n_row - row0 : RT),
-              width = at.length * WEIR_TILE;
+    const int64_t row0 = tile.row0, first = at.first * WEIR_TILE;
+    const int rows = tile.rows, width = at.length * WEIR_TILE;
     const int64_t end = first + width < a.k ? first + width : a.k;
     const bool whole = c.stage >= width, looks = c.kept.pool && static_cast<int>(threadIdx.x) < rows;
     cache_row mine_at = {-1, 0};
@@ -451,27 +459,21 @@ cache cache_of(const weir_kv_append *p, const float *y) {
 
 weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     const weir_linear_tiling p = weir__linear_tiling_of(a->w);
-    const int rt = rows_of_tile(cu, p, a->n_row);
-    const int64_t n_tile = (a->n_row + rt - 1) / rt, step = tiles_at_once(cu, p, n_tile);
+    const int64_t most = most_rows(a);
+    const int rt = rows_of_tile(cu, p, most);
+    const int64_t n_tile = most_tiles(a, rt), step = tiles_at_once(cu, p, n_tile);
     if (step < 1) return WEIR_ENOMEM;
     const bool spans = a->minmax && p.panels != 4; /* units are not spans: computed after the product */
     cut c = {};
     c.p = p, c.n_panel = a->w->n_panel;
     c.partial = cu->base.scratch;
     c.counter = cu->counters + WEIR_COUNT_TEAM;
-    const shape s = fit(cu, p, rt, static_cast<int>(a->n_row < rt ? a->n_row : rt), &c);
-    for (int64_t t = 0; t < n_tile; t += step) {
-        job j = job_of(a);
-        j.x += t * rt * a->ldx;
-        j.y += t * rt * a->ldy;
-        if (spans) j.minmax = nullptr;
-        if (j.minmax) j.minmax += t * rt * weir__minmax_count(a->minmax_n);
-        c.kept = cache_of(a->append, a->y);
-        if (a->append) c.kept.slot += t * rt, c.kept.pos += t * rt;
-        c.n_tile = static_cast<int32_t>(n_tile - t < step ? n_tile - t : step);
-        j.n_row = a->n_row - t * rt < c.n_tile * static_cast<int64_t>(rt)
-                      ? a->n_row - t * rt
-                      : c.n_tile * static_cast<int64_t>(rt);
+    const shape s = fit(cu, p, rt, static_cast<int>(most < rt ? most : rt), &c);
+    job j = job_of(a);
+    c.kept = cache_of(a->append, a->y);
+    if (spans) j.minmax = nullptr;
+    for (; j.tile0 < n_tile; j.tile0 += step) {
+        c.n_tile = static_cast<int32_t>(n_tile - j.tile0 < step ? n_tile - j.tile0 : step);
         WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, s) : launch_rows<2>(cu, j, c, s));
         WEIR_TRY(launched(cu, "fragments", a));
     }
@@ -480,10 +482,10 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
 
 /* All products but those of few rows of fragments. ENOTSUP is theirs. */
 weir_status other_rows(weir_cuda *cu, const weir_linear *a) {
-    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return linear::wide_rows(cu, a);
+    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return a->groups ? WEIR_ENOTSUP : linear::wide_rows(cu, a);
     if (a->w->layout != WEIR_LAYOUT_ROWS) return WEIR_EINVAL;
     if (!weir_dtype_is_float(a->w->dtype)) return linear::quant_rows(cu, a);
-    if (a->rows) return linear::plain_rows(cu, a);
+    if (a->rows || a->groups) return linear::plain_rows(cu, a);
     /* the library chooses its order of sums by the shape that it is given */
     if (a->w->n != a->w->n_whole || a->w->k != a->w->k_whole) return WEIR_ENOTSUP;
     return linear::prefill(cu, a);
@@ -495,7 +497,7 @@ extern "C" weir_status weir__linear_cuda(weir_backend *be, weir_linear *a) {
     WEIR_TRY(weir__linear_check(a));
     if (a->append && a->append->kv->dtype != WEIR_DTYPE_F32 && a->append->kv->dtype != WEIR_DTYPE_BF16)
         return WEIR_EINVAL;
-    if (a->n_row == 0) return WEIR_OK;
+    if (linear::most_rows(a) == 0) return WEIR_OK;
     weir_cuda *cu = weir__cuda_of(be);
     const weir_status s = other_rows(cu, a);
     if (s == WEIR_ENOTSUP && a->w->layout == WEIR_LAYOUT_FRAGMENT) return fragment_rows(cu, a);

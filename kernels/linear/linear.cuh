@@ -33,6 +33,11 @@ struct job {
     weir_minmax *minmax;
     int32_t minmax_n;
     weir_segments segments;
+    int64_t tile0; /* row tile of the launch's first block */
+    /* of groups (linear.h); begin NULL: one matrix */
+    const int32_t *begin;
+    int32_t n_group;
+    int64_t group_bytes;
 };
 
 inline job job_of(const weir_linear *a) {
@@ -44,7 +49,69 @@ inline job job_of(const weir_linear *a) {
     j.vector = k_aligned16(a->x) && a->ldx % 4 == 0 && k_aligned16(a->norm);
     j.minmax = a->minmax, j.minmax_n = a->minmax_n;
     j.segments = a->w->segments;
+    if (!a->groups) return j;
+    j.begin = a->groups->begin, j.n_group = a->groups->n;
+    j.group_bytes =
+        static_cast<int64_t>(weir__weight_bytes(a->w->layout, a->w->dtype, a->w->n, a->w->k, a->w->gated));
     return j;
+}
+
+/* ---- tiles of rows ---- */
+
+/* Rows of one matrix, at most. */
+inline int64_t most_rows(const weir_linear *a) {
+    return a->groups && a->groups->most < a->n_row ? a->groups->most : a->n_row;
+}
+
+/* Tiles of `rows` rows, at most: those of a group begin with it. */
+inline int64_t most_tiles(const weir_linear *a, int64_t rows) {
+    if (!a->groups) return (a->n_row + rows - 1) / rows;
+    const int64_t full = most_rows(a) > rows ? a->n_row / rows : 0, n = full + a->groups->n;
+    return n < a->n_row ? n : a->n_row;
+}
+
+struct row_tile {
+    int64_t row0;
+    int rows; /* 0: there is no such tile */
+    const unsigned char *w;
+};
+
+/* Tile `at` of a product of groups. Every warp looks: a lane counts the tiles of some groups in a row, and
+ * the one whose groups have the tile finds it. */
+template <int ROWS> PTX_FN row_tile group_tile(const job &a, int64_t at) {
+    const int lane = threadIdx.x % 32, each = (a.n_group + 31) / 32, first = lane * each;
+    const int last = first + each < a.n_group ? first + each : a.n_group;
+    int own = 0;
+    for (int g = first; g < last; g++) own += (a.begin[g + 1] - a.begin[g] + ROWS - 1) / ROWS;
+    int upto = own;
+#pragma unroll
+    for (int d = 1; d < 32; d *= 2) {
+        const int before = __shfl_up_sync(ALL, upto, d);
+        if (lane >= d) upto += before;
+    }
+    const unsigned past = __ballot_sync(ALL, at < upto);
+    if (past == 0) return {0, 0, nullptr};
+    const int owner = __popc(~past & (past - 1)); /* the lowest */
+    int group = 0, row0 = 0, rows = 0;
+    if (lane == owner) {
+        int left = static_cast<int>(at) - (upto - own);
+        for (group = first;; group++) {
+            const int n = a.begin[group + 1] - a.begin[group], tiles = (n + ROWS - 1) / ROWS;
+            row0 = a.begin[group] + left * ROWS, rows = n - left * ROWS;
+            if (left < tiles) break;
+            left -= tiles;
+        }
+    }
+    group = __shfl_sync(ALL, group, owner);
+    row0 = __shfl_sync(ALL, row0, owner), rows = __shfl_sync(ALL, rows, owner);
+    return {row0, rows < ROWS ? rows : ROWS, static_cast<const unsigned char *>(a.w) + group * a.group_bytes};
+}
+
+/* The rows of a launch's i-th tile, and their matrix. Of groups it reads what earlier kernels wrote. */
+template <int ROWS> PTX_FN row_tile tile_of(const job &a, int64_t i) {
+    if (a.begin) return group_tile<ROWS>(a, a.tile0 + i);
+    const int64_t row0 = (a.tile0 + i) * ROWS, left = a.n_row - row0;
+    return {row0, static_cast<int>(left < ROWS ? left : ROWS), static_cast<const unsigned char *>(a.w)};
 }
 
 /* Floats of a part of scratch, so that the next one is aligned to 256 bytes. */

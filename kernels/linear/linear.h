@@ -20,6 +20,14 @@ typedef enum weir_epilogue {
 /* y is read before it is written: not with a gated weight. */
 static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_ADD || e == WEIR_EPI_MUL; }
 
+/* Rows of several matrices of one shape and dtype, which lie one after another (mixtures of experts): rows
+ * [begin[g], begin[g + 1]) of x and y are those of matrix g. */
+typedef struct weir_groups {
+    const int32_t *begin; /* (n + 1) rising from 0 to at most n_row; backend memory */
+    int32_t n;
+    int64_t most; /* rows of one, at most */
+} weir_groups;
+
 /* y[r][n] = epilogue(scale * sum_k xn[r][k] * w[n][k]),   xn = norm ? rmsnorm(x[r], norm, eps) : x[r] gated:
  * y[r][n] = act(scale * xn·gate[n]) * (xn·up[n]); act from the epilogue (STORE = identity) softcap > 0:
  * y[r][n] = softcap * tanh(d / softcap), d the value above (final logits of Gemma 2,
@@ -56,6 +64,11 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * append  NULL, or what kv_append (kv.h) does besides with the rows of y, once they are there: its k
  *         and v are columns of y, v after k
  *
+ * groups  NULL, or which rows belong to which matrix: w describes the first, weir__weight_at the others. Rows
+ *         past the last group are left as they are, and a matrix without rows is not read. A row has the bits
+ *         that it has in a product with its matrix alone (on a device: with rows = true). Not with a minmax
+ *         or a weight that is split along its inputs.
+ *
  * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes. The truth (portable) sums in double, segments apart.
  * Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus 2^-8 * sum|xn w| where the input
  * is rounded to bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the largest |xn| of
@@ -64,8 +77,9 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * those of the stored values.
  * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a norm or a
  *              gate with a weight that is split along its inputs, a minmax where the contract has none,
- *              NULL, a softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE,
- *              an append of anything but columns of y, with a gated weight, or that kv_append refuses
+ *              groups where it has none; on the CPU also groups that fall or pass n_row; NULL, a softcap
+ *              below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE, an append of
+ *              anything but columns of y, with a gated weight or groups, or that kv_append refuses
  * WEIR_ENOTSUP a device: a rank's share with float ROWS weights and rows = false
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
  *              weir__linear_cuda_scratch_floats(n, k, chunk)
@@ -91,6 +105,7 @@ typedef struct weir_linear {
     int32_t minmax_n; /* <= w->n */
     float softcap;    /* 0 = none */
     const weir_kv_append *append;
+    const weir_groups *groups;
 } weir_linear;
 
 enum { WEIR_LINEAR_CHUNK = 64 }; /* rows prepared at once */
@@ -139,7 +154,10 @@ static inline weir_status weir__linear_check(const weir_linear *a) {
     if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
     if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
     if (a->minmax && (!a->rows || a->minmax_n < 1 || a->minmax_n > a->w->n)) return WEIR_EINVAL;
-    return a->append ? weir__linear_check_append(a) : WEIR_OK;
+    if (a->append) return a->groups ? WEIR_EINVAL : weir__linear_check_append(a);
+    if (!a->groups) return WEIR_OK;
+    if (a->minmax || a->w->split == WEIR_SPLIT_INPUTS) return WEIR_EINVAL;
+    return a->groups->n < 1 || !a->groups->begin || a->groups->most < 0 ? WEIR_EINVAL : WEIR_OK;
 }
 
 #endif /* WEIR_KERNELS_LINEAR_LINEAR_H */

@@ -57,8 +57,33 @@ static double dot(const weir_linear *a, const float *x, double factor, int64_t n
     return (double)sum;
 }
 
+static weir_status check_groups(const weir_linear *a) {
+    const weir_groups *g = a->groups;
+    if (g->begin[0] != 0 || g->begin[g->n] > a->n_row) return WEIR_EINVAL;
+    for (int32_t i = 0; i < g->n; i++) {
+        const int64_t rows = (int64_t)g->begin[i + 1] - g->begin[i];
+        if (rows < 0 || rows > g->most) return WEIR_EINVAL;
+    }
+    return WEIR_OK;
+}
+
+weir_status weir__linear_each_group(weir_backend *be, const weir_linear *a,
+                                    weir_status (*one)(weir_backend *be, weir_linear *a)) {
+    WEIR_TRY(check_groups(a));
+    for (int32_t i = 0; i < a->groups->n; i++) {
+        const int32_t begin = a->groups->begin[i], n = a->groups->begin[i + 1] - begin;
+        if (n == 0) continue;
+        const weir_weight w = weir__weight_at(a->w, i);
+        weir_linear of = *a;
+        of.w = &w, of.x += begin * a->ldx, of.y += begin * a->ldy, of.n_row = n, of.groups = NULL;
+        WEIR_TRY(one(be, &of));
+    }
+    return WEIR_OK;
+}
+
 weir_status weir__linear_cpu(weir_backend *be, weir_linear *a) {
     WEIR_TRY(weir__linear_check(a));
+    if (a->groups) return weir__linear_each_group(be, a, weir__linear_cpu);
     for (int64_t r = 0; r < a->n_row; r++) {
         const float *x = a->x + r * a->ldx;
         float *y = a->y + r * a->ldy;

@@ -145,7 +145,6 @@ static void run_chunks(job *j) {
 static weir_status linear_fast(weir_backend *be, const weir_linear *a, const weir_linear_kernels *kernels,
                                const weir_linear_bf16 *bf16, const weir_linear_quant *quant,
                                weir_tile_fn *const *many) {
-    WEIR_TRY(weir__linear_check(a));
     if (be->scratch_floats < weir__linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
     const weir_weight *w = a->w;
     const bool both_bf16 = bf16 && w->dtype == WEIR_DTYPE_BF16, fp8 = w->dtype == WEIR_DTYPE_FP8;
@@ -170,20 +169,33 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
     return weir__linear_keep(be, a);
 }
 
-weir_status weir__linear_avx2(weir_backend *be, weir_linear *a) {
+static weir_status one_avx2(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx2, NULL, &weir_linear_quant_avx2, NULL);
 }
 
-weir_status weir__linear_avx512(weir_backend *be, weir_linear *a) {
+static weir_status one_avx512(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx512, NULL, &weir_linear_quant_avx512, NULL);
 }
 
-weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a) {
+static weir_status one_avx512bf16(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512,
                        &weir_linear_quant_avx512vnni, NULL);
 }
 
-weir_status weir__linear_amx(weir_backend *be, weir_linear *a) {
+static weir_status one_amx(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_amx,
                        &weir_linear_quant_avx512vnni, weir_linear_quant_many_amx);
 }
+
+static weir_status product(weir_backend *be, weir_linear *a,
+                           weir_status (*one)(weir_backend *, weir_linear *)) {
+    WEIR_TRY(weir__linear_check(a));
+    return a->groups ? weir__linear_each_group(be, a, one) : one(be, a);
+}
+
+weir_status weir__linear_avx2(weir_backend *be, weir_linear *a) { return product(be, a, one_avx2); }
+weir_status weir__linear_avx512(weir_backend *be, weir_linear *a) { return product(be, a, one_avx512); }
+weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a) {
+    return product(be, a, one_avx512bf16);
+}
+weir_status weir__linear_amx(weir_backend *be, weir_linear *a) { return product(be, a, one_amx); }

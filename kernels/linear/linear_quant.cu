@@ -57,13 +57,14 @@ __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, int stag
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int warp = threadIdx.x / 32;
-    const int64_t row0 = static_cast<int64_t>(blockIdx.y) * R;
-    const int rows = static_cast<int>(a.n_row - row0 < R ? a.n_row - row0 : R);
+    const row_tile tile = tile_of<R>(a, blockIdx.y);
+    if (tile.rows == 0) return;
+    const int64_t row0 = tile.row0;
+    const int rows = tile.rows;
     const int64_t pair = static_cast<int64_t>(blockIdx.x) * WARPS + warp;
     const int64_t n0 = a.gated ? pair : 2 * pair;
     const int64_t m0 = n0 < a.n ? n0 : a.n - 1, m1 = a.gated ? a.n + m0 : m0 + 1 < a.n ? m0 + 1 : m0;
-    const uint8_t *w0 = static_cast<const uint8_t *>(a.w) + m0 * row_bytes;
-    const uint8_t *w1 = static_cast<const uint8_t *>(a.w) + m1 * row_bytes;
+    const uint8_t *w0 = tile.w + m0 * row_bytes, *w1 = tile.w + m1 * row_bytes;
 
     const bool whole = stage >= a.k;
     if (whole || a.norm)
@@ -97,16 +98,13 @@ constexpr int64_t MOST_Y = 32768; /* grid.y */
 template <int DTYPE, int R> weir_status launch(weir_cuda *cu, const weir_linear *a) {
     static std::atomic<uint64_t> asked;
     WEIR_CUDA_TRY(&cu->base, allow_smem(quant_kernel<DTYPE, R>, &asked, cu), "linear: shared memory");
-    const int64_t pairs = a->w->gated ? a->w->n : (a->w->n + 1) / 2, step = MOST_Y * R;
+    const int64_t pairs = a->w->gated ? a->w->n : (a->w->n + 1) / 2, tiles = most_tiles(a, R);
     const int stage = a->w->k < STAGE ? static_cast<int>(a->w->k) : STAGE;
     const int64_t row_bytes = weir_dtype_row_bytes(a->w->dtype, a->w->k);
-    for (int64_t r = 0; r < a->n_row; r += step) {
-        job j = job_of(a);
-        j.x += r * a->ldx;
-        j.y += r * a->ldy;
-        j.n_row = a->n_row - r < step ? a->n_row - r : step;
-        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS),
-                        static_cast<unsigned>((j.n_row + R - 1) / R));
+    job j = job_of(a);
+    for (; j.tile0 < tiles; j.tile0 += MOST_Y) {
+        const int64_t left = tiles - j.tile0, now = left < MOST_Y ? left : MOST_Y;
+        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS), static_cast<unsigned>(now));
         K_LAUNCH_PDL((quant_kernel<DTYPE, R>), grid, dim3(THREADS), R * (stage + WARPS) * sizeof(float),
                      cu->stream)
         (j, stage, row_bytes);
@@ -117,7 +115,7 @@ template <int DTYPE, int R> weir_status launch(weir_cuda *cu, const weir_linear 
 
 /* A row's bits do not depend on R: an accumulator sees only its own row. */
 template <int DTYPE> weir_status launch_rows(weir_cuda *cu, const weir_linear *a) {
-    return a->n_row <= 2 ? launch<DTYPE, 2>(cu, a) : launch<DTYPE, 8>(cu, a);
+    return most_rows(a) <= 2 ? launch<DTYPE, 2>(cu, a) : launch<DTYPE, 8>(cu, a);
 }
 
 } // namespace

@@ -79,12 +79,14 @@ __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int warp = threadIdx.x / 32;
-    const int64_t row0 = static_cast<int64_t>(blockIdx.y) * R;
-    const int rows = static_cast<int>(a.n_row - row0 < R ? a.n_row - row0 : R);
+    const row_tile tile = tile_of<R>(a, blockIdx.y);
+    if (tile.rows == 0) return;
+    const int64_t row0 = tile.row0;
+    const int rows = tile.rows;
     const int64_t pair = static_cast<int64_t>(blockIdx.x) * WARPS + warp;
     const int64_t n0 = a.gated ? pair : 2 * pair, n_weight = a.gated ? 2 * a.n : a.n;
     const int64_t m0 = n0 < a.n ? n0 : a.n - 1, m1 = a.gated ? a.n + m0 : m0 + 1 < n_weight ? m0 + 1 : m0;
-    const W *w0 = static_cast<const W *>(a.w) + m0 * a.k, *w1 = static_cast<const W *>(a.w) + m1 * a.k;
+    const W *w = reinterpret_cast<const W *>(tile.w), *w0 = w + m0 * a.k, *w1 = w + m1 * a.k;
 
     const bool whole = stage >= a.k;
     if (whole || a.norm)
@@ -134,15 +136,12 @@ constexpr int64_t MOST_Y = 32768; /* grid.y */
 template <class W, int V, int R> weir_status launch(weir_cuda *cu, const weir_linear *a) {
     static std::atomic<uint64_t> asked;
     WEIR_CUDA_TRY(&cu->base, allow_smem(rows_kernel<W, V, R>, &asked, cu), "linear: shared memory");
-    const int64_t pairs = a->w->gated ? a->w->n : (a->w->n + 1) / 2, step = MOST_Y * R;
+    const int64_t pairs = a->w->gated ? a->w->n : (a->w->n + 1) / 2, tiles = most_tiles(a, R);
     const int stage = a->w->k < STAGE ? static_cast<int>((a->w->k + 3) / 4 * 4) : STAGE;
-    for (int64_t r = 0; r < a->n_row; r += step) {
-        job j = job_of(a);
-        j.x += r * a->ldx;
-        j.y += r * a->ldy;
-        j.n_row = a->n_row - r < step ? a->n_row - r : step;
-        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS),
-                        static_cast<unsigned>((j.n_row + R - 1) / R));
+    job j = job_of(a);
+    for (; j.tile0 < tiles; j.tile0 += MOST_Y) {
+        const int64_t left = tiles - j.tile0, now = left < MOST_Y ? left : MOST_Y;
+        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS), static_cast<unsigned>(now));
         K_LAUNCH_PDL((rows_kernel<W, V, R>), grid, dim3(THREADS), R * (stage + WARPS) * sizeof(float),
                      cu->stream)
         (j, stage);
@@ -153,7 +152,7 @@ template <class W, int V, int R> weir_status launch(weir_cuda *cu, const weir_li
 
 /* A row's bits do not depend on R: an accumulator sees only its own row. */
 template <class W, int V> weir_status launch_rows(weir_cuda *cu, const weir_linear *a) {
-    return a->n_row <= 2 ? launch<W, V, 2>(cu, a) : launch<W, V, 8>(cu, a);
+    return most_rows(a) <= 2 ? launch<W, V, 2>(cu, a) : launch<W, V, 8>(cu, a);
 }
 
 /* The inputs of a lane are part of the order of sums: the uncut matrix decides. */

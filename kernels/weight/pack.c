@@ -210,26 +210,42 @@ static weir_status upload_rows(weir_backend *be, const weir_weight *w, const wei
     return WEIR_OK;
 }
 
+/* The weight that the parts become, without its data. */
+static weir_status shape_of(const weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                            weir_use use, weir_dtype as, weir_weight *w) {
+    int64_t n;
+    WEIR_TRY(check_parts(part, n_part, gated, as, &n));
+    *w = weir__weight_shape(weir__layout_of(be->device, as, use), as, n, part[0].cols, gated);
+    return WEIR_OK;
+}
+
+static weir_status fill(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
+    return w->layout == WEIR_LAYOUT_PANEL  ? fill_panels(be, w, part, n_part)
+           : w->layout == WEIR_LAYOUT_ROWS ? upload_rows(be, w, part, n_part)
+                                           : upload_panels(be, w, part, n_part);
+}
+
+weir_status weir__weight_pack_at(weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                                 weir_use use, weir_dtype as, void *data, weir_weight *out) {
+    weir_weight w;
+    if (!be || !out || !data) return WEIR_EINVAL;
+    WEIR_TRY(shape_of(be, part, n_part, gated, use, as, &w));
+    w.data = data;
+    WEIR_TRY(fill(be, &w, part, n_part));
+    *out = w;
+    return WEIR_OK;
+}
+
 weir_status weir__weight_pack_as(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
                                  weir_use use, weir_dtype as, weir_weight *out) {
-    int64_t n;
+    weir_weight w;
     if (!be || !out) return WEIR_EINVAL;
-    WEIR_TRY(check_parts(part, n_part, gated, as, &n));
-    const weir_layout layout = weir__layout_of(be->device, as, use);
-    const int64_t k = part[0].cols;
-    const size_t bytes = weir__weight_bytes(layout, as, n, k, gated);
-    weir_weight w = weir__weight_shape(layout, as, n, k, gated);
-    w.data = bytes == SIZE_MAX ? NULL : weir__backend_alloc(be, bytes);
-    if (!w.data) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
-
-    const weir_status s = layout == WEIR_LAYOUT_PANEL  ? fill_panels(be, &w, part, n_part)
-                          : layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part)
-                                                       : upload_panels(be, &w, part, n_part);
-    if (s == WEIR_OK) {
-        *out = w;
-    } else {
-        weir__backend_free(be, w.data);
-    }
+    WEIR_TRY(shape_of(be, part, n_part, gated, use, as, &w));
+    const size_t bytes = weir__weight_bytes(w.layout, w.dtype, w.n, w.k, gated);
+    void *data = bytes == SIZE_MAX ? NULL : weir__backend_alloc(be, bytes);
+    if (!data) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+    const weir_status s = weir__weight_pack_at(be, part, n_part, gated, use, as, data, out);
+    if (s != WEIR_OK) weir__backend_free(be, data);
     return s;
 }
 

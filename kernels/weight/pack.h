@@ -15,6 +15,10 @@ static inline weir_status weir__weight_pack(weir_backend *be, const weir_tensor 
     if (!part || n_part < 1) return WEIR_EINVAL;
     return weir__weight_pack_as(be, part, n_part, gated, use, part[0].dtype, out);
 }
+/* The same into memory of the backend, weir__weight_bytes of it, which stays the caller's: one of several
+ * alike that lie one after another (weir__weight_at). */
+weir_status weir__weight_pack_at(weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                                 weir_use use, weir_dtype as, void *data, weir_weight *out);
 void weir__weight_free(weir_backend *be, weir_weight *w); /* NULL data allowed */
 
 #endif /* WEIR_KERNELS_WEIGHT_PACK_H */

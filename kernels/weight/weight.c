@@ -53,6 +53,13 @@ void weir__weight_split_inputs(weir_weight *w, int64_t k_whole, int64_t unit, in
     w->segments = weir__segments_of(k_whole, unit, rank, n_rank);
 }
 
+weir_weight weir__weight_at(const weir_weight *w, int64_t i) {
+    weir_weight one = *w;
+    one.data =
+        (unsigned char *)w->data + (size_t)i * weir__weight_bytes(w->layout, w->dtype, w->n, w->k, w->gated);
+    return one;
+}
+
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
 static int64_t element_at(const weir_weight *w, int64_t n, int64_t k, bool up) {

@@ -68,6 +68,9 @@ weir_weight weir__weight_shape(weir_layout layout, weir_dtype dtype, int64_t n, 
  * `unit` inputs (segments.h); its data are that share's. */
 void weir__weight_split_inputs(weir_weight *w, int64_t k_whole, int64_t unit, int rank, int n_rank);
 
+/* Matrix i of several alike that lie one after another. */
+weir_weight weir__weight_at(const weir_weight *w, int64_t i);
+
 /* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the
  * portable ops and tests; slow. Host memory only. */
 float weir__weight_get(const weir_weight *w, int64_t n, int64_t k, bool up);

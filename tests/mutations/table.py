@@ -15,11 +15,12 @@ from cpu_watch_bugs import BUGS as WATCH
 from cuda_bugs import BUGS as CUDA
 from linear_bugs import BUGS as LINEAR
 from loop_bugs import BUGS as LOOP
+from moe_bugs import BUGS as MOE
 from rows_bugs import BUGS as ROWS
 
 TABLES = {
-    "kernels": {"mutants": ACCEPT + COMM + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
-                "results": "results.md"},
+    "kernels": {"mutants": ACCEPT + COMM + CUDA + LINEAR + MOE + ROWS + ATTENTION + LOOP,
+                "what": "CUDA kernels", "results": "results.md"},
     "cpu": {"mutants": BASE + MODELS + HOST + QUEUE + FORMATS + FRONT + API + SERVE + RANKS + WATCH,
             "what": "code for CPUs", "results": "results_cpu.md"},
 }
@@ -44,7 +45,8 @@ TESTS = {
     "kernels/rows/embed.cu": ["runner_embed"],
     "kernels/rows/gather.cu": ["runner_gather"],
     "kernels/rows/row_keys.cuh": ["runner_gather", "runner_embed"],
-    "kernels/linear/linear": ["runner_linear", "runner_shares", "runner_linear_append"],
+    "kernels/moe/": ["runner_moe"],
+    "kernels/linear/linear": ["runner_linear", "runner_shares", "runner_linear_append", "runner_groups"],
     "kernels/linear/linear_prefill.cu": ["runner_prefill", "runner_wide"],
     "kernels/linear/linear_wide.cu": ["runner_wide", "runner_linear_stages"],
     "kernels/rows/rmsnorm.cu": ["runner_embed"],

@@ -1,0 +1,31 @@
+"""Bugs in mixtures of experts on devices: routing, sums, products of groups."""
+from entry import bug
+
+BUGS = [
+    bug("moe/choice.h", "math", "NaN is no expert's logit", "return logit == logit ? weir__order_key(logit + 0.0f) : INT32_MAX;",
+        "return logit == logit ? weir__order_key(logit + 0.0f) : INT32_MIN + 1;"),
+    bug("moe/choice.h", "math", "zeros of both signs differ", "weir__order_key(logit + 0.0f)", "weir__order_key(logit)"),
+    bug("moe/route.cu", "index", "of equal experts the higher goes first", "a.key == b.key && a.id < b.id", "a.key == b.key && a.id > b.id"),
+    bug("moe/route.cu", "mask", "an expert is chosen twice", "        if (*taken >> i & 1) continue;\n", ""),
+    bug("moe/route.cu", "dead row", "dead rows go to experts", "if (a.slot && a.slot[row] < 0) {", "if (a.slot && a.slot[row] < -1) {"),
+    bug("moe/route.cu", "math", "weights are shares of the chosen alone", "    if (a.over_all) {\n", "    if (false) {\n"),
+    bug("moe/route.cu", "bounds", "logits past the last expert count", "for (int i = lane; i < a.n_expert; i += 32) sum",
+        "for (int i = lane; i < a.n_expert + 3; i += 32) sum"),
+    bug("moe/route.cu", "barrier", "counts are added before they are cleared",
+        "a.n_expert; e += THREADS) count[e] = 0;\n    __syncthreads();\n", "a.n_expert; e += THREADS) count[e] = 0;\n"),
+    bug("moe/route.cu", "barrier", "counts are summed before they are there",
+        "atomicAdd(&count[a.expert[i]], 1);\n    }\n    __syncthreads();\n", "atomicAdd(&count[a.expert[i]], 1);\n    }\n"),
+    bug("moe/route.cu", "race", "an expert's next place moves on before it is read",
+        "next[e] + __popc(below);\n    __syncwarp();\n", "next[e] + __popc(below);\n"),
+    bug("moe/route.cu", "off by one", "the last expert's end is not written", "    if (lane == 31) a.begin[a.n_expert] = before;\n", ""),
+    bug("moe/route.cu", "index", "an entry's row is its number", "a.row[place] = i / a.n_used;", "a.row[place] = i;"),
+    bug("moe/combine.cu", "dead row", "a dead row gets a sum", "if (i >= a.dim || place[0] < 0) return;", "if (i >= a.dim) return;"),
+    bug("moe/combine.cu", "off by one", "a row's last expert is left out", "for (int j = 0; j < a.n_used; j++) sum", "for (int j = 0; j + 1 < a.n_used || j == 0; j++) sum"),
+    bug("moe/combine.cu", "math", "the shared expert is not gated", "1.0f / (1.0f + expf(-a.gate[row]))", "1.0f"),
+    bug("linear/linear.cuh", "index", "every group has the first matrix", "+ group * a.group_bytes}", "+ 0 * a.group_bytes}"),
+    bug("linear/linear.cuh", "index", "a group's later tiles are its first", "row0 = a.begin[group] + left * ROWS, rows", "row0 = a.begin[group], rows"),
+    bug("linear/linear.cuh", "bounds", "a group's last tile is whole", "return {row0, rows < ROWS ? rows : ROWS,", "return {row0, ROWS,"),
+    bug("linear/linear.cuh", "bounds", "tiles that do not exist are the last", "    if (past == 0) return {0, 0, nullptr};\n", "    if (past == 0) return {0, ROWS, static_cast<const unsigned char *>(a.w)};\n"),
+    bug("linear/linear.cuh", "bounds", "no tile for what is left of a group", "int64_t full = most_rows(a) > rows ? a->n_row / rows : 0, n = full + a->groups->n;",
+        "int64_t full = a->n_row / rows, n = full > 0 ? full : a->groups->n;"),
+]
