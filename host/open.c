@@ -68,7 +68,7 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
     WEIR_TRY(check_range("largest gamma", e->pair.max_draft, 1, WEIR_GAMMA_MAX, err));
     WEIR_TRY(weir__device_check(o->device, err));
     WEIR_TRY(resolve_quantize("quantize", o->quantize, true, &e->pair.quantise[WEIR_VERIFIER], err));
-    WEIR_TRY(resolve_quantize("quantize_draft", o->quantize_draft, o->model_draft && !e->pair.lookup,
+    WEIR_TRY(resolve_quantize("quantize_draft", o->quantize_draft, e->pair.has_draft,
                               &e->pair.quantise[WEIR_DRAFTER], err));
     if (o->costs) WEIR_TRY(weir__costs_parse(o->costs, &e->pair.cost, err));
     e->pair.fixed_gamma = o->fixed_gamma;

@@ -101,9 +101,8 @@ typedef struct weir_engine_facts {
     const char *about;              /* the device in words; the instruction set on the CPU */
     const char *graph, *team, *pdl; /* a CUDA device's ways (docs/gpu.md) as they are now; NULL elsewhere */
     const char *isa;                /* CPU instruction set; NULL on another device */
-    const char *device_note; /* why "auto" took the CPU in a build with CUDA; NULL where there is nothing
-                                     to say */
-    int n_thread;            /* 0 on another device than the CPU */
+    const char *device_note;        /* why "auto" took the CPU in a build with CUDA; NULL: nothing to say */
+    int n_thread;                   /* 0 on another device than the CPU */
     int n_parallel, ctx_size, max_draft;
     weir_draft_kind draft;                          /* of its blocks */
     bool has_draft, has_tokenizer, encoder_decoder; /* has_draft: a drafter was loaded */
@@ -118,6 +117,8 @@ typedef struct weir_engine_facts {
     int32_t n_quantized[2], n_unquantized[2]; /* how many, and those that stay as the file has them */
     int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];
     int32_t dim_enc[2], ff_dim_enc[2], n_head_enc[2], n_head_kv_enc[2], head_dim_enc[2]; /* T5Gemma; else 0 */
+    int32_t n_expert[2], n_expert_used[2], expert_ff[2],
+        shared_ff[2];       /* of a layer that mixes; 0: none does */
     const char *ignored[2]; /* what weir does not know in a directory: "config.json: a, b"; or NULL */
     const char *family[2];  /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head, GGUF)" */
     /* models with rotary embeddings (T5Gemma: its decoder); elsewhere 0 and NULL */

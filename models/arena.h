@@ -16,6 +16,9 @@ typedef struct model_shape {
         int32_t n_head, n_head_kv, head_dim;
         int32_t window; /* of its layers that have one; 0: none has */
     } enc;
+    bool dense;               /* some layer has a feed-forward that is no mixture of experts */
+    int32_t n_expert, n_used; /* of those that are; 0: there is none */
+    int64_t expert_ff, shared_ff;
     weir_place place;
     weir_share own; /* of this rank; filled in by the walk over the tensors, or from facts */
 } model_shape;
@@ -59,17 +62,25 @@ typedef struct model_arena {
                           since keys of later chunks are read by earlier rows */
     float *prompt_qkv; /* encoder: (n_prompt, its width) */
     float *att;        /* (C, own inner) attention output; an encoder's too */
-    float *h;          /* (C, own n_ff) feed-forward; an encoder's too, and cross K and V */
+    float *h;          /* (C, own n_ff) feed-forward; an encoder's too, and cross K and V; of experts
+                          (C * n_used, expert_ff) and (C, shared_ff) */
     float *sub;        /* (C, dim) output of a sub-layer before the norm after it; an encoder's too */
     float *x_out;      /* (n_row, dim) of the rows whose logits are wanted */
     float *q_out;      /* (n_row, own inner) */
-    float *part;       /* (2, C, dim) partial sums, in turn: the others may still read the last ones */
-    float *logits;     /* (n_row, n_id) of ranks that give theirs to rank 0 */
-    void *pool;        /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
-    int32_t *prompt;   /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too; with a window
+    float *router;     /* (C, n_expert) logits of experts */
+    float *entry;      /* (C * n_used, dim) rows by expert, then what the experts returned */
+    float *shared;     /* (C, dim) what the shared expert returned */
+    float *shared_gate;                 /* (C) */
+    float *expert_weight;               /* (C, n_used) */
+    int32_t *expert, *expert_place;     /* (C, n_used) kernels/moe/route.h */
+    int32_t *expert_begin, *expert_row; /* (n_expert + 1), (C * n_used) */
+    float *part;     /* (2, C, dim) partial sums, in turn: the others may still read the last ones */
+    float *logits;   /* (n_row, n_id) of ranks that give theirs to rank 0 */
+    void *pool;      /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
+    int32_t *prompt; /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too; with a window
                           (4, n_prompt), those under it */
-    int32_t *iota; /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
-    int32_t *zero; /* (n_prompt) the encoder's one slot */
+    int32_t *iota;   /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
+    int32_t *zero;   /* (n_prompt) the encoder's one slot */
     int32_t *n_key, *n_src;                          /* (n_row) keys of self and cross attention */
     int32_t *out_slot, *out_pos, *out_key, *out_src; /* (n_row) of the wanted rows */
     size_t bytes;                                    /* of the block */

@@ -2,7 +2,7 @@
  * reads it.
  *
  *   layer    x += post(O·attention(rope(qkv(norm x))))    K, V appended first; keys [0, pos], or the last few
- *            x += post(down·(act(gate(norm x)) up(norm x)))
+ *            x += post(down·(act(gate(norm x)) up(norm x)))      or the experts' (experts.h)
  *   logits   cap(scale head(norm x))
  *
  * post is the identity, a factor (Granite), or a norm (Gemma; OLMo 2, which has no other norm in a layer). */
@@ -22,5 +22,6 @@ weir_status weir__decoder_rest(weir_model *base, const weir_kv *kv, const model_
     const decoder_model *m = (const decoder_model *)base;
     const attention_kind *kind = weir__decoder_kind(m, l);
     WEIR_TRY(weir__attention_output(base, &m->layer[l].att, kind, cache_of(m, kv, l), r));
-    return weir__feed_forward(base, &m->layer[l].ff, r);
+    return weir__decoder_mixes(m, l) ? weir__experts(base, &m->layer[l].experts, r)
+                                     : weir__feed_forward(base, &m->layer[l].ff, r);
 }

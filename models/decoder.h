@@ -2,13 +2,15 @@
 #define WEIR_MODELS_DECODER_H
 
 #include "models/attention.h"
+#include "models/experts.h"
 #include "models/feed_forward.h"
 
 /* The decoder-only families; internal to models/. */
 
 typedef struct decoder_layer {
     attention att;
-    feed_forward ff;
+    feed_forward ff; /* or: */
+    experts experts;
     int32_t in_group; /* its place among the layers that slide as it does: its layer in their cache */
 } decoder_layer;
 
@@ -18,6 +20,10 @@ typedef struct decoder_model {
     attention_kind kind[4]; /* of global and of sliding layers, then of those of them without positions */
     decoder_layer *layer;   /* (n_layer) */
 } decoder_model;
+
+static inline bool weir__decoder_mixes(const decoder_model *m, int32_t layer) {
+    return m->c.experts.n > 0 && !m->c.dense[layer];
+}
 
 static inline const attention_kind *weir__decoder_kind(const decoder_model *m, int32_t layer) {
     return &m->kind[m->c.sliding[layer] + 2 * m->c.no_rope[layer]];

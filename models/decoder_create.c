@@ -91,11 +91,45 @@ static weir_status check_rope(const weir_rope_config *r, int32_t head_dim, const
                : WEIR_OK;
 }
 
+/* Whether some layer has no experts. */
+static bool has_dense(const weir_decoder_config *c) {
+    for (int i = 0; i < c->n_layer; i++) {
+        if (c->experts.n == 0 || c->dense[i]) return true;
+    }
+    return false;
+}
+
 bool weir__decoder_slides(const weir_decoder_config *c) {
     for (int i = 0; i < c->n_layer; i++) {
         if (c->sliding[i]) return true;
     }
     return false;
+}
+
+static weir_status check_experts(const weir_decoder_config *c, weir_place place, weir_err *err) {
+    const weir_expert_config *e = &c->experts;
+    const struct {
+        const char *what;
+        int64_t v, lo, hi;
+    } bound[] = {
+        {"num_experts", e->n, 0, WEIR_EXPERTS},
+        {"num_experts_per_tok", e->n_used, 1, e->n < WEIR_EXPERTS_USED ? e->n : WEIR_EXPERTS_USED},
+        {"moe_intermediate_size", e->ff_dim, 1, 1 << 22},
+        {"shared_expert_intermediate_size", e->shared_ff, 0, 1 << 22},
+        {"expert names", (int64_t)e->names, WEIR_EXPERTS_MLP, WEIR_EXPERTS_STACKED},
+    };
+    for (size_t i = 0; i < (e->n == 0 ? 1 : sizeof bound / sizeof *bound); i++) {
+        if (bound[i].v >= bound[i].lo && bound[i].v <= bound[i].hi) continue;
+        return weir_fail(err, WEIR_EINVAL, "decoder config: %s is %" PRId64 ", want %" PRId64 " to %" PRId64,
+                         bound[i].what, bound[i].v, bound[i].lo, bound[i].hi);
+    }
+    if (e->n == 0) return WEIR_OK;
+    if (c->post_norms || c->residual_scale > 0.0f)
+        return weir_fail(err, WEIR_EINVAL, "decoder config: experts with a norm or a scale after them");
+    if (place.n_rank <= 1 || place.whole_body) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP,
+                     "decoder config: num_experts is %d: experts cannot be shared out over %d ranks",
+                     (int)e->n, (int)place.n_rank);
 }
 
 /* Choices that no family has together, and a sum over heads that are on several ranks. */
@@ -120,6 +154,7 @@ weir_status weir__decoder_check(const weir_decoder_config *c, weir_place place, 
     WEIR_TRY(check_sizes(c, n_row, n_prompt, err));
     WEIR_TRY(check_numbers(c, err));
     WEIR_TRY(check_choices(c, place, err));
+    WEIR_TRY(check_experts(c, place, err));
     WEIR_TRY(check_rope(&c->rope, c->head_dim, "global", err));
     if (weir__decoder_slides(c)) WEIR_TRY(check_rope(&c->rope_sliding, c->head_dim, "sliding", err));
     if (!place.device || c->head_dim <= WEIR_ATTENTION_CUDA_DIMS) return WEIR_OK;
@@ -140,6 +175,7 @@ static void free_layers(weir_model *base) {
     for (int i = 0; m->layer && i < m->c.n_layer; i++) {
         weir__attention_free(base->be, &m->layer[i].att);
         weir__feed_forward_free(base->be, &m->layer[i].ff);
+        weir__experts_free(base->be, &m->layer[i].experts);
     }
     weir_free(m->layer);
 }
@@ -153,6 +189,7 @@ static const weir_model_ops decoder_ops = {.name = "decoder",
                                            .rest = weir__decoder_rest};
 
 static model_shape shape_of(const weir_decoder_config *c) {
+    const weir_expert_config *e = &c->experts;
     return (model_shape){.dim = c->dim,
                          .ff_dim = c->ff_dim,
                          .n_head = c->n_head,
@@ -160,7 +197,12 @@ static model_shape shape_of(const weir_decoder_config *c) {
                          .head_dim = c->head_dim,
                          .n_vocab_rows = c->n_vocab_rows,
                          .gated = true,
-                         .post_norms = c->post_norms};
+                         .post_norms = c->post_norms,
+                         .dense = has_dense(c),
+                         .n_expert = e->n,
+                         .n_used = e->n > 0 ? e->n_used : 0,
+                         .expert_ff = e->n > 0 ? e->ff_dim : 0,
+                         .shared_ff = e->n > 0 ? e->shared_ff : 0};
 }
 
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,

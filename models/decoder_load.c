@@ -60,15 +60,30 @@ weir_status weir__decoder_load_rope(weights *w, const weir_decoder_config *c, in
 /* ---- layers -------------------------------------------------------------------------------------------- */
 
 /* Without norms after sub-layers, the one before the feed-forward is named for its place: after attention. */
-static weir_status load_norms(const decoder_model *m, weights *w, const char *prefix, decoder_layer *l) {
+static weir_status load_norms(const decoder_model *m, weights *w, const char *prefix, int i,
+                              decoder_layer *l) {
     const model_shape *s = &m->base.shape;
     const bool before = !m->c.no_pre_norms;
-    const float **after = s->post_norms ? &l->att.post : &l->ff.norm;
+    const float **own = weir__decoder_mixes(m, i) ? &l->experts.norm : &l->ff.norm;
+    const float **after = s->post_norms ? &l->att.post : own;
     if (before) WEIR_TRY(weir__load_norm(w, prefix, "input_layernorm", s->dim, &l->att.norm));
     WEIR_TRY(weir__load_norm(w, prefix, "post_attention_layernorm", s->dim, after));
     if (!s->post_norms) return WEIR_OK;
     if (before) WEIR_TRY(weir__load_norm(w, prefix, "pre_feedforward_layernorm", s->dim, &l->ff.norm));
     return weir__load_norm(w, prefix, "post_feedforward_layernorm", s->dim, &l->ff.post);
+}
+
+static weir_status load_experts(const decoder_model *m, weights *w, int i, experts *e) {
+    const bool sparse = m->c.experts.names == WEIR_EXPERTS_SPARSE;
+    char prefix[WEIR__PREFIX_CAP];
+    const expert_names n = {.prefix = prefix,
+                            .gate = sparse ? "w1" : "gate_proj",
+                            .up = sparse ? "w3" : "up_proj",
+                            .down = sparse ? "w2" : "down_proj",
+                            .stacked = m->c.experts.names == WEIR_EXPERTS_STACKED};
+    (void)snprintf(prefix, sizeof prefix, "model.layers.%d.%s.", i, sparse ? "block_sparse_moe" : "mlp");
+    e->over_all = !m->c.experts.normed;
+    return weir__experts_load(w, &m->base.shape, &n, e);
 }
 
 static weir_status load_layer(const decoder_model *m, weights *w, int i, decoder_layer *l) {
@@ -90,9 +105,10 @@ static weir_status load_layer(const decoder_model *m, weights *w, int i, decoder
                                    .gate_up = m->c.fused ? "gate_up_proj" : NULL,
                                    .down = "down_proj"};
     (void)snprintf(prefix, sizeof prefix, "model.layers.%d.", i);
-    WEIR_TRY(load_norms(m, w, prefix, l));
+    WEIR_TRY(load_norms(m, w, prefix, i, l));
     (void)snprintf(prefix, sizeof prefix, "model.layers.%d.self_attn.", i);
     WEIR_TRY(weir__attention_load(w, s, &att, WEIR_USE_ROWS, &l->att));
+    if (weir__decoder_mixes(m, i)) return load_experts(m, w, i, &l->experts);
     (void)snprintf(prefix, sizeof prefix, "model.layers.%d.mlp.", i);
     return weir__feed_forward_load(w, s, &ff, WEIR_USE_ROWS, &l->ff);
 }
@@ -111,7 +127,8 @@ weir_status weir__decoder_load(weir_model *base, weights *w) {
     for (int i = 0; i < m->c.n_layer; i++) {
         decoder_layer measured = {0}, *l = m->layer ? &m->layer[i] : &measured;
         WEIR_TRY(load_layer(m, w, i, l));
-        if (i == 0) f->dtype = l->ff.in[0].dtype; /* of the bulk */
+        if (i == 0)
+            f->dtype = (weir__decoder_mixes(m, i) ? l->experts.in : l->ff.in)[0].dtype; /* the bulk's */
         l->in_group = m->c.sliding[i] ? f->n_layer_slide : i - f->n_layer_slide;
         f->n_layer_slide += m->c.sliding[i];
     }

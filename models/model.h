@@ -84,8 +84,25 @@ static inline int32_t weir__rope_dims(const weir_rope_config *r, int32_t head_di
 
 enum { WEIR_DECODER_LAYERS = 256 }; /* most that a decoder may have */
 
-/* A decoder-only family is a table of choices: Llama, Mistral, Qwen2, Qwen3, Gemma 2, Gemma 3, Phi-3, OLMo 2,
- * Granite 3, SmolLM3. */
+/* What a file calls the matrices of a layer's experts (all after "model.layers.N."). */
+typedef enum weir_expert_names {
+    WEIR_EXPERTS_MLP,     /* mlp.gate, mlp.experts.E.gate_proj, …up_proj, …down_proj (Qwen2 and 3) */
+    WEIR_EXPERTS_SPARSE,  /* block_sparse_moe.gate, block_sparse_moe.experts.E.w1, …w3, …w2 (Mixtral) */
+    WEIR_EXPERTS_STACKED, /* mlp.gate, mlp.experts.gate_proj, …: all experts are one tensor (GGUF) */
+} weir_expert_names;
+
+/* Mixtures of experts: a layer's feed-forward is the weighted sum of a few of many. */
+typedef struct weir_expert_config {
+    int32_t n;         /* of a layer; 0: there are none */
+    int32_t n_used;    /* by a row */
+    int32_t ff_dim;    /* of each */
+    int32_t shared_ff; /* of the one that all rows use too, weighted by the sigmoid of its gate; 0: none */
+    bool normed;       /* a row's weights add up to 1; else they are shares of the softmax over all experts */
+    weir_expert_names names;
+} weir_expert_config;
+
+/* A decoder-only family is a table of choices: Llama, Mistral, Mixtral, Qwen2, Qwen3 and their mixtures of
+ * experts, Gemma 2, Gemma 3, Phi-3, OLMo 2, Granite 3, SmolLM3. */
 typedef struct weir_decoder_config {
     int32_t dim, ff_dim, head_dim, n_head, n_head_kv, n_layer;
     int32_t n_vocab_rows; /* rows of embedding and head, padding included */
@@ -108,7 +125,9 @@ typedef struct weir_decoder_config {
     bool sliding[WEIR_DECODER_LAYERS];
     bool no_rope[WEIR_DECODER_LAYERS];   /* layers without positions (SmolLM3; arXiv 2501.18795) */
     weir_rope_config rope, rope_sliding; /* of global and of sliding layers */
-    int32_t n_ctx_train;                 /* positions it was trained for; 0 = unknown */
+    weir_expert_config experts;
+    bool dense[WEIR_DECODER_LAYERS]; /* layers that have a feed-forward of ff_dim instead of experts */
+    int32_t n_ctx_train;             /* positions it was trained for; 0 = unknown */
 } weir_decoder_config;
 
 /* T5Gemma (arXiv 2504.06225): two stacks of Gemma 2, whose sizes may differ. The encoder sees both ways, in
@@ -153,7 +172,7 @@ enum { WEIR_PROMPTS_OPEN = 4 };
 typedef struct weir_model_facts {
     int64_t n_param;
     size_t weight_bytes; /* packed, on the backend */
-    size_t decode_bytes; /* of them, what one decoder pass with logits reads */
+    size_t decode_bytes; /* of them, what one decoder row with logits reads: of experts those that it uses */
     int32_t n_vocab_rows;
     int32_t n_layer_self, n_head_kv, head_dim; /* decoder self-attention caches; n_head_kv: the share's, 1 at
                                                   least */
@@ -210,7 +229,7 @@ weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_co
 /* The same for a decoder. Tensors are asked for by their Hugging Face names
  * ("model.layers.0.self_attn.q_proj.weight"). n_prompt is its context: one that exceeds n_ctx_original has
  * longrope's long divisors, for prompts of any length, since cached keys keep their rotation.
- * ENOTSUP: qk_norm_whole and a body that is shared out over ranks. */
+ * ENOTSUP: qk_norm_whole or experts, and a body that is shared out over ranks. */
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
                                   weir_place place, weir_model_facts *out, weir_err *err);
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,

@@ -1,5 +1,6 @@
 /* The memory plan and the load use the same functions, so that they cannot drift apart. */
 #include "models/attention.h"
+#include "models/experts.h"
 #include "models/feed_forward.h"
 #include "models/head.h"
 
@@ -15,10 +16,16 @@ weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, wei
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static size_t more(size_t a, size_t b) { return a > b ? a : b; }
 
-static int64_t widest(const model_shape *s) { return max64(max64(s->dim, weir__inner(s)), s->ff_dim); }
+static int64_t widest(const model_shape *s) {
+    const int64_t ff = max64(s->dense ? s->ff_dim : 0, max64(s->expert_ff, s->shared_ff));
+    return max64(max64(s->dim, weir__inner(s)), ff);
+}
 
 static size_t layer_floats(const model_shape *s, int64_t chunk, int64_t n_row, int64_t n_key) {
-    return more(weir__attention_floats(s, chunk, n_row, n_key), weir__feed_forward_floats(s, chunk));
+    size_t most = weir__attention_floats(s, chunk, n_row, n_key);
+    if (s->dense) most = more(most, weir__feed_forward_floats(s, chunk));
+    if (s->n_expert > 0) most = more(most, weir__experts_floats(s, chunk));
+    return most;
 }
 
 /* A device runs one op at a time: the most that any block asks for. */

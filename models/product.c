@@ -2,7 +2,7 @@
 
 weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a) {
     a.eps = m->eps;
-    a.n_row = r->n;
+    if (!a.groups) a.n_row = r->n;
     a.rows = !r->prefill;
     if (a.scale == 0.0f) a.scale = 1.0f;
     return m->be->op.linear(m->be, &a);

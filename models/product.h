@@ -5,7 +5,7 @@
 
 /* Products over the rows in flight. */
 
-/* y (+)= W·norm(x): eps, n_row and rows of `a` are filled in; a scale of 0 stands for 1. */
+/* y (+)= W·norm(x): eps, rows and (without groups) n_row of `a` are filled in; a scale of 0 stands for 1. */
 weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a);
 
 /* x += residual W·in, or x += norm(W·in) where post, the weights of that norm, is not NULL. Where W is split

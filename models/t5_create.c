@@ -51,6 +51,7 @@ static model_shape shape_of(const weir_t5_config *c) {
                          .head_dim = c->head_dim,
                          .n_vocab_rows = c->n_vocab_rows,
                          .gated = c->gated,
+                         .dense = true,
                          .encoder = true,
                          .enc = {.dim = c->dim,
                                  .ff_dim = c->ff_dim,

@@ -60,6 +60,7 @@ static model_shape shape_of(const weir_t5gemma_config *c) {
                          .head_dim = d->head_dim,
                          .n_vocab_rows = d->n_vocab_rows,
                          .gated = true,
+                         .dense = true,
                          .post_norms = true,
                          .encoder = true,
                          .enc = {.dim = e->dim,

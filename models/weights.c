@@ -3,28 +3,36 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "kernels/weight/pack.h"
 
 /* ---- tensors by name ----------------------------------------------------------------------------------- */
 
-weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t cols, weir_tensor *t) {
+/* A tensor of one matrix, or (outer > 0) of a stack of them. */
+static weir_status want(const weights *w, const char *name, int outer, int64_t rows, int64_t cols,
+                        weir_tensor *t) {
+    const weir_tensor shape = {
+        .dtype = w->dtype, .rows = rows, .cols = cols, .n_outer = outer > 0, .outer = {outer}};
+    char wanted[WEIR_SHAPE_TEXT], has[WEIR_SHAPE_TEXT];
     if (!w->src) {
         if (w->visit) WEIR_TRY(w->visit(w->visitor, name));
-        *t = (weir_tensor){.dtype = w->dtype, .rows = rows, .cols = cols};
+        *t = shape;
         return WEIR_OK;
     }
-    char has[WEIR_SHAPE_TEXT];
-    if (!w->src->find(w->src->ud, name, t)) {
-        return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: missing; want (%" PRId64 ", %" PRId64 ")", name,
-                         rows, cols);
-    }
-    if (t->n_outer != 0 || t->rows != rows || t->cols != cols)
-        return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: want (%" PRId64 ", %" PRId64 "), file has %s",
-                         name, rows, cols, weir_tensor_shape(t, has));
+    weir_tensor_shape(&shape, wanted);
+    if (!w->src->find(w->src->ud, name, t))
+        return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: missing; want %s", name, wanted);
+    if (t->n_outer != shape.n_outer || t->rows != rows || t->cols != cols || (outer && t->outer[0] != outer))
+        return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: want %s, file has %s", name, wanted,
+                         weir_tensor_shape(t, has));
     if (!w->vector || t->data) return WEIR_OK;
     t->data = w->src->data ? w->src->data(w->src->ud, name) : NULL;
     return t->data ? WEIR_OK : weir_fail(w->err, WEIR_ENOMEM, "tensor %s: no memory for its elements", name);
+}
+
+weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t cols, weir_tensor *t) {
+    return want(w, name, 0, rows, cols, t);
 }
 
 weir_status weir__want_vector(const weights *w, const char *name, int64_t n, weir_tensor *t) {
@@ -88,9 +96,10 @@ static weir_dtype quantised(weights *w, const matrix_list *l, weir_dtype file) {
     return can ? to : file;
 }
 
-static weir_status find_matrix(weights *w, const matrix_list *l, const char *what, int64_t rows, part *p) {
+static weir_status find_matrix(weights *w, const matrix_list *l, const char *what, int outer, int64_t rows,
+                               part *p) {
     (void)snprintf(p->name, sizeof p->name, "%s%s.weight", l->prefix, what);
-    WEIR_TRY(weir__want(w, p->name, rows, l->cols.n, &p->t));
+    WEIR_TRY(want(w, p->name, outer, rows, l->cols.n, &p->t));
     const int block = weir_dtype_block(p->t.dtype);
     p->as = quantised(w, l, p->t.dtype);
     if (l->cols.n % block == 0) return WEIR_OK;
@@ -103,7 +112,7 @@ static weir_status find_fused(weights *w, const matrix_list *l, part *p) {
     part whole;
     int64_t n = 0, at = 0;
     for (int i = 0; i < l->n; i++) n += l->rows[i].n;
-    WEIR_TRY(find_matrix(w, l, l->fused, n, &whole));
+    WEIR_TRY(find_matrix(w, l, l->fused, 0, n, &whole));
     for (int i = 0; i < l->n; at += l->rows[i].n, i++) {
         p[i] = whole;
         p[i].t = weir_tensor_rows(&whole.t, at, l->rows[i].n);
@@ -113,7 +122,7 @@ static weir_status find_fused(weights *w, const matrix_list *l, part *p) {
 
 static weir_status find_parts(weights *w, const matrix_list *l, part *p) {
     if (l->fused) return find_fused(w, l, p);
-    for (int i = 0; i < l->n; i++) WEIR_TRY(find_matrix(w, l, l->what[i], l->rows[i].n, &p[i]));
+    for (int i = 0; i < l->n; i++) WEIR_TRY(find_matrix(w, l, l->what[i], 0, l->rows[i].n, &p[i]));
     return WEIR_OK;
 }
 
@@ -146,6 +155,10 @@ static void split(weights *w, const model_shape *s, const matrix_list *l, weir_w
                               shared ? s->place.rank : 0, shared ? s->place.n_rank : 1);
 }
 
+static void release(const weights *w, const part *p, int n) {
+    for (int k = 0; k < n && w->src->release; k++) w->src->release(w->src->ud, p[k].name);
+}
+
 /* Parts [i, i + n) of the list. A rank that has nothing of them gets a weight without data. */
 static weir_status pack(weights *w, const matrix_list *l, const part *p, int i, int n, bool gated,
                         weir_weight *out) {
@@ -163,8 +176,7 @@ static weir_status pack(weights *w, const matrix_list *l, const part *p, int i, 
     }
     split(w, w->shape, l, &made);
     *out = made;
-    if (!w->vector) return WEIR_OK;
-    for (int k = i; k < i + n && w->src->release; k++) w->src->release(w->src->ud, p[k].name);
+    if (w->vector) release(w, p + i, n);
     return WEIR_OK;
 }
 
@@ -196,4 +208,71 @@ weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2
 weir_status weir__load_matrix(weights *w, const matrix_list *l, weir_weight *out) {
     int n;
     return weir__load_stacked(w, l, out, &n);
+}
+
+/* ---- several alike ------------------------------------------------------------------------------------- */
+
+/* The parts of number i; whole: the tensors of a stacked list, found with number 0. */
+static weir_status find_nth(weights *w, const matrix_stack *s, int i, part *whole, part *p) {
+    matrix_list one = s->each;
+    char prefix[WEIR__PREFIX_CAP];
+    if (!s->stacked) {
+        (void)snprintf(prefix, sizeof prefix, "%s%d.", one.prefix, i);
+        one.prefix = prefix;
+        return find_parts(w, &one, p);
+    }
+    for (int k = 0; k < one.n; k++) {
+        const int64_t rows = one.rows[k].n;
+        if (i == 0) WEIR_TRY(find_matrix(w, &one, one.what[k], s->n, rows, &whole[k]));
+        p[k] = whole[k];
+        p[k].t.n_outer = 0;
+        p[k].t = weir_tensor_rows(&p[k].t, i * rows, rows);
+    }
+    return WEIR_OK;
+}
+
+/* Number i's n parts to their place in *out, which number 0 makes. */
+static weir_status pack_nth(weights *w, const matrix_stack *s, const part *p, int i, int n,
+                            const weir_span *rows, weir_weight *out) {
+    const matrix_list *l = &s->each;
+    weir_tensor own[WEIR__PARTS];
+    weir_weight made = shape_of(w, l, p, rows, n, n == 2, own);
+    const size_t bytes = weir__weight_bytes(made.layout, made.dtype, made.n, made.k, made.gated);
+    w->matrix_bytes += bytes;
+    if (i < s->n_used) w->row_bytes += bytes;
+    if (i == 0) *out = made;
+    if (!w->vector) return WEIR_OK;
+    if (i == 0)
+        out->data = bytes > SIZE_MAX / (size_t)s->n ? NULL : weir__backend_alloc(w->be, bytes * (size_t)s->n);
+    const weir_status st = !out->data
+                               ? (w->be->device ? WEIR_EDEVMEM : WEIR_ENOMEM)
+                               : weir__weight_pack_at(w->be, own, n, n == 2, l->use, p->as,
+                                                      (unsigned char *)out->data + bytes * (size_t)i, &made);
+    return st == WEIR_OK ? WEIR_OK : weir_fail(w->err, st, "tensor %s: %s", p->name, weir_status_str(st));
+}
+
+static weir_status check_alike(const weights *w, const part *p, const part *first, int n) {
+    for (int k = 0; k < n; k++) {
+        if (p[k].t.dtype == first[k].t.dtype) continue;
+        return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: %s, but %s is %s", p[k].name,
+                         weir_dtype_name(p[k].t.dtype), first[k].name, weir_dtype_name(first[k].t.dtype));
+    }
+    return WEIR_OK;
+}
+
+weir_status weir__load_stack(weights *w, const matrix_stack *s, weir_weight *out, int *n_out) {
+    const int n = s->each.n;
+    part first[WEIR__PARTS], whole[WEIR__PARTS], p[WEIR__PARTS];
+    *n_out = 0;
+    for (int i = 0; i < s->n; i++) {
+        WEIR_TRY(find_nth(w, s, i, whole, p));
+        if (i == 0) memcpy(first, p, (size_t)n * sizeof *first);
+        WEIR_TRY(check_alike(w, p, first, n));
+        const bool pair = n == 2 && p[0].t.dtype == p[1].t.dtype;
+        *n_out = pair ? 1 : n;
+        for (int k = 0; k < *n_out; k++)
+            WEIR_TRY(pack_nth(w, s, p + k, i, pair ? 2 : 1, s->each.rows + k, &out[k]));
+        if (w->vector && (!s->stacked || i == s->n - 1)) release(w, p, n);
+    }
+    return WEIR_OK;
 }

@@ -28,7 +28,7 @@ typedef struct weights {
     int64_t n_param;
     int32_t n_quantised, n_left; /* as in the facts */
     size_t matrix_bytes;         /* packed */
-    size_t row_bytes;            /* of them, what rows of decode and verify read (WEIR_USE_ROWS) */
+    size_t row_bytes;            /* of them, what a row of decode and verify reads (WEIR_USE_ROWS) */
 
     /* Largest block of the matrices whose inputs are such a dimension: known before a walk that loads, since
      * all layers are shared out alike. */
@@ -76,6 +76,19 @@ weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *ou
 
 /* Gate and up as one gated pair where their dtypes agree, else one after the other. */
 weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2], int *n_out);
+
+/* n alike of a list of matrices, one after another in one block (weir__weight_at): a layer's experts. Those
+ * of number i are called prefix + i + "." + what + ".weight"; stacked: the file has one tensor (n, rows,
+ * cols) for all of a kind, called prefix + what + ".weight". A row reads n_used of them. */
+typedef struct matrix_stack {
+    matrix_list each;
+    int n, n_used;
+    bool stacked;
+} matrix_stack;
+
+/* As weir__load_gated, or weir__load_stacked of one matrix (each.n = 1); out: room for each.n. EFORMAT also
+ * where the dtypes of two alike differ. */
+weir_status weir__load_stack(weights *w, const matrix_stack *s, weir_weight *out, int *n_out);
 
 /* One vector of the biases of stacked matrices (".bias" for ".weight"). */
 weir_status weir__load_bias(weights *w, const matrix_list *l, const float **out);

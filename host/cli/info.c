@@ -49,6 +49,14 @@ static void print_encoder(const weir_engine_facts *f, int i) {
              f->head_dim_enc[i], f->n_head_kv_enc[i]);
 }
 
+static void print_experts(const weir_engine_facts *f, int i) {
+    if (f->n_expert[i] == 0) return;
+    cli_outf("  %-24s %d, %d a token, feed-forward %d", "experts", f->n_expert[i], f->n_expert_used[i],
+             f->expert_ff[i]);
+    if (f->shared_ff[i] > 0) cli_outf(", shared %d", f->shared_ff[i]);
+    cli_outf("\n");
+}
+
 static void print_model(const weir_engine_facts *f, int i) {
     cli_outf("%s\n", role[i]);
     cli_outf("  %-24s %s\n", "family", f->family[i]);
@@ -64,6 +72,7 @@ static void print_model(const weir_engine_facts *f, int i) {
     else
         cli_outf("  %-24s %d\n", "layers", f->n_layer_dec[i]);
     cli_outf("  %-24s %d, feed-forward %d\n", "width", f->dim[i], f->ff_dim[i]);
+    print_experts(f, i);
     cli_outf("  %-24s %d of %d", "heads", f->n_head[i], f->head_dim[i]);
     if (f->n_head_kv[i] != f->n_head[i]) cli_outf(", %d of keys and values", f->n_head_kv[i]);
     cli_outf("\n");
@@ -243,6 +252,10 @@ static json_t *model_json(const weir_engine_facts *f, int i) {
     wire_set(m, "n_layer_dec", json_integer(f->n_layer_dec[i]));
     wire_set(m, "dim", json_integer(f->dim[i]));
     wire_set(m, "ff_dim", json_integer(f->ff_dim[i]));
+    wire_set(m, "n_expert", json_integer(f->n_expert[i]));
+    wire_set(m, "n_expert_used", json_integer(f->n_expert_used[i]));
+    wire_set(m, "expert_ff", json_integer(f->expert_ff[i]));
+    wire_set(m, "shared_ff", json_integer(f->shared_ff[i]));
     wire_set(m, "n_head", json_integer(f->n_head[i]));
     wire_set(m, "n_head_kv", json_integer(f->n_head_kv[i]));
     wire_set(m, "head_dim", json_integer(f->head_dim[i]));

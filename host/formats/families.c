@@ -101,6 +101,28 @@ static const family_row FAMILIES[] = {
                  .bos = 1,
                  .eos = 2,
                  .pad = -1}},
+    {.model_type = "mixtral",
+     .architecture = "MixtralForCausalLM",
+     .gguf = "llama",
+     .kind = WEIR_FAMILY_DECODER,
+     .features =
+         FAMILY_ADDS_BOS | FAMILY_WINDOW | FAMILY_INTERLEAVED | FAMILY_ROPE_FREQS | FAMILY_LOCAL_EXPERTS,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 32000,
+                            .dim = 4096,
+                            .ff_dim = 14336,
+                            .n_layer = 32,
+                            .n_head = 32,
+                            .n_head_kv = 8,
+                            .n_ctx_train = 131072,
+                            .eps = 1e-5f,
+                            .experts = {.n = 8, .n_used = 2, .normed = true, .names = WEIR_EXPERTS_SPARSE}},
+                 .act = "silu",
+                 .theta = 1e6,
+                 .bos = 1,
+                 .eos = 2,
+                 .pad = -1,
+                 .gguf_normed = true}},
     {.model_type = "phi3",
      .architecture = "Phi3ForCausalLM",
      .gguf = "phi3",
@@ -194,6 +216,25 @@ static const family_row FAMILIES[] = {
                  .bos = -1,
                  .eos = -1,
                  .pad = -1}},
+    {.model_type = "qwen2_moe",
+     .architecture = "Qwen2MoeForCausalLM",
+     .gguf = "qwen2moe",
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_QKV_BIAS | FAMILY_EXPERTS | FAMILY_SHARED_EXPERT,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 151936,
+                            .dim = 2048,
+                            .ff_dim = 5632,
+                            .n_layer = 24,
+                            .n_head = 16,
+                            .n_head_kv = 16,
+                            .n_ctx_train = 32768,
+                            .experts = {.n = 60, .n_used = 4, .ff_dim = 1408, .shared_ff = 5632}},
+                 .act = "silu",
+                 .theta = 1e4,
+                 .bos = -1,
+                 .eos = -1,
+                 .pad = -1}},
     {.model_type = "qwen3",
      .architecture = "Qwen3ForCausalLM",
      .gguf = "qwen3",
@@ -214,6 +255,26 @@ static const family_row FAMILIES[] = {
                  .bos = -1,
                  .eos = -1,
                  .pad = -1}},
+    {.model_type = "qwen3_moe",
+     .architecture = "Qwen3MoeForCausalLM",
+     .gguf = "qwen3moe",
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_QK_NORM | FAMILY_EXPERTS,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 151936,
+                            .dim = 2048,
+                            .ff_dim = 6144,
+                            .n_layer = 24,
+                            .n_head = 32,
+                            .n_head_kv = 4,
+                            .n_ctx_train = 32768,
+                            .experts = {.n = 128, .n_used = 8, .ff_dim = 768}},
+                 .act = "silu",
+                 .theta = 1e4,
+                 .bos = -1,
+                 .eos = -1,
+                 .pad = -1,
+                 .gguf_normed = true}},
     {.model_type = "gemma2",
      .architecture = "Gemma2ForCausalLM",
      .gguf = "gemma2",
@@ -320,16 +381,20 @@ const family_row *weir__family_built(const char *architecture) {
     return NULL;
 }
 
-const family_row *weir__family_gguf(const char *architecture, size_t n) {
+const family_row *weir__family_gguf(const char *architecture, size_t n, bool mixes) {
+    const family_row *named = NULL;
     for (int i = 0; i < N_FAMILY; i++) {
         const char *name = FAMILIES[i].gguf;
-        if (name && strlen(name) == n && memcmp(name, architecture, n) == 0) return &FAMILIES[i];
+        if (!name || strlen(name) != n || memcmp(name, architecture, n) != 0) continue;
+        if (weir__family_has(&FAMILIES[i], FAMILY_MIXES) == mixes) return &FAMILIES[i];
+        if (!named) named = &FAMILIES[i];
     }
-    return NULL;
+    return named;
 }
 
 static const char *listed_name(const family_row *f, family_filter filter) {
     if (f->refused || (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5)) return NULL;
+    if (filter == FAMILY_GGUF && weir__family_has(f, FAMILY_LOCAL_EXPERTS)) return NULL; /* llama again */
     return filter == FAMILY_GGUF ? f->gguf : f->model_type;
 }
 

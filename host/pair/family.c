@@ -73,6 +73,12 @@ static void decoder_note(const weir_checkpoint *ck, int i, weir_engine_facts *f)
     f->n_layer_dec[i] = c->n_layer;
     f->dim[i] = c->dim;
     f->ff_dim[i] = c->ff_dim;
+    if (c->experts.n > 0) {
+        f->n_expert[i] = c->experts.n;
+        f->n_expert_used[i] = c->experts.n_used;
+        f->expert_ff[i] = c->experts.ff_dim;
+        f->shared_ff[i] = c->experts.shared_ff;
+    }
     f->n_head[i] = c->n_head;
     f->n_head_kv[i] = c->n_head_kv;
     f->head_dim[i] = c->head_dim;

@@ -79,6 +79,14 @@ static void put_pairs(gguf_blob *b, const made *m) {
     put_u32(b, m, "attention.head_count_kv", N_KV * wide);
     put_u32(b, m, "attention.key_length", HEAD);
     put_u32(b, m, "attention.value_length", HEAD);
+    if (m->experts) {
+        put_u32(b, m, "expert_count", (uint32_t)m->experts);
+        put_u32(b, m, "expert_used_count", EXPERTS_USED);
+    }
+    if (m->experts && strcmp(m->arch, "llama") != 0)
+        put_u32(b, m, "expert_feed_forward_length", EXPERT_FF * wide);
+    if (strcmp(m->arch, "qwen2moe") == 0)
+        put_u32(b, m, "expert_shared_feed_forward_length", SHARED_FF * wide);
     if (wants(m, "attention.layer_norm_rms_epsilon"))
         gguf_f32(b, key_of(m->arch, "attention.layer_norm_rms_epsilon"), 1e-6f);
     if (wants(m, "tokenizer.ggml.tokens")) gguf_texts(b, "tokenizer.ggml.tokens", tokens, N_TOKEN);
@@ -103,18 +111,26 @@ static weir_dtype dtype_of(uint32_t type) {
     }
 }
 
-/* (rows, cols); of a vector rows is 1. */
-static void put_tensor(gguf_blob *b, const made *m, const char *name, uint32_t type, int64_t rows,
-                       int64_t cols) {
-    const int64_t shape[] = {cols, rows};
+/* (rows, cols); of a vector rows is 1. n > 0: so many of them. */
+static void put_stack(gguf_blob *b, const made *m, const char *name, uint32_t type, int64_t n, int64_t each,
+                      int64_t cols) {
+    const int64_t shape[] = {cols, each, n}, rows = n > 0 ? n * each : each;
     const weir_dtype dtype = dtype_of(type);
     uint64_t seed = m->seed + b->n_tensor;
     matrix random = {0};
     if (!wants(m, name)) return;
     if (m->seed) random = matrix_new(dtype, rows, cols, 0.3f, &seed);
-    gguf_tensor(b, name, type, rows > 1 ? 2 : 1, shape, random.file.data,
-                (size_t)(rows * weir_dtype_row_bytes(dtype, cols)));
+    gguf_tensor(b, name, type,
+                n > 0      ? 3
+                : rows > 1 ? 2
+                           : 1,
+                shape, random.file.data, (size_t)(rows * weir_dtype_row_bytes(dtype, cols)));
     matrix_free(&random);
+}
+
+static void put_tensor(gguf_blob *b, const made *m, const char *name, uint32_t type, int64_t rows,
+                       int64_t cols) {
+    put_stack(b, m, name, type, 0, rows, cols);
 }
 
 static void put_matrix(gguf_blob *b, const made *m, const char *name, int64_t rows, int64_t cols) {
@@ -127,19 +143,35 @@ static void put_vector(gguf_blob *b, const made *m, const char *name, int64_t n)
 
 /* What a tensor of a layer is a sign of. */
 enum { PRE = 1, POST = 2, BIAS = 4, HEAD_NORM = 8, WHOLE_NORM = 16, SPLIT = 32, FUSED = 64 };
+enum { DENSE = 128, MIXED = 256, SHARED = 512, PAIR = 1024 };
 
 static int signs_of(const made *m) {
     const bool gemma = strncmp(m->arch, "gemma", 5) == 0, olmo = strcmp(m->arch, "olmo2") == 0;
-    const bool head_norm = strcmp(m->arch, "qwen3") == 0 || strcmp(m->arch, "gemma3") == 0;
+    const bool head_norm = strncmp(m->arch, "qwen3", 5) == 0 || strcmp(m->arch, "gemma3") == 0;
     const bool fused = strcmp(m->arch, "phi3") == 0;
     return (olmo ? WHOLE_NORM : PRE) | (gemma || olmo ? POST : 0) | (m->bias && !fused ? BIAS : 0) |
-           (head_norm ? HEAD_NORM : 0) | (fused ? FUSED : SPLIT);
+           (head_norm ? HEAD_NORM : 0) | (fused ? FUSED : SPLIT) |
+           (m->experts ? MIXED : DENSE | (fused ? 0 : PAIR)) |
+           (strcmp(m->arch, "qwen2moe") == 0 ? SHARED : 0);
+}
+
+static void put_experts(gguf_blob *b, const made *m, int32_t i) {
+    const int32_t dim = DIM * times(m);
+    const int32_t ff = (strcmp(m->arch, "llama") == 0 ? FF : EXPERT_FF) * times(m);
+    static const char *const parts[] = {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"};
+    char name[64];
+    for (int k = 0; k < 3; k++) {
+        snprintf(name, sizeof name, "blk.%d.%s.weight", i, parts[k]);
+        put_stack(b, m, name, m->matrix, m->experts, k < 2 ? ff : dim, k < 2 ? dim : ff);
+    }
+    snprintf(name, sizeof name, "blk.%d.ffn_gate_inp.weight", i);
+    put_tensor(b, m, name, GGML_F32, m->experts, dim);
 }
 
 static void put_layer(gguf_blob *b, const made *m, int32_t i) {
     const int signs = signs_of(m);
     const int32_t dim = DIM * times(m), ff = FF * times(m), q = N_HEAD * HEAD * times(m),
-                  kv = N_KV * HEAD * times(m);
+                  kv = N_KV * HEAD * times(m), shared = SHARED_FF * times(m);
     const struct {
         const char *name;
         int32_t rows, cols; /* cols 0: a vector */
@@ -161,10 +193,14 @@ static void put_layer(gguf_blob *b, const made *m, int32_t i) {
         {"attn_k_norm.weight", HEAD, 0, HEAD_NORM},
         {"attn_q_norm.weight", q, 0, WHOLE_NORM},
         {"attn_k_norm.weight", kv, 0, WHOLE_NORM},
-        {"ffn_gate.weight", ff, dim, SPLIT},
-        {"ffn_up.weight", ff, dim, SPLIT},
+        {"ffn_gate.weight", ff, dim, PAIR},
+        {"ffn_up.weight", ff, dim, PAIR},
         {"ffn_up.weight", 2 * ff, dim, FUSED},
-        {"ffn_down.weight", dim, ff, 0},
+        {"ffn_down.weight", dim, ff, DENSE},
+        {"ffn_gate_inp_shexp.weight", dim, 0, SHARED},
+        {"ffn_gate_shexp.weight", shared, dim, SHARED},
+        {"ffn_up_shexp.weight", shared, dim, SHARED},
+        {"ffn_down_shexp.weight", dim, shared, SHARED},
     };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         char name[64];
@@ -175,6 +211,7 @@ static void put_layer(gguf_blob *b, const made *m, int32_t i) {
         else
             put_vector(b, m, name, parts[k].rows);
     }
+    if (signs & MIXED) put_experts(b, m, i);
 }
 
 gguf_blob make(const made *m) {

@@ -13,6 +13,8 @@ void expect_bytes(const uint8_t *p, size_t n, weir_status want, const char *part
 /* Whole small models as GGUF files: heads of 32, four for queries and two for keys; 40 rows of vocabulary, 12
  * of them tokens. */
 enum { DIM = 64, FF = 96, HEAD = 32, N_HEAD = 4, N_KV = 2, VOCAB = 40, N_TOKEN = 12 };
+/* Of experts, and of the shared one of qwen2moe. A llama's are as wide as its feed-forward. */
+enum { EXPERT_FF = 32, SHARED_FF = 128, EXPERTS_USED = 2 };
 
 typedef struct made {
     const char *arch;
@@ -20,8 +22,9 @@ typedef struct made {
     const char *skip;                            /* a key or tensor that is left out */
     void (*more)(gguf_blob *, const char *arch); /* further pairs */
     uint32_t matrix;                             /* type of matrices; 0 is F32 */
-    uint64_t seed; /* not 0: contents are random numbers about 0, so that it can run; else 0, 1, 2, … */
-    int32_t wide;  /* DIM, FF and the numbers of heads times this; 0: 1 */
+    uint64_t seed;   /* not 0: contents are random numbers about 0, so that it can run; else 0, 1, 2, … */
+    int32_t wide;    /* DIM, FF and the numbers of heads times this; 0: 1 */
+    int32_t experts; /* of every layer, instead of a feed-forward; 0: none */
     bool bias, head, factors;
     float first_factor;
     const char *stray; /* a further tensor (1) */

@@ -12,14 +12,14 @@
 /* ---- what it is ---------------------------------------------------------------------------------------- */
 
 Test(gguf_refusals, architectures) {
-    static const char *const others[] = {"qwen2moe", "gemma",  "gemma3n", "phi2",  "bert",
-                                         "LLAMA",    "llama ", "",        "llama4"};
+    static const char *const others[] = {"qwen35moe", "gemma",  "gemma3n", "phi2",  "bert",
+                                         "LLAMA",     "llama ", "",        "llama4"};
     char part[128];
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         snprintf(
             part, sizeof part,
             "architecture %s is not supported, expected t5, llama, phi3, olmo2, granite, smollm3, qwen2, "
-            "qwen3, gemma2 or gemma3",
+            "qwen2moe, qwen3, qwen3moe, gemma2 or gemma3",
             others[i]);
         expect_refused(&(made){.arch = others[i], .n_layer = 1}, WEIR_ENOTSUP, part);
     }
@@ -49,8 +49,8 @@ Test(gguf_refusals, kinds_of_files) {
                    "general.type is not");
     expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_split}, WEIR_EFORMAT,
                    "part 1 of 3 of a split file, without the others");
-    expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_experts}, WEIR_ENOTSUP,
-                   "a mixture of 8 experts is not supported");
+    expect_refused(&(made){.arch = "qwen3", .n_layer = 1, .more = more_experts}, WEIR_ENOTSUP,
+                   "a mixture of 8 experts is not supported in a qwen3, expected a dense model");
     expect_refused(&(made){.arch = "llama", .n_layer = 1, .more = more_old_blocks, .matrix = GGML_Q4_0},
                    WEIR_ENOTSUP, "general.quantization_version = 1 is not supported");
 }

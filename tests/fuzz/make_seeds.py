@@ -151,6 +151,13 @@ put("config", "gemma3", b'\3'
     b'"rope_local_base_freq":10000.0,'
     b'"rope_parameters":{"full_attention":{"rope_type":"linear","factor":8.0,'
     b'"rope_theta":1e6},"sliding_attention":{"rope_type":"default"}}}')
+put("config", "mixtral", b'\3'
+    b'{"model_type":"mixtral","num_local_experts":4,"num_experts_per_tok":2,"intermediate_size":64,'
+    b'"router_jitter_noise":0.0,"sliding_window":null}')
+put("config", "qwen2_moe", b'\3'
+    b'{"model_type":"qwen2_moe","num_hidden_layers":6,"num_experts":6,"num_experts_per_tok":4,'
+    b'"moe_intermediate_size":17,"shared_expert_intermediate_size":35,"decoder_sparse_step":2,'
+    b'"mlp_only_layers":[1,99],"norm_topk_prob":true,"qkv_bias":false}')
 put("config", "qwen2", b'\3'
     b'{"model_type":"qwen2","use_sliding_window":true,"max_window_layers":2,'
     b'"sliding_window":16,"rope_scaling":{"type":"yarn","factor":4.0,"beta_fast":16,'

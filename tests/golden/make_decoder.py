@@ -15,7 +15,8 @@ little endian, 4-byte fields:
 Weights are widened to f32 first, so 16-bit checkpoints are judged by f32 arithmetic. The bf16 bound is what
 rounding the products' inputs to bf16 may move a log-probability by: the largest move seen when each of these
 inputs is multiplied by an independent random factor in 1 +- 2^-8 (twice the unit roundoff of bf16), over 32
-draws. Attention is transformers' "eager", which honours softcaps and windows.
+draws. Attention is transformers' "eager", which honours softcaps and windows. Of mixtures of experts ids are
+drawn until every layer's choice of experts is clear: rounding moves a result a little, another expert a lot.
 """
 import pathlib
 import struct
@@ -24,9 +25,10 @@ import sys
 import torch
 from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GraniteConfig,
                           GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig,
-                          MistralForCausalLM, Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM,
-                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config,
-                          SmolLM3ForCausalLM)
+                          MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config,
+                          Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+                          Qwen2MoeConfig, Qwen2MoeForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig,
+                          Qwen3MoeForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 HERE = pathlib.Path(__file__).parent / "decoder"
 CASES = [1, 7, 65, 130]  # ids; pages hold 64
@@ -62,6 +64,11 @@ OLMO2 = dict(LLAMA, rms_norm_eps=1e-6, rope_theta=5e5)
 GRANITE = dict(STRETCHED, head_dim=10, rope_theta=1e5, embedding_multiplier=3.5, residual_multiplier=0.22,
                attention_multiplier=0.4, logits_scaling=1.7)
 SMOLLM3 = dict(LLAMA, num_hidden_layers=5, rms_norm_eps=1e-6, rope_theta=5e6, tie_word_embeddings=True)
+MIXTRAL = dict(LLAMA, hidden_size=28, intermediate_size=21, rope_theta=1e6, num_local_experts=5,
+               num_experts_per_tok=2)
+QWEN3_MOE = dict(QWEN3, moe_intermediate_size=19, num_experts=7, num_experts_per_tok=3, norm_topk_prob=True)
+QWEN2_MOE = dict(QWEN2, num_hidden_layers=4, moe_intermediate_size=17, shared_expert_intermediate_size=35,
+                 num_experts=6, num_experts_per_tok=4, decoder_sparse_step=2, mlp_only_layers=[1, 9])
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 F32, BF16 = torch.float32, torch.bfloat16
@@ -98,6 +105,18 @@ MODELS = {  # name: (config class, model class, config, dtype)
     "smollm3_window_f32": (SmolLM3Config, SmolLM3ForCausalLM, dict(
         SMOLLM3, use_sliding_window=True, sliding_window=16, no_rope_layers=[1, 0, 1, 0, 1],
         layer_types=[SLIDING, SLIDING, FULL, FULL, SLIDING]), F32),
+    "mixtral_f32": (MixtralConfig, MixtralForCausalLM, MIXTRAL, F32),
+    "mixtral_bf16": (MixtralConfig, MixtralForCausalLM, dict(
+        MIXTRAL, num_hidden_layers=2, hidden_size=32, head_dim=16, sliding_window=16), BF16),
+    "qwen3moe_f32": (Qwen3MoeConfig, Qwen3MoeForCausalLM, QWEN3_MOE, F32),
+    "qwen3moe_bf16": (Qwen3MoeConfig, Qwen3MoeForCausalLM, dict(
+        QWEN3_MOE, num_hidden_layers=2, hidden_size=32, head_dim=16, norm_topk_prob=False), BF16),
+    "qwen2moe_f32": (Qwen2MoeConfig, Qwen2MoeForCausalLM, QWEN2_MOE, F32),
+    "qwen2moe_bf16": (Qwen2MoeConfig, Qwen2MoeForCausalLM, dict(
+        QWEN2_MOE, num_hidden_layers=2, hidden_size=32, decoder_sparse_step=1, mlp_only_layers=None,
+        norm_topk_prob=True, qkv_bias=False), BF16),
+    "qwen2moe_all_f32": (Qwen2MoeConfig, Qwen2MoeForCausalLM, dict(
+        QWEN2_MOE, num_hidden_layers=2, decoder_sparse_step=1, mlp_only_layers=None), F32),
 }
 
 
@@ -122,6 +141,31 @@ def randomise(model, gen):
 def logits_of(model, ids):
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids])).logits[0].float()
+
+
+def clear(model, ids, candidates):
+    """Which of the ids that may come next have experts far from the next likely ones, in every layer, beside
+    how far experts are apart."""
+    with torch.no_grad():
+        layers = model.model(input_ids=torch.tensor([[*ids, c] for c in candidates]),
+                             output_router_logits=True).router_logits
+    k, n = model.config.num_experts_per_tok, len(candidates)
+    ok = torch.ones(n, dtype=torch.bool)
+    for logits in (layer for layer in layers if layer is not None):
+        v = logits.view(n, len(ids) + 1, -1)[:, -1].float().sort(descending=True).values
+        ok &= v[:, k - 1] - v[:, k] > 0.1 * (v[:, 0] - v[:, -1])
+    return ok.tolist()
+
+
+def draw_ids(model, n, gen):
+    c = model.config
+    if not hasattr(c, "num_experts_per_tok"):
+        return torch.randint(0, c.vocab_size, (n,), generator=gen).tolist()
+    ids = []
+    while len(ids) < n:
+        candidates = torch.randint(0, c.vocab_size, (24,), generator=gen).tolist()
+        ids += [c for c, ok in zip(candidates, clear(model, ids, candidates)) if ok][:1]
+    return ids
 
 
 def logprobs_of(logits, ids):
@@ -158,7 +202,7 @@ def make_model(name, config_class, model_class, config, dtype, seed):
     with open(path / "golden.bin", "wb") as f:
         f.write(struct.pack("<2i", len(CASES), c.vocab_size))
         for n in CASES:
-            ids = torch.randint(0, c.vocab_size, (n,), generator=gen).tolist()
+            ids = draw_ids(model, n, gen)
             logits = logits_of(model, ids)
             lp = logprobs_of(logits, ids)
             bound = bf16_bound(model, ids, logits)

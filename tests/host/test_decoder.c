@@ -50,6 +50,11 @@ Test(decoder, configs_are_those_of_the_golden_models) {
                       c->qkv_bias == w->qkv_bias && c->tied == w->tied && c->fused == w->fused &&
                       c->no_pre_norms == w->no_pre_norms && c->qk_norm_whole == w->qk_norm_whole,
                   "%s: choices", g->name);
+        const weir_expert_config *ce = &c->experts, *we = &w->experts;
+        cr_assert(ce->n == we->n && ce->n_used == we->n_used && ce->ff_dim == we->ff_dim &&
+                      ce->shared_ff == we->shared_ff && ce->normed == we->normed && ce->names == we->names &&
+                      memcmp(c->dense, w->dense, sizeof c->dense) == 0,
+                  "%s: experts", g->name);
         cr_assert(memcmp(c->no_rope, w->no_rope, sizeof c->no_rope) == 0, "%s: no_rope", g->name);
         cr_assert(c->embed_scale == w->embed_scale &&
                       fabsf(c->attention_scale - w->attention_scale) <= 1e-7f &&

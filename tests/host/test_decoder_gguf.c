@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/weight/quant.h"
+#include "tests/formats/gguf_made.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/models/decoder_fixture.h"
 #include "tests/support/alloc.h"
@@ -47,12 +49,6 @@ typedef struct source {
     bool paired; /* rows of q and k go by neighbours: row 2 i + j of a head is row i + j * head_dim / 2 */
 } source;
 
-static const char *key_of(const char *arch, const char *name) {
-    static char room[96];
-    snprintf(room, sizeof room, "%s.%s", arch, name);
-    return room;
-}
-
 static void put_sizes(gguf_blob *b, const char *arch, const weir_decoder_config *c) {
     gguf_text(b, "general.architecture", arch);
     gguf_u32(b, key_of(arch, "embedding_length"), (uint32_t)c->dim);
@@ -87,10 +83,38 @@ static bool put_tensor(gguf_blob *b, weir_safetensors *s, const char *to, const 
     const int64_t shape[2] = {e.shape[e.n_dim - 1], e.shape[0]};
     const bool turns = strstr(from, "q_proj.weight") || strstr(from, "k_proj.weight");
     float *rows = turns && paired ? paired_rows(&e, paired) : NULL;
-    gguf_tensor(b, to, GGML_F32, e.n_dim, shape, rows ? rows : e.data,
+    const int n_dim = e.n_dim == 2 && e.shape[0] == 1 ? 1 : e.n_dim; /* llama.cpp's converter squeezes */
+    gguf_tensor(b, to, GGML_F32, n_dim, shape, rows ? rows : e.data,
                 (size_t)(shape[0] * (e.n_dim == 2 ? shape[1] : 1)) * 4);
     free(rows);
     return true;
+}
+
+/* A kind of matrix of a layer's experts as one tensor; how many it is of the directory. */
+static size_t put_experts(gguf_blob *b, weir_safetensors *s, int layer, const weir_expert_config *c,
+                          int kind) {
+    static const char *const gguf[] = {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"},
+                             *const mlp[] = {"gate_proj", "up_proj", "down_proj"},
+                             *const sparse[] = {"w1", "w3", "w2"};
+    const bool is_sparse = c->names == WEIR_EXPERTS_SPARSE;
+    char name[96];
+    weir_entry e;
+    float *all = NULL;
+    size_t each = 0;
+    for (int i = 0; i < c->n; i++) {
+        snprintf(name, sizeof name, "model.layers.%d.%s.experts.%d.%s.weight", layer,
+                 is_sparse ? "block_sparse_moe" : "mlp", i, is_sparse ? sparse[kind] : mlp[kind]);
+        cr_assert(weir__safetensors_find(s, name, &e), "%s", name);
+        each = (size_t)(e.shape[0] * e.shape[1]);
+        if (!all) all = malloc((size_t)c->n * each * sizeof *all);
+        cr_assert(all && strcmp(e.type, "F32") == 0);
+        memcpy(all + (size_t)i * each, e.data, each * sizeof *all);
+    }
+    const int64_t shape[3] = {e.shape[1], e.shape[0], c->n};
+    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, gguf[kind]);
+    gguf_tensor(b, name, GGML_F32, 3, shape, all, (size_t)c->n * each * sizeof *all);
+    free(all);
+    return (size_t)c->n;
 }
 
 static size_t put_layer(gguf_blob *b, const source *f, weir_safetensors *s, int layer, int32_t paired) {
@@ -113,7 +137,13 @@ static size_t put_layer(gguf_blob *b, const source *f, weir_safetensors *s, int 
                  {"ffn_gate.weight", "mlp.gate_proj.weight", NULL},
                  {"ffn_up.weight", "mlp.up_proj.weight", NULL},
                  {"ffn_up.weight", "mlp.gate_up_proj.weight", NULL},
-                 {"ffn_down.weight", "mlp.down_proj.weight", NULL}};
+                 {"ffn_down.weight", "mlp.down_proj.weight", NULL},
+                 {"ffn_gate_inp.weight", "mlp.gate.weight", NULL},
+                 {"ffn_gate_inp.weight", "block_sparse_moe.gate.weight", NULL},
+                 {"ffn_gate_inp_shexp.weight", "mlp.shared_expert_gate.weight", NULL},
+                 {"ffn_gate_shexp.weight", "mlp.shared_expert.gate_proj.weight", NULL},
+                 {"ffn_up_shexp.weight", "mlp.shared_expert.up_proj.weight", NULL},
+                 {"ffn_down_shexp.weight", "mlp.shared_expert.down_proj.weight", NULL}};
     const bool post = strcmp(f->arch, "olmo2") == 0;
     size_t n = 0;
     for (size_t k = post ? 0 : 2; k < sizeof parts / sizeof *parts; k++) {
@@ -141,7 +171,11 @@ static char *write_model(const char *dir, const char *name, const source *f, siz
     size_t n = put_tensor(&b, s, "token_embd.weight", "model.embed_tokens.weight", 0);
     n += put_tensor(&b, s, "output_norm.weight", "model.norm.weight", 0);
     n += put_tensor(&b, s, "output.weight", "lm_head.weight", 0);
-    for (int i = 0; i < g->c.n_layer; i++) n += put_layer(&b, f, s, i, f->paired ? g->c.head_dim : 0);
+    for (int i = 0; i < g->c.n_layer; i++) {
+        n += put_layer(&b, f, s, i, f->paired ? g->c.head_dim : 0);
+        for (int kind = 0; kind < 3 && g->c.experts.n > 0; kind++)
+            n += put_experts(&b, s, i, &g->c.experts, kind);
+    }
     cr_assert_eq(n, weir__safetensors_count(s), "%s: tensors left out", f->golden);
     gguf_finish(&b);
     files_write(dir, name, b.p, b.n);
@@ -226,6 +260,24 @@ static void granite_keys(gguf_blob *b, const weir_decoder_config *c) {
     gguf_u32(b, "granite.vocab_size", ROWS);
 }
 
+static void expert_keys(gguf_blob *b, const char *arch, const weir_decoder_config *c) {
+    gguf_u32(b, key_of(arch, "expert_count"), (uint32_t)c->experts.n);
+    gguf_u32(b, key_of(arch, "expert_used_count"), (uint32_t)c->experts.n_used);
+}
+
+static void mixtral_keys(gguf_blob *b, const weir_decoder_config *c) { expert_keys(b, "llama", c); }
+
+static void qwen3moe_keys(gguf_blob *b, const weir_decoder_config *c) {
+    expert_keys(b, "qwen3moe", c);
+    gguf_u32(b, "qwen3moe.expert_feed_forward_length", (uint32_t)c->experts.ff_dim);
+}
+
+static void qwen2moe_keys(gguf_blob *b, const weir_decoder_config *c) {
+    expert_keys(b, "qwen2moe", c);
+    gguf_u32(b, "qwen2moe.expert_feed_forward_length", (uint32_t)c->experts.ff_dim);
+    gguf_u32(b, "qwen2moe.expert_shared_feed_forward_length", (uint32_t)c->experts.shared_ff);
+}
+
 /* Scores of transformers, whatever kind of file the weights are in; and the same bits as from the directory
  * where the rows of q and k are in the same order. */
 Test(decoder_gguf, architectures_score_as_transformers) {
@@ -235,7 +287,10 @@ Test(decoder_gguf, architectures_score_as_transformers) {
                                      {"phi4_long_f32", "phi3", "gpt-4o", phi4_keys, false},
                                      {"olmo2_f32", "olmo2", "dbrx", NULL, false},
                                      {"granite_f32", "granite", "refact", granite_keys, true},
-                                     {"smollm3_f32", "smollm3", "smaug-bpe", NULL, true}};
+                                     {"smollm3_f32", "smollm3", "smaug-bpe", NULL, true},
+                                     {"mixtral_f32", "llama", "tekken", mixtral_keys, true},
+                                     {"qwen3moe_f32", "qwen3moe", "qwen2", qwen3moe_keys, false},
+                                     {"qwen2moe_all_f32", "qwen2moe", "qwen2", qwen2moe_keys, false}};
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         char *dir = files_temp_dir(), *path = write_model(dir, "m.gguf", &sources[i], ROWS);
         golden *want = golden_read(golden_find(sources[i].golden));
@@ -260,6 +315,98 @@ Test(decoder_gguf, architectures_score_as_transformers) {
         weir_engine_close(hf);
         weir_engine_close(e);
         free(path);
+        files_remove_dir(dir);
+    }
+}
+
+/* ---- experts in blocks --------------------------------------------------------------------------------- */
+
+static void more_tokens(gguf_blob *b, const char *arch) {
+    (void)arch;
+    gguf_text(b, "tokenizer.ggml.model", "gpt2");
+    gguf_text(b, "tokenizer.ggml.pre", "qwen2");
+    gguf_texts(b, "tokenizer.ggml.merges", (const char *const[]){"a b"}, 0);
+    gguf_u32(b, "tokenizer.ggml.eos_token_id", 2);
+}
+
+/* The same file with every matrix as f32. */
+static gguf_blob widened(const gguf_blob *whole) {
+    weir_gguf *g = open_good(whole);
+    gguf_blob b = gguf_begin(3);
+    gguf_raw(&b, whole->p + b.n, whole->pairs_end - b.n);
+    b.n_pair = whole->n_pair;
+    for (size_t i = 0; i < weir__gguf_count(g); i++) {
+        weir_entry e;
+        int64_t shape[4], n = 1;
+        weir__gguf_at(g, i, &e);
+        for (int d = 0; d < e.n_dim; d++) shape[d] = e.shape[e.n_dim - 1 - d], n *= shape[d];
+        float *wide = malloc((size_t)n * sizeof *wide);
+        cr_assert(wide);
+        const int block = weir_dtype_block((weir_dtype)e.dtype);
+        const int bytes = block > 1 ? weir_dtype_block_bytes((weir_dtype)e.dtype) : 4;
+        for (int64_t k = 0; k < n; k += block) {
+            const uint8_t *from = (const uint8_t *)e.data + k / block * bytes;
+            if (block > 1)
+                weir__dequantise_block((weir_dtype)e.dtype, from, wide + k);
+            else
+                memcpy(wide + k, from, sizeof *wide);
+        }
+        gguf_tensor(&b, e.name, GGML_F32, e.n_dim, shape, wide, (size_t)n * sizeof *wide);
+        free(wide);
+    }
+    gguf_finish(&b);
+    weir__gguf_close(g);
+    return b;
+}
+
+static weir_engine *open_blob(const char *dir, const char *name, const gguf_blob *b) {
+    weir_engine_options o = weir_engine_options_default();
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    files_write(dir, name, b->p, b->n);
+    char *path = files_path(dir, name);
+    o.model = path, o.device = "cpu", o.isa = "portable", o.n_thread = 2, o.ctx_size = 64;
+    cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+    free(path);
+    return e;
+}
+
+/* They stay in the file's form, which the portable build multiplies as if it were f32: the scores of both
+ * files differ by the order in which blocks are summed alone. */
+Test(decoder_gguf, experts_stay_in_their_blocks) {
+    static const struct {
+        const char *arch;
+        uint32_t matrix;
+        int32_t wide;
+    } t[] = {{"qwen3moe", GGML_Q4_0, 1},
+             {"qwen2moe", GGML_Q8_0, 1},
+             {"llama", GGML_MXFP4, 1},
+             {"qwen3moe", GGML_Q4_K, 8}};
+    static const int32_t ids[] = {4, 7, 5, 11, 6, 4, 10, 9, 8, 3, 5, 4};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        char *dir = files_temp_dir();
+        gguf_blob blocks = make(&(made){.arch = t[i].arch,
+                                        .n_layer = 2,
+                                        .experts = 5,
+                                        .matrix = t[i].matrix,
+                                        .seed = 9,
+                                        .wide = t[i].wide,
+                                        .more = more_tokens,
+                                        .head = true});
+        gguf_blob wide = widened(&blocks);
+        weir_engine *e[2] = {open_blob(dir, "blocks.gguf", &blocks), open_blob(dir, "wide.gguf", &wide)};
+        float got[2][11];
+        weir_err err = {""};
+        for (int k = 0; k < 2; k++)
+            cr_assert_eq(weir_score(e[k], ids, 1, ids + 1, 11, got[k], &err), WEIR_OK, "%s", err.text);
+        for (int k = 0; k < 11; k++)
+            cr_expect(fabsf(got[0][k] - got[1][k]) <= 1e-4f * (1.0f + fabsf(got[1][k])),
+                      "%s, token %d: %g, %g", t[i].arch, k, (double)got[0][k], (double)got[1][k]);
+        cr_expect_eq(e[0]->pair.facts.n_param[0], e[1]->pair.facts.n_param[0]);
+        cr_expect(e[0]->pair.facts.n_expert[0] == 5 && e[0]->pair.facts.n_expert_used[0] == EXPERTS_USED);
+        cr_expect_lt(3 * e[0]->pair.facts.weights[0], 2 * e[1]->pair.facts.weights[0]);
+        for (int k = 0; k < 2; k++) weir_engine_close(e[k]);
+        gguf_free(&blocks), gguf_free(&wide);
         files_remove_dir(dir);
     }
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "host/measure/costs.h"
+#include "tests/host/decoder_pair.h"
 #include "tests/host/pair_fixture.h"
 
 Test(costs, a_text_reads_as_what_it_was_written_from) {
@@ -170,5 +171,36 @@ Test(costs, one_that_settles_lets_the_drafter_go) {
         answer_assert_same(&want, &got, "in steps");
     }
     cr_expect(settled >= 3, "%d settled", settled);
+    weir_engine_close(e);
+}
+
+/* ---- mixtures of experts ------------------------------------------------------------------------------- */
+
+static weir_status (*real_route)(weir_backend *be, weir_route *a);
+static int route_calls[2], route_experts[2]; /* of one row, and of six or more */
+
+static weir_status counted_route(weir_backend *be, weir_route *a) {
+    const weir_status s = real_route(be, a);
+    if (a->n_row > 1 && a->n_row < 6) return s;
+    route_calls[a->n_row > 1]++;
+    for (int32_t e = 0; e < a->n_expert; e++) route_experts[a->n_row > 1] += a->begin[e + 1] > a->begin[e];
+    return s;
+}
+
+/* The rows of a measured block are different tokens, so that more of them touch more experts: a table that
+ * took one expert's rows for many would say that drafts cost nothing. */
+Test(costs, rows_of_a_mixture_touch_more_experts_than_one_row) {
+    const decoder_names names = {"qwen3moe_f32", "llama_f32"};
+    weir_engine *e = decoder_open(&names, "cpu", 1, 1, 128);
+    weir_err err = {""};
+    real_route = e->pair.be->op.route;
+    e->pair.be->op.route = counted_route;
+    cr_assert_eq(weir__costs_open(e, false, &err), WEIR_OK, "%s", err.text);
+    cr_expect_str_eq(e->pair.facts.costs_from, "measured");
+    cr_assert(route_calls[0] > 0 && route_calls[1] > 0);
+    const double one = (double)route_experts[0] / route_calls[0],
+                 many = (double)route_experts[1] / route_calls[1];
+    cr_expect_eq(one, 3.0);
+    cr_expect_gt(many, 5.0, "%g of 7 experts", many);
     weir_engine_close(e);
 }

@@ -41,6 +41,17 @@
     .dim = 24, .ff_dim = 40, .n_layer = 5, .n_head = 4, .n_head_kv = 2, .head_dim = 10, .n_vocab_rows = 67, \
     .eps = 1e-6f, .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 5e6f}, .tied = true
 
+#define MIXTRAL                                                                                        \
+    .ff_dim = 21, .n_head = 4, .n_head_kv = 2, .n_vocab_rows = 67, .eps = 1e-5f, .act = WEIR_ACT_SILU, \
+    .embed_scale = 1.0f, .rope = {.theta = 1e6f},                                                      \
+    .experts = {.n = 5, .n_used = 2, .ff_dim = 21, .normed = true, .names = WEIR_EXPERTS_SPARSE}
+#define QWEN3_MOE                                                                                      \
+    .ff_dim = 40, .n_head = 3, .n_head_kv = 3, .n_vocab_rows = 67, .eps = 1e-6f, .act = WEIR_ACT_SILU, \
+    .embed_scale = 1.0f, .rope = {.theta = 1e6f}, .qk_norm = true
+#define QWEN2_MOE                                                                                      \
+    .ff_dim = 33, .n_head = 2, .n_head_kv = 1, .n_vocab_rows = 67, .eps = 1e-6f, .act = WEIR_ACT_SILU, \
+    .embed_scale = 1.0f, .rope = {.theta = 1e6f}, .tied = true
+
 static golden_model models[] = {
     {"llama_f32", {LLAMA}, false},
     {"llama3_f32",
@@ -142,6 +153,30 @@ static golden_model models[] = {
      {SMOLLM3, .window = 16, .sliding = {true, true, false, false, true},
       .no_rope = {false, true, false, true}, .rope_sliding = {.theta = 5e6f}},
      false},
+    {"mixtral_f32", {MIXTRAL, .dim = 28, .head_dim = 10, .n_layer = 3}, false},
+    {"mixtral_bf16",
+     {MIXTRAL, .dim = 32, .head_dim = 16, .n_layer = 2, .window = 16, .sliding = {true, true},
+      .rope_sliding = {.theta = 1e6f}},
+     true},
+    {"qwen3moe_f32",
+     {QWEN3_MOE, .dim = 24, .head_dim = 6, .n_layer = 3,
+      .experts = {.n = 7, .n_used = 3, .ff_dim = 19, .normed = true}},
+     false},
+    {"qwen3moe_bf16",
+     {QWEN3_MOE, .dim = 32, .head_dim = 16, .n_layer = 2, .experts = {.n = 7, .n_used = 3, .ff_dim = 19}},
+     true},
+    {"qwen2moe_f32",
+     {QWEN2_MOE, .dim = 28, .head_dim = 14, .n_layer = 4, .qkv_bias = true, .dense = {true, true, true},
+      .experts = {.n = 6, .n_used = 4, .ff_dim = 17, .shared_ff = 35}},
+     false},
+    {"qwen2moe_all_f32",
+     {QWEN2_MOE, .dim = 28, .head_dim = 14, .n_layer = 2, .qkv_bias = true,
+      .experts = {.n = 6, .n_used = 4, .ff_dim = 17, .shared_ff = 35}},
+     false},
+    {"qwen2moe_bf16",
+     {QWEN2_MOE, .dim = 32, .head_dim = 16, .n_layer = 2,
+      .experts = {.n = 6, .n_used = 4, .ff_dim = 17, .shared_ff = 35, .normed = true}},
+     true},
     {NULL, {0}, false},
 };
 

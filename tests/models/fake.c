@@ -60,7 +60,12 @@ void *fake_data(fake *k, const char *name, weir_dtype dtype, int64_t n) {
     return k->data[k->n++] = d;
 }
 
-static bool is(const char *chosen, const char *name) { return chosen && strcmp(chosen, name) == 0; }
+/* "*" and the end of a name chooses several. */
+static bool is(const char *chosen, const char *name) {
+    if (!chosen || *chosen != '*') return chosen && strcmp(chosen, name) == 0;
+    const size_t n = strlen(name), end = strlen(chosen + 1);
+    return n >= end && strcmp(name + n - end, chosen + 1) == 0;
+}
 
 static bool find(void *ud, const char *name, weir_tensor *out) {
     fake *k = ud;

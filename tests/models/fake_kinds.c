@@ -13,11 +13,17 @@ static bool ends(const char *s, const char *tail) {
 static bool decoder_shape(const fake *k, const char *name, int64_t *rows, int64_t *cols) {
     const weir_decoder_config *c = &k->decoder;
     const int64_t inner = (int64_t)c->n_head * c->head_dim, inner_kv = (int64_t)c->n_head_kv * c->head_dim;
+    const bool shared = strstr(name, "shared_expert.") != NULL, mixes = c->experts.n > 0;
+    const int64_t ff = shared                      ? c->experts.shared_ff
+                       : strstr(name, ".experts.") ? c->experts.ff_dim
+                                                   : c->ff_dim;
     const struct {
         const char *tail;
         int64_t rows, cols;
         bool there;
     } kind[] = {
+        {"mlp.gate.weight", c->experts.n, c->dim, mixes},
+        {"shared_expert_gate.weight", 1, c->dim, mixes},
         {"model.embed_tokens.weight", c->n_vocab_rows, c->dim, true},
         {"lm_head.weight", c->n_vocab_rows, c->dim, !c->tied},
         {"model.norm.weight", 1, c->dim, true},
@@ -36,9 +42,9 @@ static bool decoder_shape(const fake *k, const char *name, int64_t *rows, int64_
         {"k_proj.weight", inner_kv, c->dim, !c->fused},
         {"v_proj.weight", inner_kv, c->dim, !c->fused},
         {"o_proj.weight", c->dim, inner, true},
-        {"gate_proj.weight", c->ff_dim, c->dim, !c->fused},
-        {"up_proj.weight", c->ff_dim, c->dim, !c->fused},
-        {"down_proj.weight", c->dim, c->ff_dim, true},
+        {"gate_proj.weight", ff, c->dim, !c->fused},
+        {"up_proj.weight", ff, c->dim, !c->fused},
+        {"down_proj.weight", c->dim, ff, true},
         {"rope_freqs.weight", 1, weir__rope_dims(&c->rope, c->head_dim) / 2, k->rope_freqs != NULL},
     };
     for (size_t i = 0; i < sizeof kind / sizeof *kind; i++) {

@@ -38,6 +38,14 @@ static weir_decoder_config gemma(void) {
     return c;
 }
 
+/* Experts in the first and the last layer. */
+static weir_decoder_config mixture(void) {
+    weir_decoder_config c = plain;
+    c.experts = (weir_expert_config){.n = 4, .n_used = 2, .ff_dim = 12, .shared_ff = 20};
+    c.dense[1] = true;
+    return c;
+}
+
 /* ---- named failures ------------------------------------------------------------------------------------ */
 
 static void break_each_tensor(const weir_decoder_config *c, int n_want) {
@@ -61,6 +69,11 @@ Test(decoder_load, names_each_missing_or_misshapen_tensor_norms_after) {
     weir_decoder_config c = plain;
     c.qkv_bias = false, c.qk_norm_whole = c.post_norms = c.no_pre_norms = true;
     break_each_tensor(&c, 3 + 3 * 11);
+}
+
+Test(decoder_load, names_each_missing_or_misshapen_tensor_experts) {
+    const weir_decoder_config c = mixture();
+    break_each_tensor(&c, 3 + 14 + 2 * (11 + 1 + 3 * 4 + 4));
 }
 
 /* One tensor's rows are several matrices: the same model as from a file that has them apart. */
@@ -93,6 +106,73 @@ Test(decoder_load, norms_over_all_heads_are_not_shared_out) {
     cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 2, .whole_body = true}, &f, &err),
                  WEIR_OK);
     fake_free(k);
+}
+
+/* A layer's experts lie one after another, and none of them on another rank. */
+Test(decoder_load, experts_are_alike_and_not_shared_out) {
+    const weir_decoder_config c = mixture();
+    const struct {
+        const char *redtyped;
+        weir_status want;
+        const char *part;
+    } t[] = {
+        {"*mlp.experts.2.up_proj.weight", WEIR_EFORMAT, "layers.0.mlp.experts.2.up_proj.weight: bf16, but"},
+        {"*mlp.experts.0.down_proj.weight", WEIR_EFORMAT, "experts.0.down_proj.weight is bf16"},
+        {"*up_proj.weight", WEIR_OK, ""},
+        {"*mlp.gate.weight", WEIR_OK, ""},
+        {"*shared_expert.gate_proj.weight", WEIR_OK, ""}};
+    weir_backend *be = fake_backend(1);
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
+        weir_model *m = NULL;
+        weir_err err = {""};
+        k->redtyped = t[i].redtyped, k->other = WEIR_DTYPE_BF16;
+        cr_expect_eq(fake_create(k, be, &m, &err), t[i].want, "%s: %s", t[i].redtyped, err.text);
+        cr_expect(strstr(err.text, t[i].part), "%s", err.text);
+        weir__model_free(m);
+        fake_free(k);
+    }
+    weir__backend_close(be);
+    fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
+    const weir_tensor_source src = fake_source(k);
+    weir_model_facts f;
+    weir_err err = {""};
+    cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 4}, &f, &err), WEIR_ENOTSUP);
+    cr_expect(strstr(err.text, "num_experts is 4: experts cannot be shared out over 4 ranks"), "%s",
+              err.text);
+    cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 4, .whole_body = true}, &f, &err),
+                 WEIR_OK);
+    fake_free(k);
+}
+
+static void bad_experts(int i, weir_decoder_config *c) {
+    *c = mixture();
+    switch (i) {
+    case 0: c->experts.n = -1; break;
+    case 1: c->experts.n = WEIR_EXPERTS + 1; break;
+    case 2: c->experts.n_used = 0; break;
+    case 3: c->experts.n_used = 5; break;
+    case 4: c->experts.n = 64, c->experts.n_used = WEIR_EXPERTS_USED + 1; break;
+    case 5: c->experts.ff_dim = 0; break;
+    case 6: c->experts.shared_ff = -1; break;
+    case 7: c->experts.names = (weir_expert_names)3; break;
+    case 8: c->post_norms = true; break;
+    default: c->residual_scale = 0.5f; break;
+    }
+}
+
+Test(decoder_load, refuses_experts_no_decoder_has) {
+    weir_backend *be = fake_backend(1);
+    for (int i = 0; i < 10; i++) {
+        fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
+        weir_model *m = NULL;
+        weir_err err = {""};
+        bad_experts(i, &k->decoder);
+        cr_expect_eq(fake_create(k, be, &m, &err), WEIR_EINVAL, "case %d: %s", i, err.text);
+        cr_expect(strncmp(err.text, "decoder config: ", 16) == 0 && !m, "case %d: %s", i, err.text);
+        fake_free(k);
+    }
+    weir__backend_close(be);
 }
 
 Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
@@ -299,11 +379,11 @@ static weir_status logits_with(fake *k, float *logits, weir_err *err) {
 
 /* The same with one matrix of layer 1 in BF16, by the end of its name; NULL: none. No number changes by
  * it. */
-static void logits_redtyped(const char *what, float *logits) {
+static void logits_redtyped(const weir_decoder_config *c, const char *what, float *logits) {
     char name[96];
-    fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
+    fake *k = fake_decoder(c, WEIR_DTYPE_F32);
     if (what) {
-        snprintf(name, sizeof name, "model.layers.1.%s.weight", what);
+        snprintf(name, sizeof name, *what == '*' ? "%s.weight" : "model.layers.1.%s.weight", what);
         k->redtyped = name, k->other = WEIR_DTYPE_BF16;
     }
     cr_assert_eq(logits_with(k, logits, NULL), WEIR_OK);
@@ -314,9 +394,9 @@ static void logits_redtyped(const char *what, float *logits) {
 Test(decoder_load, separate_products_give_the_bits_of_one) {
     static const char *const odd[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
     float want[101], got[101];
-    logits_redtyped(NULL, want);
+    logits_redtyped(&plain, NULL, want);
     for (int i = 0; i < 3; i++) {
-        logits_redtyped(odd[i], got);
+        logits_redtyped(&plain, odd[i], got);
         cr_expect(memcmp(got, want, sizeof want) == 0, "%s", odd[i]);
     }
 }
@@ -325,11 +405,13 @@ Test(decoder_load, separate_products_give_the_bits_of_one) {
  * layers of weights below 0.3 make far less than 100 times that of it; gate and up exchanged, or one of them
  * left out, move the logits by their own size. */
 Test(decoder_load, gate_and_up_may_differ_in_dtype) {
-    static const char *const odd[] = {"mlp.gate_proj", "mlp.up_proj"};
+    static const char *const odd[] = {"mlp.gate_proj", "mlp.up_proj", "*gate_proj", "*up_proj"};
+    const weir_decoder_config mixed = mixture();
     float want[101], got[101];
-    logits_redtyped(NULL, want);
-    for (int i = 0; i < 2; i++) {
-        logits_redtyped(odd[i], got);
+    for (int i = 0; i < 4; i++) {
+        const weir_decoder_config *c = i < 2 ? &plain : &mixed;
+        logits_redtyped(c, NULL, want);
+        logits_redtyped(c, odd[i], got);
         for (int j = 0; j < 101; j++) {
             cr_expect(fabsf(got[j] - want[j]) <= 0x1p-17f * (1.0f + fabsf(want[j])),
                       "%s, logit %d: %g, want %g", odd[i], j, (double)got[j], (double)want[j]);
@@ -506,7 +588,7 @@ static void check_bytes(const weir_decoder_config *c, weir_dtype dtype, int n_th
 Test(decoder_load, takes_the_bytes_the_plan_says) {
     const weir_allocator a = {count_alloc, count_free, NULL};
     weir_set_allocator(&a);
-    const weir_decoder_config tied = gemma();
+    const weir_decoder_config tied = gemma(), mixed = mixture();
     weir_decoder_config wide = plain;
     wide.ff_dim = 1111; /* more inputs than a fresh backend serves */
     for (int n_thread = 1; n_thread <= 3; n_thread++) {
@@ -514,6 +596,7 @@ Test(decoder_load, takes_the_bytes_the_plan_says) {
         check_bytes(&plain, WEIR_DTYPE_BF16, n_thread);
         check_bytes(&tied, WEIR_DTYPE_BF16, n_thread);
         check_bytes(&wide, WEIR_DTYPE_BF16, n_thread);
+        check_bytes(&mixed, WEIR_DTYPE_BF16, n_thread);
     }
     weir_set_allocator(NULL);
 }
@@ -552,6 +635,24 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
     fake_free(k);
 }
 
+/* A row reads the experts that it uses, two of four, and the shared one. */
+Test(decoder_load, counts_the_experts_of_a_row) {
+    const weir_decoder_config c = mixture();
+    weir_model_facts f;
+    fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
+    const weir_tensor_source src = fake_source(k);
+    cr_assert_eq(weir__decoder_measure(&c, &src, (weir_place){0}, &f, NULL), WEIR_OK);
+    const int64_t att = 2 * 30 * 24 + 2 * 10 * 24, rest = att + 2 * 24 + 2 * 10 + 50, ff = 3 * 40 * 24;
+    const int64_t sparse = 4 * 24 + 4 * 3 * 12 * 24 + 3 * 20 * 24 + 24;
+    cr_expect_eq(f.n_param, 2 * 101 * 24 + 24 + 3 * rest + ff + 2 * sparse);
+    const size_t expert = weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 12, 24, true) +
+                          weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 24, 12, false);
+    const size_t table = weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 101, 24, false);
+    const size_t vectors = 4 * (3 * (2 * 32 + 2 * 16 + 64) + 32 + 2 * 16);
+    cr_expect_eq(f.weight_bytes - f.decode_bytes, table + vectors + 2 * 2 * expert);
+    fake_free(k);
+}
+
 /* Each matrix is given back to the source once it is packed; vectors are too small to matter. */
 Test(decoder_load, releases_what_it_packed) {
     fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
@@ -560,13 +661,19 @@ Test(decoder_load, releases_what_it_packed) {
     cr_assert_eq(fake_create(k, be, &m, NULL), WEIR_OK);
     cr_expect_eq(k->n_released, 2 + 3 * 7);
     weir__model_free(m);
+    fake_free(k);
+    const weir_decoder_config c = mixture();
+    k = fake_decoder(&c, WEIR_DTYPE_F32);
+    cr_assert_eq(fake_create(k, be, &m, NULL), WEIR_OK);
+    cr_expect_eq(k->n_released, 2 + 7 + 2 * (4 + 1 + 3 * 4 + 4));
+    weir__model_free(m);
     weir__backend_close(be);
     fake_free(k);
 }
 
 /* One matrix of a dtype of its own, so that its product is one more. */
-static void fail_each_allocation(const char *redtyped) {
-    fake *k = fake_decoder(&plain, WEIR_DTYPE_BF16);
+static void fail_each_allocation(const weir_decoder_config *c, const char *redtyped) {
+    fake *k = fake_decoder(c, WEIR_DTYPE_BF16);
     k->decoder.ff_dim = 1111; /* so that the backend's scratch grows too */
     k->redtyped = redtyped, k->other = WEIR_DTYPE_F32;
     fake_fail_each_allocation(k, 16);
@@ -574,6 +681,8 @@ static void fail_each_allocation(const char *redtyped) {
 }
 
 Test(decoder_load, survives_every_failed_allocation) {
-    fail_each_allocation("model.layers.1.self_attn.v_proj.weight");
-    fail_each_allocation("model.layers.1.mlp.up_proj.weight");
+    const weir_decoder_config mixed = mixture();
+    fail_each_allocation(&plain, "model.layers.1.self_attn.v_proj.weight");
+    fail_each_allocation(&plain, "model.layers.1.mlp.up_proj.weight");
+    fail_each_allocation(&mixed, "*up_proj.weight");
 }

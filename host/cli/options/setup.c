@@ -52,7 +52,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     weir_engine_options o = weir_engine_options_default();
     o.model = model;
     o.model_draft = cli_text(a, OPT_MODEL_DRAFT);
-    const bool drafter = o.model_draft && !cli_looks_up(a);
+    const bool drafter = weir_draft_facts(cli_draft_kind(a))->loads;
     if (cli_given(a, OPT_QUANTIZE_DRAFT) && !drafter)
         return cli_fail(CLI_USAGE, "--quantize-draft needs a drafter: give -md DIR");
     o.quantize = cli_text(a, OPT_QUANTIZE);

@@ -112,6 +112,10 @@ weir_status weir__default_special_tokens(const json_t *root, const char *const n
 /* An activation by the name that transformers gives it; false: unknown. */
 bool weir__parse_act(const char *name, weir_act *out);
 
+/* expert_config.c: experts, and which layers have none; c has its other sizes. */
+weir_status weir__experts_parse(const family_row *f, const json_t *root, const char *label,
+                                weir_decoder_config *c, weir_err *err);
+
 /* eos_token_id: an id or a list of at most 8; none as in weir__get_id. */
 weir_status weir__get_eos(const json_t *o, weir_checkpoint *out, const char *label, weir_err *err);
 

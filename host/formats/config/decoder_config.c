@@ -1,6 +1,6 @@
-/* config.json of a decoder-only model, as transformers 4.57's LlamaConfig, MistralConfig, Phi3Config,
- * Olmo2Config, GraniteConfig, SmolLM3Config, Qwen2Config, Qwen3Config, Gemma2Config and Gemma3TextConfig read
- * it: same names, defaults and precedence. */
+/* config.json of a decoder-only model, as transformers 4.57's LlamaConfig, MistralConfig, MixtralConfig,
+ * Phi3Config, Olmo2Config, GraniteConfig, SmolLM3Config, Qwen2Config, Qwen2MoeConfig, Qwen3Config,
+ * Qwen3MoeConfig, Gemma2Config and Gemma3TextConfig read it: same names, defaults and precedence. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static const struct {
     {"pad_token_id", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     {"hidden_act", FAMILY_ALL, WEIR_NEUTRAL_ANY}, /* Gemma's own name for it counts */
     {"hidden_activation", FAMILY_ACTIVATION, WEIR_NEUTRAL_NULL},
-    {"sliding_window", FAMILY_WINDOW, WEIR_NEUTRAL_NULL},
+    {"sliding_window", FAMILY_WINDOW | FAMILY_EXPERTS, WEIR_NEUTRAL_NULL}, /* with experts: of no layer */
     {"use_sliding_window", FAMILY_MAY_SLIDE | FAMILY_NO_ROPE, WEIR_NEUTRAL_OFF},
     {"max_window_layers", FAMILY_MAY_SLIDE, WEIR_NEUTRAL_ANY},
     {"layer_types", FAMILY_LAYER_TYPES, WEIR_NEUTRAL_NULL},
@@ -56,7 +56,18 @@ static const struct {
     {"attention_multiplier", FAMILY_MULTIPLIERS, WEIR_NEUTRAL_NULL},
     {"no_rope_layers", FAMILY_NO_ROPE, WEIR_NEUTRAL_OFF},
     {"no_rope_layer_interval", FAMILY_NO_ROPE, WEIR_NEUTRAL_OFF},
+    {"num_local_experts", FAMILY_LOCAL_EXPERTS, WEIR_NEUTRAL_OFF},
+    {"num_experts", FAMILY_EXPERTS, WEIR_NEUTRAL_OFF},
+    {"num_experts_per_tok", FAMILY_MIXES, WEIR_NEUTRAL_OFF},
+    {"moe_intermediate_size", FAMILY_EXPERTS, WEIR_NEUTRAL_OFF},
+    {"shared_expert_intermediate_size", FAMILY_SHARED_EXPERT, WEIR_NEUTRAL_OFF},
+    {"norm_topk_prob", FAMILY_EXPERTS, WEIR_NEUTRAL_NOTED},
+    {"decoder_sparse_step", FAMILY_EXPERTS, WEIR_NEUTRAL_NOTED},
+    {"mlp_only_layers", FAMILY_EXPERTS, WEIR_NEUTRAL_OFF},
     /* never change what we compute */
+    {"router_aux_loss_coef", FAMILY_MIXES, WEIR_NEUTRAL_NOTED}, /* of training */
+    {"router_jitter_noise", FAMILY_MIXES, WEIR_NEUTRAL_NOTED},
+    {"output_router_logits", FAMILY_MIXES, WEIR_NEUTRAL_NOTED},
     {"initializer_range", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     {"attention_dropout", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     {"resid_pdrop", FAMILY_ALL, WEIR_NEUTRAL_ANY},
@@ -425,6 +436,7 @@ weir_status weir__decoder_parse_stack(const family_row *f, json_t *root, const c
     c->norm_one_plus = weir__family_has(f, FAMILY_ONE_PLUS);
     WEIR_TRY(check_fields(f, root, label, out, err));
     WEIR_TRY(parse_sizes(f, root, label, c, err));
+    WEIR_TRY(weir__experts_parse(f, root, label, c, err));
     WEIR_TRY(parse_no_rope(f, root, label, c, err));
     WEIR_TRY(parse_windows(f, root, label, c, err));
     WEIR_TRY(parse_ropes(f, root, label, out, err));

@@ -93,8 +93,10 @@ static const known_key KEYS[] = {
     {"attn_logit_softcapping", FAMILY_FINAL_CAP, 0},
     {"final_logit_softcapping", FAMILY_FINAL_CAP, 0},
     /* change the computation unless neutral */
-    {"expert_count", 0, 0},
-    {"expert_used_count", 0, 0},
+    {"expert_count", FAMILY_MIXES, 0},
+    {"expert_used_count", FAMILY_MIXES, 0},
+    {"expert_feed_forward_length", FAMILY_EXPERTS, 0},
+    {"expert_shared_feed_forward_length", FAMILY_SHARED_EXPERT, 0},
     {"embedding_scale", FAMILY_MULTIPLIERS, 1},
     {"residual_scale", FAMILY_MULTIPLIERS, 1},
     {"logit_scale", FAMILY_MULTIPLIERS, 1},
@@ -173,10 +175,11 @@ weir_status weir__gguf_check_keys(const weir_gguf *g, const family_row *f, weir_
     size_t n = strlen(f->gguf);
     char key[128];
     int64_t experts;
-    if (weir__gguf_int(g, weir__gguf_key(f, "expert_count", key), &experts) && experts > 0)
+    if (!weir__family_has(f, FAMILY_MIXES) &&
+        weir__gguf_int(g, weir__gguf_key(f, "expert_count", key), &experts) && experts > 0)
         return weir_fail(err, WEIR_ENOTSUP,
-                         "%s: a mixture of %lld experts is not supported, expected a dense model",
-                         weir__label(g->label), (long long)experts);
+                         "%s: a mixture of %lld experts is not supported in a %s, expected a dense model",
+                         weir__label(g->label), (long long)experts, f->gguf);
     for (size_t i = 0; i < g->n_pair; i++) {
         const gguf_pair *p = &g->pair[i];
         if (p->key_bytes > n && p->key[n] == '.' && memcmp(p->key, f->gguf, n) == 0)

@@ -1,6 +1,6 @@
 /* The configs of decoder-only models from GGUF metadata. Keys, defaults and rules are llama.cpp's, as its
- * readers of these architectures have them (llama-model.cpp; src/models/gemma2.cpp, gemma3.cpp, phi3.cpp,
- * olmo2.cpp, granite.cpp, smollm3.cpp). */
+ * readers of these architectures have them (llama-model.cpp; src/models/qwen2moe.cpp, qwen3moe.cpp,
+ * gemma2.cpp, gemma3.cpp, phi3.cpp, olmo2.cpp, granite.cpp, smollm3.cpp). */
 #include "host/formats/gguf/gguf_model.h"
 
 #include <math.h>
@@ -15,8 +15,13 @@ enum { MAX_DIM = 1 << 20, MAX_CONTEXT = 1 << 30, MAX_VOCAB = 1 << 26 };
 
 const family_row *weir__gguf_family(const weir_gguf *g) {
     const char *name;
+    char key[128];
     size_t n;
-    return weir__gguf_string(g, "general.architecture", &name, &n) ? weir__family_gguf(name, n) : NULL;
+    int64_t experts = 0;
+    if (!weir__gguf_string(g, "general.architecture", &name, &n)) return NULL;
+    const family_row *f = weir__family_gguf(name, n, false);
+    if (!f || !weir__gguf_int(g, weir__gguf_key(f, "expert_count", key), &experts) || experts <= 0) return f;
+    return weir__family_gguf(name, n, true);
 }
 
 static bool has(const gguf_reader *r, const char *name) {
@@ -144,6 +149,28 @@ static weir_status read_sizes(const gguf_reader *r, weir_decoder_config *c) {
     c->eps = (float)eps;
     WEIR_TRY(read_heads(r, c));
     return weir__gguf_read_rows(r, c->dim, &c->n_vocab_rows);
+}
+
+/* ---- experts ------------------------------------------------------------------------------------------- */
+
+/* llama.cpp's rules: every layer has experts; widths that are not said follow from feed_forward_length;
+ * whether the weights add up to 1 goes by the architecture. */
+static weir_status read_experts(const gguf_reader *r, weir_decoder_config *c) {
+    weir_expert_config *e = &c->experts;
+    *e = (weir_expert_config){.names = WEIR_EXPERTS_STACKED, .normed = r->f->decoder.gguf_normed};
+    if (!weir__family_has(r->f, FAMILY_MIXES)) return WEIR_OK;
+    WEIR_TRY(weir__gguf_need(r, "expert_count"));
+    WEIR_TRY(weir__gguf_need(r, "expert_used_count"));
+    WEIR_TRY(weir__gguf_read_int(r, "expert_count", 1, WEIR_EXPERTS, &e->n));
+    const int32_t most = e->n < WEIR_EXPERTS_USED ? e->n : WEIR_EXPERTS_USED;
+    WEIR_TRY(weir__gguf_read_int(r, "expert_used_count", 1, most, &e->n_used));
+    e->ff_dim = c->ff_dim;
+    if (!weir__family_has(r->f, FAMILY_EXPERTS)) return WEIR_OK;
+    e->ff_dim = c->ff_dim / e->n_used;
+    WEIR_TRY(weir__gguf_read_int(r, "expert_feed_forward_length", 1, MAX_DIM, &e->ff_dim));
+    if (!weir__family_has(r->f, FAMILY_SHARED_EXPERT)) return WEIR_OK;
+    e->shared_ff = c->ff_dim;
+    return weir__gguf_read_int(r, "expert_shared_feed_forward_length", 1, MAX_DIM, &e->shared_ff);
 }
 
 /* ---- positions ----------------------------------------------------------------------------------------- */
@@ -328,6 +355,7 @@ static weir_status read_scales(const gguf_reader *r, weir_decoder_config *c) {
 static weir_status read_decoder(const gguf_reader *r, weir_gguf_model *m) {
     weir_decoder_config *c = &m->config;
     WEIR_TRY(read_sizes(r, c));
+    WEIR_TRY(read_experts(r, c));
     WEIR_TRY(read_rope(r, c));
     WEIR_TRY(check_turning(r));
     WEIR_TRY(read_window(r, c));

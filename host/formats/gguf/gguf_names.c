@@ -42,9 +42,17 @@ static const tensor_name LAYER[] = {
     {"self_attn.q_norm.weight", "attn_q_norm.weight", FAMILY_QK_NORM, 0},
     {"self_attn.k_norm.weight", "attn_k_norm.weight", FAMILY_QK_NORM, 0},
     {"mlp.gate_up_proj.weight", "ffn_up.weight", FAMILY_FUSED, 0},
-    {"mlp.gate_proj.weight", "ffn_gate.weight", FAMILY_ALL, FAMILY_FUSED},
-    {"mlp.up_proj.weight", "ffn_up.weight", FAMILY_ALL, FAMILY_FUSED},
-    {"mlp.down_proj.weight", "ffn_down.weight", FAMILY_ALL, 0},
+    {"mlp.gate_proj.weight", "ffn_gate.weight", FAMILY_ALL, FAMILY_FUSED | FAMILY_MIXES},
+    {"mlp.up_proj.weight", "ffn_up.weight", FAMILY_ALL, FAMILY_FUSED | FAMILY_MIXES},
+    {"mlp.down_proj.weight", "ffn_down.weight", FAMILY_ALL, FAMILY_MIXES},
+    {"mlp.gate.weight", "ffn_gate_inp.weight", FAMILY_MIXES, 0},
+    {"mlp.experts.gate_proj.weight", "ffn_gate_exps.weight", FAMILY_MIXES, 0},
+    {"mlp.experts.up_proj.weight", "ffn_up_exps.weight", FAMILY_MIXES, 0},
+    {"mlp.experts.down_proj.weight", "ffn_down_exps.weight", FAMILY_MIXES, 0},
+    {"mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", FAMILY_SHARED_EXPERT, 0},
+    {"mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight", FAMILY_SHARED_EXPERT, 0},
+    {"mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight", FAMILY_SHARED_EXPERT, 0},
+    {"mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight", FAMILY_SHARED_EXPERT, 0},
 };
 
 #define REL_BIAS "attn_rel_b.weight"

@@ -1,0 +1,31 @@
+#ifndef WEIR_MODELS_EXPERTS_H
+#define WEIR_MODELS_EXPERTS_H
+
+#include "models/impl.h"
+
+/* x += sum over the n_used likeliest experts e of a row: weight_e F_e(norm x), + sigmoid(g·norm x) F(norm x)
+ * of a shared one; F as in feed_forward.h, likelihoods from router·norm x (kernels/moe/route.h). Matrices are
+ * (outputs, inputs). */
+typedef struct experts {
+    const float *norm;  /* (dim) before it; the family loads it */
+    weir_weight router; /* (n_expert, dim) */
+    weir_weight in[2]; /* (expert_ff, dim) of every expert, one after another: a gated pair, or gate and up */
+    int n_in;
+    weir_weight out;                                   /* (dim, expert_ff) of every expert */
+    weir_weight shared_in[2], shared_out, shared_gate; /* the last (1, dim) */
+    int n_shared_in;                                   /* 0: there is no shared expert */
+    bool over_all;                                     /* kernels/moe/route.h; the family sets it */
+} experts;
+
+typedef struct expert_names {
+    const char *prefix;           /* of the block */
+    const char *gate, *up, *down; /* of one expert, after prefix + "experts.E." */
+    bool stacked;                 /* after prefix + "experts.", each of all */
+} expert_names;
+
+size_t weir__experts_floats(const model_shape *s, int64_t chunk); /* a device's scratch */
+weir_status weir__experts_load(weights *w, const model_shape *s, const expert_names *n, experts *e);
+void weir__experts_free(weir_backend *be, experts *e);
+weir_status weir__experts(weir_model *m, const experts *e, const model_rows *r);
+
+#endif /* WEIR_MODELS_EXPERTS_H */
