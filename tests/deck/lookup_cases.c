@@ -55,7 +55,7 @@ void lookup_run(weir_engine *e, const weir_session_options *o, int prompt, int m
     weir_session_free(s);
 }
 
-int lookup_nth(void) { return build_is_sanitized() ? 4 : 1; }
+int lookup_nth(void) { return build_is_tsan() ? 8 : build_is_sanitized() ? 4 : 1; }
 
 weir_session_options lookup_setting(int i, int max_tokens) {
     static const struct {

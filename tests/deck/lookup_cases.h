@@ -19,7 +19,7 @@ void lookup_run(weir_engine *e, const weir_session_options *o, int prompt, int m
  * verifier alone. */
 enum { LOOKUP_SETTINGS = 14 };
 weir_session_options lookup_setting(int i, int max_tokens);
-/* From one setting to the next: 1, or 4 with sanitizers, which take minutes for all of them. */
+/* From one setting to the next: 1, 4 under ASan, 8 under TSan, which take minutes for all of them. */
 int lookup_nth(void);
 
 /* Every lookup_nth() setting alone against these together. */

@@ -17,7 +17,7 @@ static void together(lookup_kind kind, int n_parallel, bool called_alone, bool c
     static const int steps[] = {1000};
     weir_engine *one = open_device(kind, 1, called_alone);
     weir_engine *many = open_device(kind, n_parallel, called_together);
-    lookup_same_together(one, many, n_parallel, build_is_tsan() ? 5 : 10, steps, 1);
+    lookup_same_together(one, many, n_parallel, build_is_tsan() ? 3 : 10, steps, 1);
     weir_engine_close(many);
     weir_engine_close(one);
 }
