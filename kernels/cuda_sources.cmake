@@ -20,6 +20,8 @@ set(WEIR_CUDA_SOURCES
   linear/linear.cu
   linear/linear_prefill.cu
   linear/linear_quant.cu
+  linear/linear_quant_float.cu
+  linear/linear_quant_wide.cu
   linear/linear_rows.cu
   linear/linear_wide.cu
   loop/close.cu

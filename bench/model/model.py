@@ -8,6 +8,7 @@ import argparse
 import sys
 from dataclasses import replace
 
+import quant
 import sessions
 from constants import GPUS, measured, slow
 from kernels import (ASKED, GEMMA2_27B, GEMMA2_2B, GEMMA2_9B, GEMMA3_1B, GEMMA3_270M, GEMMA3_27B, GEMMA3_4B,
@@ -174,6 +175,12 @@ def print_sessions():
           "read the weights again from L2, and with a kernel for many rows on mma.sync or wgmma; then the\n"
           "best γ of 1, 3, 5. vLLM: steps of one session (sessions.py), scaled by bytes and arithmetic.\n")
     table(sessions.HEADER, sessions.rows(GPUS))
+    print("### The same pair in Q4_K\n")
+    print("On CUDA cores, which read the weights again for every 8 rows, and on tensor cores with rows\n"
+          "rounded to bytes; γ = 5 unless named.\n")
+    table(quant.HEADER, quant.rows(GPUS))
+    print("All products of a prompt's chunk of 256 positions, without the head, ms:\n")
+    table(["GPU", "model", "on CUDA cores", "on tensor cores"], quant.prompts(GPUS))
 
 
 def choose(argv):

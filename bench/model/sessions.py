@@ -46,14 +46,16 @@ def wide(g, n, k, rows, gated, rate):
 
 
 def forward(g, m, n, rows, kernel):
-    """us of a pass of n sessions with so many rows each. kernel: None, today's, or a rate of WIDE. A wide
-    kernel is used where it is faster."""
+    """us of a pass of n sessions with so many rows each. kernel: None, today's, or a rate of WIDE (a wide
+    kernel is used where it is faster), or a function as `narrow` for products of any number of rows."""
     def product(outputs, inputs, gated):
+        if callable(kernel):
+            return kernel(g, outputs, inputs, n * rows, gated)
         if n * rows <= TILE:
             return linear(g, outputs, inputs, n * rows, gated)
         today = narrow(g, outputs, inputs, n * rows, gated)
         return today if kernel is None else min(today, wide(g, outputs, inputs, n * rows, gated, kernel))
-    if n * rows <= TILE:
+    if n * rows <= TILE and not callable(kernel):
         few = sum(us for name, us in decoder_kernels(g, m, n * rows, CONTEXT) if name != "attention")
     else:
         few = sum(product(*shape) for shape in products(m)) + turn(g)

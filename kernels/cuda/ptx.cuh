@@ -59,6 +59,15 @@ PTX_FN float f32_of_f16(uint16_t h) {
 #endif
 }
 
+/* The same number, of which the compiler knows nothing: what is computed from it stays where it is written,
+ * and does not take registers outside of a loop. */
+PTX_FN int opaque(int x) {
+#ifdef __CUDACC__
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+
 /* ---- tensor cores; every lane of the warp calls ---- */
 
 /* d += a b, m16n8k16, bf16 in, f32 accumulate. Lane 4 g + t: a holds rows g, g + 8 and columns 2t, 2t + 1, 2t
@@ -73,6 +82,33 @@ PTX_FN void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
     runner::mma_bf16(d, a, b, at);
+#endif
+}
+
+/* d += a b, m16n8k32, signed bytes in, exact sums in 32 bits. Lane 4 g + t: a holds rows g, g + 8 and
+ * columns 4t … 4t + 3, 16 + 4t … as (g, 4t) (g + 8, 4t) (g, 16 + 4t) (g + 8, 16 + 4t); b rows 4t …, 16 + 4t
+ * … of column g; d as mma_bf16. */
+PTX_FN void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2] PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    runner::mma_s8(d, a, b, at);
+#endif
+}
+
+/* The same of 16 columns of a and rows of b, m16n8k16: its first two words and its first. */
+PTX_FN void mma_s8(int32_t (&d)[4], const uint32_t (&a)[2], uint32_t b PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b));
+#else
+    const uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b, 0};
+    runner::mma_s8(d, wide_a, wide_b, at);
 #endif
 }
 
@@ -141,6 +177,15 @@ PTX_FN uint4 load_once16(const void *p PTX_AT) {
     return v;
 #else
     return runner::load16(p, "load_once16", at);
+#endif
+}
+
+/* Brings a line of 128 bytes into L2; nothing waits for it. */
+PTX_FN void prefetch_l2(const void *p) {
+#ifdef __CUDACC__
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+#else
+    (void)p;
 #endif
 }
 

@@ -220,6 +220,13 @@ PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t r
     }
 }
 
+/* Sums of many rows in shared memory, as finish_large wants them: 64 outputs. */
+template <int LINE> struct tile_sums {
+    const float *sums, *sum_sq;
+    PTX_FN float at(int row, int column) const { return sums[row * LINE + column]; }
+    PTX_FN float squares(int row) const { return sum_sq[row]; }
+};
+
 /* ---- rows into shared memory ---- */
 
 PTX_FN void put4(uint16_t *dst, const float4 &v) {
@@ -374,15 +381,26 @@ template <int N, int D> PTX_FN float warp_sums_from(float (&v)[N]) {
 }
 template <int N> PTX_FN float warp_sums(float (&v)[N]) { return warp_sums_from<N, 16>(v); }
 
+/* Sums of parts of a product, as several blocks leave them in scratch. */
+struct records {
+    weir_linear_tiling p; /* how they are added: sum_slices */
+    int64_t n_panel;      /* of a gated pair: gate, up, gate, up */
+    const float *squares; /* (n_row), if there is a norm */
+    const float *record;  /* (slices, n_row, 16 n_panel) */
+};
+
 /* Entry points of the other files. */
 weir_status plain_rows(weir_cuda *cu, const weir_linear *a); /* linear_rows.cu: ROWS weights of floats */
-weir_status quant_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant.cu: ROWS weights of blocks,
-                                                                  prompts too */
-weir_status prefill(weir_cuda *cu, const weir_linear *a);    /* linear_prefill.cu: ROWS weights through the
+weir_status quant_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant.cu: ROWS weights of blocks, any
+                                                                  number of rows, prompts too */
+weir_status quant_float_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant_float.cu: fp8 */
+weir_status prefill(weir_cuda *cu, const weir_linear *a); /* linear_prefill.cu: ROWS weights through the
                                                                   library */
 /* linear_wide.cu: FRAGMENT weights, many rows. ENOTSUP: they are too few, or scratch is too small for
  * them. */
 weir_status wide_rows(weir_cuda *cu, const weir_linear *a);
+/* linear_wide.cu: y from records. n_row: at most the 65,535 of grid.y. */
+weir_status merge_records(weir_cuda *cu, const weir_linear *a, const job &j, const records &r);
 /* linear_prefill.cu: rows of bf16 for a product of its own: n_row rows x norm at xs (rows, ld), zeros from k
  * up to ld, and in rows up to `rows`; squares[row]: its sum of squares, of `slice` inputs each in rising
  * order, if there is a norm. */

@@ -48,12 +48,13 @@ typedef struct weir_groups {
  * the backend's `chunk` positions, counted from position 0, which lets a backend send chunks to a library
  * GEMM of fixed shape.
  *
- * Quantised weights (kernels/weight/quant.h) but fp8: vectorised CPU builds multiply bytes, for decode rows
- * and prompts alike. The normalised input is rounded to a multiple of 1/127 of the largest of its 32 (inputs
- * 32 i … 32 i + 31), products of codes and bytes are summed exactly for each scale of the weight, and those
- * terms are added in f32, in rising k. A NaN or an infinity among a row's inputs makes its outputs NaN; 32
- * inputs below 2^-100 count as zero. The portable truth and devices use the input unrounded, and so do all
- * with fp8: its elements are rounded to f32 and multiplied as such, by rows of decoding and of prompts in
+ * Quantised weights (kernels/weight/quant.h) but fp8: vectorised CPU builds and devices multiply bytes, for decode
+ * rows and prompts alike. The normalised input (devices: x norm, before the row's factor) is rounded to a
+ * multiple of 1/127 of the largest of its 32 (inputs 32 i … 32 i + 31), products of codes and bytes are
+ * summed exactly for each scale of the weight, and those terms are added in f32, in rising k (devices: of
+ * each eighth of the inputs or segment, and those then). A NaN or an infinity among a row's inputs makes its
+ * outputs NaN; 32 inputs below 2^-100 count as zero. The portable truth uses the input unrounded, and so do
+ * all with fp8: its elements are rounded to f32 and multiplied as such, by rows of decoding and of prompts in
  * the same way.
  *
  * minmax  NULL, or (n_row, weir__minmax_count(minmax_n)) backend memory: smallest and largest of each row's
@@ -84,11 +85,11 @@ typedef struct weir_groups {
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
  *              weir__linear_cuda_scratch_floats(n, k, chunk)
  *
- * On a device: with FRAGMENT weights x norm is rounded to bf16 and the row's factor is applied after the sum,
- * also with rows = false. ROWS weights with rows = true are computed in f32, by a kernel for models that are
- * not bf16; with rows = false they go to the library, which takes f32, and bf16 with inputs rounded to bf16.
- * f16, rows that are not a multiple of 16 bytes, quantised weights, and a machine without the library use the
- * kernel of rows = true. */
+ * On a device: with FRAGMENT weights x norm is rounded to bf16 and the row's factor is applied after the
+ * sum, also with rows = false; with quantised weights, to bytes. Other ROWS weights with rows = true are
+ * computed in f32, by a kernel for models that are not bf16; with rows = false they go to the library, which
+ * takes f32, and bf16 with inputs rounded to bf16. f16, rows that are not a multiple of 16 bytes, and a
+ * machine without the library use the kernel of rows = true. */
 typedef struct weir_linear {
     const float *x;
     int64_t ldx;
@@ -118,7 +119,9 @@ static inline size_t weir__linear_scratch_floats(int64_t k) {
 }
 
 /* The same on a device where rows are many (linear_wide.cu): their inputs as bf16, their squares, and, where
- * outputs are so few that several blocks share each, a record of every segment. */
+ * outputs are so few that several blocks share each, a record of every segment. Inputs as bytes with their
+ * scales (linear_quant_wide.cu) take less from 512 inputs on; where there is no room for them, rows go by in
+ * eights. */
 enum { WEIR_WIDE_ROWS = 128, WEIR_WIDE_RECORDS = 16384 };
 
 static inline size_t weir__linear_wide_floats(int64_t n, int64_t k, int64_t n_row) {

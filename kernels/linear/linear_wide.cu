@@ -254,13 +254,6 @@ template <int NT> PTX_FN void put_sums(float *out, const float *set, int wm, int
     }
 }
 
-/* As finish_large wants it: 64 outputs. */
-template <int LINE> struct tile_sums {
-    const float *sums, *sum_sq;
-    PTX_FN float at(int row, int column) const { return sums[row * LINE + column]; }
-    PTX_FN float squares(int row) const { return sum_sq[row]; }
-};
-
 template <int NT>
 PTX_FN void put_record(const cut &c, const float *out, int group, int64_t n_row, int64_t row0, int rows,
                        int64_t panel0) {
@@ -342,16 +335,16 @@ __global__ void __launch_bounds__(THREADS, form<NT>::RESIDENT) wide_kernel(const
 }
 
 /* y from the records of a product that several blocks made. */
-__global__ void __launch_bounds__(THREADS) merge_kernel(const job a, const cut c) {
+__global__ void __launch_bounds__(THREADS) merge_kernel(const job a, const records r) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t n = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x, row = blockIdx.y;
     if (n >= a.n) return;
-    const int64_t columns = c.n_panel * WEIR_TILE, step = a.n_row * columns;
-    const float *from = c.record + row * columns + (a.gated ? n / WEIR_TILE * WEIR_TILE + n : n);
-    const float factor = row_factor(a, a.norm ? c.squares[row] : 0.0f);
-    const float up = a.gated ? factor * sum_slices(from + WEIR_TILE, step, c.p) : 0.0f;
-    finish(a, factor * sum_slices(from, step, c.p), up, row, n);
+    const int64_t columns = r.n_panel * WEIR_TILE, step = a.n_row * columns;
+    const float *from = r.record + row * columns + (a.gated ? n / WEIR_TILE * WEIR_TILE + n : n);
+    const float factor = row_factor(a, a.norm ? r.squares[row] : 0.0f);
+    const float up = a.gated ? factor * sum_slices(from + WEIR_TILE, step, r.p) : 0.0f;
+    finish(a, factor * sum_slices(from, step, r.p), up, row, n);
 }
 
 /* ---- host ---------------------------------------------------------------------------------------------- */
@@ -430,9 +423,7 @@ weir_status one_pass(weir_cuda *cu, const weir_linear *a, job j, cut c, const ch
     if (c.groups < c.p.split) { /* a segment's slices are one record */
         for (int i = 0; i < c.p.n_part; i++) c.p.part[i].slices = 1;
     }
-    const dim3 grid(static_cast<unsigned>((j.n + THREADS - 1) / THREADS), static_cast<unsigned>(j.n_row));
-    K_LAUNCH_PDL(merge_kernel, grid, dim3(THREADS), 0, cu->stream)(j, c);
-    return launched(cu, "merge of many rows", a);
+    return merge_records(cu, a, j, {c.p, c.n_panel, c.squares, c.record});
 }
 
 /* Blocks of an output. Fewest records first; slices of their own only if that leaves slots empty. */
@@ -444,6 +435,12 @@ int32_t groups_of(const weir_linear_tiling &p, const choice &f, int64_t n_row, i
 }
 
 } // namespace
+
+weir_status merge_records(weir_cuda *cu, const weir_linear *a, const job &j, const records &r) {
+    const dim3 grid(static_cast<unsigned>((j.n + THREADS - 1) / THREADS), static_cast<unsigned>(j.n_row));
+    K_LAUNCH_PDL(merge_kernel, grid, dim3(THREADS), 0, cu->stream)(j, r);
+    return launched(cu, "merge of many rows", a);
+}
 
 weir_status wide_rows(weir_cuda *cu, const weir_linear *a) {
     const weir_linear_tiling p = weir__linear_tiling_of(a->w);

@@ -74,21 +74,11 @@ __global__ void __launch_bounds__(THREADS)
     x += blockIdx.x * t.k;
     for (int64_t i = 8 * static_cast<int64_t>(threadIdx.x); i < t.k; i += 8 * THREADS) {
         switch (from >= 0 ? t.dtype : WEIR_DTYPE_COUNT) {
-        case WEIR_DTYPE_Q4_0: eight_of<WEIR_DTYPE_Q4_0>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q4_1: eight_of<WEIR_DTYPE_Q4_1>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q5_0: eight_of<WEIR_DTYPE_Q5_0>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q5_1: eight_of<WEIR_DTYPE_Q5_1>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q8_0: eight_of<WEIR_DTYPE_Q8_0>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q4_K: eight_of<WEIR_DTYPE_Q4_K>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q5_K: eight_of<WEIR_DTYPE_Q5_K>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q6_K: eight_of<WEIR_DTYPE_Q6_K>(x, row, i, scale); break;
-        case WEIR_DTYPE_IQ4_NL: eight_of<WEIR_DTYPE_IQ4_NL>(x, row, i, scale); break;
-        case WEIR_DTYPE_MXFP4: eight_of<WEIR_DTYPE_MXFP4>(x, row, i, scale); break;
-        case WEIR_DTYPE_INT4: eight_of<WEIR_DTYPE_INT4>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q2_K: eight_of<WEIR_DTYPE_Q2_K>(x, row, i, scale); break;
-        case WEIR_DTYPE_Q3_K: eight_of<WEIR_DTYPE_Q3_K>(x, row, i, scale); break;
-        case WEIR_DTYPE_IQ4_XS: eight_of<WEIR_DTYPE_IQ4_XS>(x, row, i, scale); break;
-        case WEIR_DTYPE_FP8: eight_of<WEIR_DTYPE_FP8>(x, row, i, scale); break;
+#define EIGHT(DTYPE) \
+    case DTYPE: eight_of<DTYPE>(x, row, i, scale); break;
+            QUANT_EACH(EIGHT)
+            EIGHT(WEIR_DTYPE_FP8)
+#undef EIGHT
         default:
             for (int v = 0; v < 8; v++) x[i + v] = 0.0f;
         }

@@ -1,9 +1,10 @@
 #ifndef WEIR_KERNELS_WEIGHT_QUANT_CUH
 #define WEIR_KERNELS_WEIGHT_QUANT_CUH
 
-/* Eight neighbouring elements of a quantised row (quant.h), with the bits of weir__dequantise_block: products
- * are exact in f32 and the sum is rounded once, contracted or not. Blocks of a file are at even addresses
- * (mxfp4's are not), so loads are of 2 bytes; neighbouring lanes read the rest of the line. */
+/* Quantised rows (quant.h) as kernels read them: four codes at a time as signed bytes, and what a code
+ * counts. An element is scale * code, or scale * code + offset: products are exact in f32 and the sum is
+ * rounded once, so that it has the bits of weir__dequantise_block, contracted or not. Loads are as wide as
+ * the blocks are aligned; neighbouring lanes read the rest of the line. */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 
@@ -13,137 +14,162 @@ extern "C" {
 
 namespace quant {
 
-PTX_FN uint32_t half_at(const uint8_t *p) { return *reinterpret_cast<const uint16_t *>(p); }
-PTX_FN float f16_at(const uint8_t *p) { return ptx::f32_of_f16(static_cast<uint16_t>(half_at(p))); }
+constexpr int UNIT = 32; /* elements; a block has one or eight */
 
-/* Bytes 0 … 7 from p on, p even. */
-struct eight {
-    uint32_t half[4];
+/* Every format of integer codes, for a switch: all but fp8. */
+#define QUANT_EACH(X)    \
+    X(WEIR_DTYPE_Q4_0)   \
+    X(WEIR_DTYPE_Q4_1)   \
+    X(WEIR_DTYPE_Q5_0)   \
+    X(WEIR_DTYPE_Q5_1)   \
+    X(WEIR_DTYPE_Q8_0)   \
+    X(WEIR_DTYPE_IQ4_NL) \
+    X(WEIR_DTYPE_MXFP4)  \
+    X(WEIR_DTYPE_INT4)   \
+    X(WEIR_DTYPE_Q2_K)   \
+    X(WEIR_DTYPE_Q3_K)   \
+    X(WEIR_DTYPE_Q4_K)   \
+    X(WEIR_DTYPE_Q5_K)   \
+    X(WEIR_DTYPE_Q6_K)   \
+    X(WEIR_DTYPE_IQ4_XS)
+
+/* What a format's kernels differ in. */
+struct format {
+    int units, bytes; /* of a block */
+    int align;        /* bytes that divide every address of a block's words */
+    int scales;       /* of a unit: 1, or 2 of 16 elements each */
+    bool offset;      /* elements have one */
 };
-PTX_FN eight eight_at(const uint8_t *p) {
-    eight e;
-#pragma unroll
-    for (int i = 0; i < 4; i++) e.half[i] = half_at(p + 2 * i);
-    return e;
-}
-PTX_FN int byte_of(const eight &e, int v) { return static_cast<int>(e.half[v / 2] >> (v % 2 * 8) & 255u); }
 
-/* Blocks of 32 with 4 or 5 bits; j: element of the block, a multiple of 8. */
-template <bool MINIMUM, bool FIFTH> PTX_FN void block_32(float (&w)[8], const uint8_t *block, int j) {
-    const float d = f16_at(block), m = MINIMUM ? f16_at(block + 2) : 0.0f;
-    const uint8_t *at = block + (MINIMUM ? 4 : 2);
-    const uint32_t high = FIFTH ? (half_at(at) | half_at(at + 2) << 16) >> j : 0;
-    const eight low = eight_at(at + (FIFTH ? 4 : 0) + j % 16);
-    constexpr int zero = MINIMUM ? 0 : FIFTH ? 16 : 8;
-#pragma unroll
-    for (int v = 0; v < 8; v++) {
-        int q = byte_of(low, v) >> (j / 16 * 4) & 15;
-        if (FIFTH) q |= static_cast<int>(high >> v & 1u) << 4;
-        const float product = d * static_cast<float>(q - zero);
-        w[v] = MINIMUM ? product + m : product;
+__host__ __device__ constexpr format format_of(int dtype) {
+    switch (dtype) {
+    case WEIR_DTYPE_Q4_0: return {1, 18, 2, 1, false};
+    case WEIR_DTYPE_Q4_1: return {1, 20, 4, 1, true};
+    case WEIR_DTYPE_Q5_0: return {1, 22, 2, 1, false};
+    case WEIR_DTYPE_Q5_1: return {1, 24, 4, 1, true};
+    case WEIR_DTYPE_Q8_0: return {1, 34, 2, 1, false};
+    case WEIR_DTYPE_IQ4_NL: return {1, 18, 2, 1, false};
+    case WEIR_DTYPE_MXFP4: return {1, 17, 1, 1, false};
+    case WEIR_DTYPE_INT4: return {1, 20, 4, 1, false};
+    case WEIR_DTYPE_Q2_K: return {8, 84, 4, 2, true};
+    case WEIR_DTYPE_Q3_K: return {8, 110, 2, 2, false};
+    case WEIR_DTYPE_Q4_K: return {8, 144, 4, 1, true};
+    case WEIR_DTYPE_Q5_K: return {8, 176, 4, 1, true};
+    case WEIR_DTYPE_Q6_K: return {8, 210, 2, 2, false};
+    case WEIR_DTYPE_IQ4_XS: return {8, 136, 4, 1, false};
+    default: return {1, 0, 1, 1, false};
     }
 }
 
-PTX_FN void block_q8_0(float (&w)[8], const uint8_t *block, int j) {
-    const float d = f16_at(block);
-    const eight q = eight_at(block + 2 + j);
-#pragma unroll
-    for (int v = 0; v < 8; v++) w[v] = d * static_cast<float>(static_cast<int8_t>(byte_of(q, v)));
+PTX_FN uint32_t half_at(const uint8_t *p) { return __ldg(reinterpret_cast<const uint16_t *>(p)); }
+PTX_FN float f16_at(const uint8_t *p) { return ptx::f32_of_f16(static_cast<uint16_t>(half_at(p))); }
+PTX_FN int byte_at(const uint8_t *p) { return __ldg(p); }
+
+/* Bytes 0 … 3 from p on. */
+template <int DTYPE> PTX_FN uint32_t word_at(const uint8_t *p) {
+    constexpr int align = format_of(DTYPE).align;
+    if constexpr (align == 4) return __ldg(reinterpret_cast<const uint32_t *>(p));
+    if constexpr (align == 2) return half_at(p) | half_at(p + 2) << 16;
+    return static_cast<uint32_t>(byte_at(p)) | static_cast<uint32_t>(byte_at(p + 1)) << 8 |
+           static_cast<uint32_t>(byte_at(p + 2)) << 16 | static_cast<uint32_t>(byte_at(p + 3)) << 24;
 }
 
-template <bool FIFTH> PTX_FN void block_q45_k(float (&w)[8], const uint8_t *block, int j) {
-    const int unit = j / 32, i = j % 32;
-    const uint8_t *s = block + 4;
-    const int scale = unit < 4 ? s[unit] & 63 : (s[unit + 4] & 15) | s[unit - 4] >> 6 << 4;
-    const int min = unit < 4 ? s[unit + 4] & 63 : s[unit + 4] >> 4 | s[unit] >> 6 << 4;
-    const float d = f16_at(block) * static_cast<float>(scale),
-                m = f16_at(block + 2) * static_cast<float>(min);
-    const eight low = eight_at(block + (FIFTH ? 48 : 16) + unit / 2 * 32 + i);
-    const eight high = FIFTH ? eight_at(block + 16 + i) : low;
-#pragma unroll
-    for (int v = 0; v < 8; v++) {
-        int q = byte_of(low, v) >> (unit % 2 * 4) & 15;
-        if (FIFTH) q |= (byte_of(high, v) >> unit & 1) << 4;
-        w[v] = d * static_cast<float>(q) - m;
+/* Four bytes minus ZERO each, a power of two that none of them reaches twice: no byte carries into the next.
+ * */
+template <int ZERO> PTX_FN uint32_t less(uint32_t codes) {
+    return (codes + (0x80 - ZERO) * 0x01010101u) ^ 0x80808080u;
+}
+
+/* Bits 0 … 3, each to the lowest of a byte. */
+PTX_FN uint32_t spread(uint32_t bits) { return (bits & 15u) * 0x00204081u & 0x01010101u; }
+
+/* Of four indices below 16, a byte each, the values of a table of bytes. */
+PTX_FN uint32_t look_up(uint32_t index, uint32_t v0, uint32_t v4, uint32_t v8, uint32_t v12) {
+    const uint32_t low = index & 0x07070707u, pairs = low | low >> 4, select = __byte_perm(pairs, 0, 0x4420);
+    const uint32_t upper = (index >> 3 & 0x01010101u) * 0xffu;
+    return (__byte_perm(v0, v4, select) & ~upper) | (__byte_perm(v8, v12, select) & upper);
+}
+PTX_FN uint32_t iq4_values(uint32_t index) { /* weir__iq4_values */
+    return look_up(index, 0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u);
+}
+PTX_FN uint32_t mxfp4_values(uint32_t index) { /* weir__mxfp4_values */
+    return look_up(index, 0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu);
+}
+
+/* Codes of elements 4 i … 4 i + 3 (i = 0 … 7) of a unit, as signed bytes. */
+template <int DTYPE> PTX_FN uint32_t codes(const uint8_t *block, int unit, int i) {
+    constexpr uint32_t four = 0x0f0f0f0fu, two = 0x03030303u, one = 0x01010101u;
+    const auto word = [block](int at) { return word_at<DTYPE>(block + at); };
+    const auto nibbles = [&](int at) { return word(at + i % 4 * 4) >> (i / 4 * 4) & four; };
+    const auto fifth = [&](int at) { return spread(word(at) >> (4 * i)) << 4; };
+    if constexpr (DTYPE == WEIR_DTYPE_Q4_0) return less<8>(nibbles(2));
+    if constexpr (DTYPE == WEIR_DTYPE_Q4_1) return nibbles(4);
+    if constexpr (DTYPE == WEIR_DTYPE_Q5_0) return less<16>(nibbles(6) | fifth(2));
+    if constexpr (DTYPE == WEIR_DTYPE_Q5_1) return nibbles(8) | fifth(4);
+    if constexpr (DTYPE == WEIR_DTYPE_Q8_0) return word(2 + 4 * i);
+    if constexpr (DTYPE == WEIR_DTYPE_IQ4_NL) return iq4_values(nibbles(2));
+    if constexpr (DTYPE == WEIR_DTYPE_MXFP4) return mxfp4_values(nibbles(1));
+    if constexpr (DTYPE == WEIR_DTYPE_INT4) /* less<>, of the block's own zero */
+        return (nibbles(4) + (0x80u - (word(0) & WEIR_INT4_ZERO)) * one) ^ 0x80808080u;
+    if constexpr (DTYPE == WEIR_DTYPE_IQ4_XS) return iq4_values(nibbles(8 + 16 * unit));
+    const int half = unit / 4, part = unit % 4;
+    if constexpr (DTYPE == WEIR_DTYPE_Q2_K) return word(16 + half * 32 + 4 * i) >> (2 * part) & two;
+    if constexpr (DTYPE == WEIR_DTYPE_Q3_K)
+        return less<4>((word(32 + half * 32 + 4 * i) >> (2 * part) & two) | (word(4 * i) >> unit & one) << 2);
+    if constexpr (DTYPE == WEIR_DTYPE_Q4_K) return word(16 + unit / 2 * 32 + 4 * i) >> (unit % 2 * 4) & four;
+    if constexpr (DTYPE == WEIR_DTYPE_Q5_K)
+        return (word(48 + unit / 2 * 32 + 4 * i) >> (unit % 2 * 4) & four) | (word(16 + 4 * i) >> unit & one)
+                                                                                 << 4;
+    if constexpr (DTYPE == WEIR_DTYPE_Q6_K)
+        return less<32>((word(half * 64 + part % 2 * 32 + 4 * i) >> (part / 2 * 4) & four) |
+                        (word(128 + half * 32 + 4 * i) >> (2 * part) & two) << 4);
+    return 0;
+}
+
+struct scale {
+    float scale, offset;
+};
+
+/* Scale i of a block, which has one or two for each unit. */
+template <int DTYPE> PTX_FN scale scale_of(const uint8_t *block, int i) {
+    if constexpr (DTYPE == WEIR_DTYPE_Q4_1 || DTYPE == WEIR_DTYPE_Q5_1)
+        return {f16_at(block), f16_at(block + 2)};
+    if constexpr (DTYPE == WEIR_DTYPE_MXFP4) {
+        const uint32_t e = static_cast<uint32_t>(byte_at(block));
+        return {__uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23), 0.0f};
     }
-}
-
-PTX_FN void block_q6_k(float (&w)[8], const uint8_t *block, int j) {
-    const int half = j / 128, part = j % 128 / 32, i = j % 32;
-    const float d = f16_at(block + 208) * static_cast<float>(static_cast<int8_t>(block[192 + j / 16]));
-    const eight low = eight_at(block + half * 64 + part % 2 * 32 + i),
-                high = eight_at(block + 128 + half * 32 + i);
-#pragma unroll
-    for (int v = 0; v < 8; v++) {
-        const int q = (byte_of(low, v) >> (part / 2 * 4) & 15) | (byte_of(high, v) >> (2 * part) & 3) << 4;
-        w[v] = d * static_cast<float>(q - 32);
+    if constexpr (DTYPE == WEIR_DTYPE_INT4)
+        return {__uint_as_float(word_at<DTYPE>(block) & WEIR_INT4_SCALE), 0.0f};
+    if constexpr (DTYPE == WEIR_DTYPE_Q2_K) {
+        const int s = byte_at(block + i);
+        return {f16_at(block + 80) * static_cast<float>(s & 15),
+                -(f16_at(block + 82) * static_cast<float>(s >> 4))};
     }
-}
-
-/* weir__iq4_values and weir__mxfp4_values, a byte each. */
-PTX_FN float iq4_value(int q) {
-    const uint64_t eight = q < 8 ? 0xf6eaddcfbfad9881ull : 0x7159453526190d01ull;
-    return static_cast<float>(static_cast<int8_t>(eight >> (q % 8 * 8) & 255u));
-}
-PTX_FN float mxfp4_value(int q) {
-    const int size = static_cast<int>(0x0c08060403020100ull >> (q % 8 * 8) & 255u);
-    return static_cast<float>(q < 8 ? size : -size); /* no -0, as in the table */
-}
-
-PTX_FN void block_iq4(float (&w)[8], const uint8_t *nibble, float scale, int j) {
-    const eight low = eight_at(nibble + j % 16);
-#pragma unroll
-    for (int v = 0; v < 8; v++) w[v] = scale * iq4_value(byte_of(low, v) >> (j / 16 * 4) & 15);
-}
-
-PTX_FN void block_mxfp4(float (&w)[8], const uint8_t *block, int j) {
-    const uint32_t e = block[0];
-    const float scale = __uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23);
-#pragma unroll
-    for (int v = 0; v < 8; v++) w[v] = scale * mxfp4_value(block[1 + j % 16 + v] >> (j / 16 * 4) & 15);
-}
-
-/* At an address that is a multiple of 4, as rows of such blocks are. */
-PTX_FN void block_int4(float (&w)[8], const uint8_t *block, int j) {
-    const uint32_t *word = reinterpret_cast<const uint32_t *>(block);
-    const float d = __uint_as_float(word[0] & WEIR_INT4_SCALE);
-    const int zero = static_cast<int>(word[0] & WEIR_INT4_ZERO);
-    const uint32_t *low = word + 1 + j % 16 / 4;
-#pragma unroll
-    for (int v = 0; v < 8; v++) {
-        const int q = static_cast<int>(low[v / 4] >> (v % 4 * 8 + j / 16 * 4) & 15u);
-        w[v] = d * static_cast<float>(q - zero);
+    if constexpr (DTYPE == WEIR_DTYPE_Q3_K) {
+        const int four = byte_at(block + 96 + i % 8) >> (i / 8 * 4) & 15,
+                  two = byte_at(block + 104 + i % 4) >> (i / 4 * 2) & 3;
+        return {f16_at(block + 108) * static_cast<float>((four | two << 4) - 32), 0.0f};
     }
-}
-
-PTX_FN void block_iq4_xs(float (&w)[8], const uint8_t *block, int j) {
-    const int unit = j / 32;
-    const int low = block[4 + unit / 2] >> (unit % 2 * 4) & 15,
-              high = block[2 + unit / 4] >> (unit % 4 * 2) & 3;
-    const float scale = f16_at(block) * static_cast<float>((low | high << 4) - 32);
-    block_iq4(w, block + 8 + 16 * unit, scale, j % 32);
-}
-
-PTX_FN void block_q2_k(float (&w)[8], const uint8_t *block, int j) {
-    const int part = j % 128 / 32, s = block[j / 16];
-    const float d = f16_at(block + 80) * static_cast<float>(s & 15),
-                m = f16_at(block + 82) * static_cast<float>(s >> 4);
-    const eight low = eight_at(block + 16 + j / 128 * 32 + j % 32);
-#pragma unroll
-    for (int v = 0; v < 8; v++) w[v] = d * static_cast<float>(byte_of(low, v) >> (2 * part) & 3) - m;
-}
-
-PTX_FN void block_q3_k(float (&w)[8], const uint8_t *block, int j) {
-    const int part = j % 128 / 32, unit = j / 16;
-    const int four = block[96 + unit % 8] >> (unit / 8 * 4) & 15,
-              two = block[104 + unit % 4] >> (unit / 4 * 2) & 3;
-    const float d = f16_at(block + 108) * static_cast<float>((four | two << 4) - 32);
-    const eight low = eight_at(block + 32 + j / 128 * 32 + j % 32), high = eight_at(block + j % 32);
-#pragma unroll
-    for (int v = 0; v < 8; v++) {
-        const int q = (byte_of(low, v) >> (2 * part) & 3) | (byte_of(high, v) >> (j / 32) & 1) << 2;
-        w[v] = d * static_cast<float>(q - 4);
+    if constexpr (DTYPE == WEIR_DTYPE_Q4_K || DTYPE == WEIR_DTYPE_Q5_K) {
+        const uint8_t *s = block + 4;
+        int factor, min; /* the upper four units' top bits are with the lower four's */
+        if (i < 4) {
+            factor = byte_at(s + i) & 63, min = byte_at(s + i + 4) & 63;
+        } else {
+            const int both = byte_at(s + i + 4);
+            factor = (both & 15) | byte_at(s + i - 4) >> 6 << 4, min = both >> 4 | byte_at(s + i) >> 6 << 4;
+        }
+        return {f16_at(block) * static_cast<float>(factor), -(f16_at(block + 2) * static_cast<float>(min))};
     }
+    if constexpr (DTYPE == WEIR_DTYPE_Q6_K)
+        return {f16_at(block + 208) * static_cast<float>(static_cast<int8_t>(byte_at(block + 192 + i))),
+                0.0f};
+    if constexpr (DTYPE == WEIR_DTYPE_IQ4_XS) {
+        const int low = byte_at(block + 4 + i / 2) >> (i % 2 * 4) & 15,
+                  high = byte_at(block + 2 + i / 4) >> (i % 4 * 2) & 3;
+        return {f16_at(block) * static_cast<float>((low | high << 4) - 32), 0.0f};
+    }
+    return {f16_at(block), 0.0f};
 }
 
 /* A block is at an address of whole words. Codes become f16 two by two, which is 2^-8 of them (quant.h). */
@@ -163,39 +189,23 @@ PTX_FN void block_fp8(float (&w)[8], const uint8_t *block, int j) {
 
 /* Elements at … at + 7 of a row; `at` is a multiple of 8. */
 template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int64_t at) {
-    constexpr int block = DTYPE == WEIR_DTYPE_FP8 ? 64 : DTYPE >= WEIR_DTYPE_Q2_K ? 256 : 32;
-    constexpr int bytes = DTYPE == WEIR_DTYPE_Q4_0     ? 18
-                          : DTYPE == WEIR_DTYPE_Q4_1   ? 20
-                          : DTYPE == WEIR_DTYPE_Q5_0   ? 22
-                          : DTYPE == WEIR_DTYPE_Q5_1   ? 24
-                          : DTYPE == WEIR_DTYPE_Q8_0   ? 34
-                          : DTYPE == WEIR_DTYPE_IQ4_NL ? 18
-                          : DTYPE == WEIR_DTYPE_MXFP4  ? 17
-                          : DTYPE == WEIR_DTYPE_INT4   ? 20
-                          : DTYPE == WEIR_DTYPE_Q2_K   ? 84
-                          : DTYPE == WEIR_DTYPE_Q3_K   ? 110
-                          : DTYPE == WEIR_DTYPE_Q4_K   ? 144
-                          : DTYPE == WEIR_DTYPE_Q5_K   ? 176
-                          : DTYPE == WEIR_DTYPE_Q6_K   ? 210
-                          : DTYPE == WEIR_DTYPE_FP8    ? 68
-                                                       : 136;
-    const uint8_t *p = row + at / block * bytes;
-    const int j = static_cast<int>(at % block);
-    if constexpr (DTYPE == WEIR_DTYPE_Q4_0) block_32<false, false>(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q4_1) block_32<true, false>(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q5_0) block_32<false, true>(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q5_1) block_32<true, true>(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q8_0) block_q8_0(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q4_K) block_q45_k<false>(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q5_K) block_q45_k<true>(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q6_K) block_q6_k(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_IQ4_NL) block_iq4(w, p + 2, f16_at(p), j);
-    if constexpr (DTYPE == WEIR_DTYPE_MXFP4) block_mxfp4(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_INT4) block_int4(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q2_K) block_q2_k(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_Q3_K) block_q3_k(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_IQ4_XS) block_iq4_xs(w, p, j);
-    if constexpr (DTYPE == WEIR_DTYPE_FP8) block_fp8(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_FP8) {
+        block_fp8(w, row + at / 64 * 68, static_cast<int>(at % 64));
+        return;
+    }
+    constexpr format f = format_of(DTYPE);
+    const uint8_t *block = row + at / (f.units * UNIT) * f.bytes;
+    const int j = static_cast<int>(at % (f.units * UNIT)), i = j % UNIT / 4;
+    const scale s = scale_of<DTYPE>(block, j * f.scales / UNIT);
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const uint32_t q = codes<DTYPE>(block, j / UNIT, i + h);
+#pragma unroll
+        for (int v = 0; v < 4; v++) {
+            const float product = s.scale * static_cast<float>(static_cast<int8_t>(q >> (8 * v) & 255u));
+            w[4 * h + v] = f.offset ? product + s.offset : product;
+        }
+    }
 }
 
 } // namespace quant

@@ -111,7 +111,7 @@ T5GEMMA = [
     bug("models/arena.c", "bounds", "a wider encoder's norms have a narrower one's room", "t5_golden t5_rows",
         "chunk * max64(s->dim, e.dim) : 0", "chunk * s->dim : 0"),
     bug("models/arena.c", "bounds", "an encoder's feed-forward has the decoder's room", "t5_golden t5_rows",
-        "max64(max64(s->own.n_ff, e.ff_dim), cross)", "max64(s->own.n_ff, cross)"),
+        "max64(max64(ff, e.ff_dim), cross)", "max64(ff, cross)"),
     bug("models/head.c", "bounds", "ranks collect rows of the decoder's width", "model_ranks",
         ".n_row = r->n, .n = r->dim, .first", ".n_row = r->n, .n = m->shape.dim, .first"),
 ]

@@ -312,14 +312,47 @@ static void mma_lanes(warp *w, unsigned) {
     }
 }
 
-void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at) {
+/* Sums of bytes are exact, and wrap. */
+static void mma_s8_lanes(warp *w, unsigned) {
+    mma_in in[32];
+    int8_t a[16][32], b[8][32]; /* b by columns */
+    for (int l = 0; l < 32; l++) {
+        __builtin_memcpy(&in[l], w->wide_in[l], sizeof in[l]);
+        const int g = l / 4, t = l % 4;
+        for (int i = 0; i < 4; i++) __builtin_memcpy(&a[g + i % 2 * 8][i / 2 * 16 + 4 * t], &in[l].a[i], 4);
+        for (int i = 0; i < 2; i++) __builtin_memcpy(&b[g][i * 16 + 4 * t], &in[l].b[i], 4);
+    }
+    for (int l = 0; l < 32; l++) {
+        for (int q = 0; q < 4; q++) {
+            const int row = l / 4 + 8 * (q / 2), column = l % 4 * 2 + q % 2;
+            int32_t sum = 0, d;
+            for (int k = 0; k < 32; k++) sum += a[row][k] * b[column][k];
+            __builtin_memcpy(&d, &in[l].d[q], 4);
+            const uint32_t out = static_cast<uint32_t>(d) + static_cast<uint32_t>(sum);
+            __builtin_memcpy(w->wide_out[l] + 4 * q, &out, 4);
+        }
+    }
+}
+
+template <class D>
+static void mma(D (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], void lanes(warp *, unsigned),
+                site at) {
     warp *w = my_warp();
     mma_in in;
-    for (int i = 0; i < 4; i++) in.a[i] = a[i], in.d[i] = d[i];
-    for (int i = 0; i < 2; i++) in.b[i] = b[i];
+    __builtin_memcpy(in.a, a, sizeof a);
+    __builtin_memcpy(in.b, b, sizeof b);
+    __builtin_memcpy(in.d, d, sizeof d);
     __builtin_memcpy(w->wide_in[my_lane()], &in, sizeof in);
-    meet(MMA, ~0u, mma_lanes, at);
-    __builtin_memcpy(d, w->wide_out[my_lane()], 16);
+    meet(MMA, ~0u, lanes, at);
+    __builtin_memcpy(d, w->wide_out[my_lane()], sizeof d);
+}
+
+void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at) {
+    mma(d, a, b, mma_lanes, at);
+}
+
+void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at) {
+    mma(d, a, b, mma_s8_lanes, at);
 }
 
 } // namespace runner

@@ -19,6 +19,7 @@ long right_atomics(void);
 long right_numbers(void);
 long right_ldmatrix(void);
 long right_mma(void);
+long right_mma_bytes(void);
 long right_copies(void);
 long right_team_barrier(void);
 long right_dependent_launch(void);

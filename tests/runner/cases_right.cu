@@ -150,6 +150,20 @@ __global__ void multiply(const float *a, const float *b, float *d) {
     for (int i = 0; i < 4; i++) d[8 * (g + 8 * (i / 2)) + 2 * t + i % 2] = acc[i];
 }
 
+/* d = 5 + a b, a (16, 32) and b (8, 32) by columns, of bytes; and the same of their first 16 columns. */
+__global__ void multiply_bytes(const uint32_t *a, const uint32_t *b, int *d) {
+    const int g = threadIdx.x / 4, t = threadIdx.x % 4;
+    int32_t all[4] = {5, 5, 5, 5}, half[4] = {5, 5, 5, 5};
+    const uint32_t first[2] = {a[8 * g + t], a[8 * (g + 8) + t]};
+    ptx::mma_s8(all, {first[0], first[1], a[8 * g + 4 + t], a[8 * (g + 8) + 4 + t]},
+                {b[8 * g + t], b[8 * g + 4 + t]});
+    ptx::mma_s8(half, first, b[8 * g + t]);
+    for (int i = 0; i < 4; i++) {
+        const int at = 8 * (g + 8 * (i / 2)) + 2 * t + i % 2;
+        d[at] = all[i], d[128 + at] = half[i];
+    }
+}
+
 } // namespace
 
 long right_shuffles(void) {
@@ -273,6 +287,25 @@ long right_mma(void) {
     da.put(a);
     db.put(b);
     K_LAUNCH(multiply, 1, 32, 0, nullptr)(da.p, db.p, d.p);
+    return differing(d, [&](size_t i) { return want[i]; });
+}
+
+long right_mma_bytes(void) {
+    alignas(4) int8_t a[16][32], b[8][32];
+    int want[256];
+    for (int i = 0; i < 512; i++)
+        a[i / 32][i % 32] = static_cast<int8_t>(i % 5 == 0 ? -128 : i * 37 % 255 - 127);
+    for (int i = 0; i < 256; i++)
+        b[i / 32][i % 32] = static_cast<int8_t>(i % 7 == 0 ? 127 : i * 61 % 255 - 127);
+    for (int i = 0; i < 256; i++) {
+        want[i] = 5;
+        for (int k = 0; k < (i < 128 ? 32 : 16); k++) want[i] += a[i % 128 / 8][k] * b[i % 8][k];
+    }
+    device_array<uint32_t> da(128), db(64);
+    device_array<int> d(256);
+    da.put(reinterpret_cast<const uint32_t *>(a));
+    db.put(reinterpret_cast<const uint32_t *>(b));
+    K_LAUNCH(multiply_bytes, 1, 32, 0, nullptr)(da.p, db.p, d.p);
     return differing(d, [&](size_t i) { return want[i]; });
 }
 

@@ -172,6 +172,14 @@ inline unsigned __funnelshift_r(unsigned lo, unsigned hi, unsigned by) {
     by &= 31;
     return by ? lo >> by | hi << (32 - by) : lo;
 }
+inline int __dp4a(int a, int b, int c) {
+    unsigned sum = static_cast<unsigned>(c);
+    for (int i = 0; i < 4; i++) {
+        const int8_t x = static_cast<int8_t>(a >> 8 * i), y = static_cast<int8_t>(b >> 8 * i);
+        sum += static_cast<unsigned>(x * y);
+    }
+    return static_cast<int>(sum);
+}
 inline unsigned __byte_perm(unsigned x, unsigned y, unsigned select) {
     const uint64_t both = static_cast<uint64_t>(y) << 32 | x;
     unsigned r = 0;

@@ -69,6 +69,7 @@ void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t bytes,
 unsigned vote(warp_op op, unsigned mask, uint64_t value, site at);
 void ldmatrix_x4(uint32_t (&r)[4], uint4 row, bool trans, site at);
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at);
+void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at);
 
 template <class T> T shuffle_of(warp_op op, unsigned mask, T v, int arg, int width, site at) {
     static_assert(std::is_trivially_copyable<T>::value &&

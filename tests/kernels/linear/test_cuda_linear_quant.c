@@ -21,7 +21,7 @@ static void run(const device_product *b, int64_t r0, int64_t n_row, float *y) {
 static void check_product(weir_backend *be, const product *p, uint64_t *rng) {
     data d = data_new(p, rng);
     device_product b = device_product_new(be, &d, p->rows ? WEIR_USE_ROWS : WEIR_USE_PREFILL);
-    device_product_check(&b, &d, false); /* inputs are taken as they are */
+    device_product_check(&b, &d, true);
     device_product_free(&b);
     data_free(&d);
 }

@@ -121,3 +121,39 @@ Test(linear_stages, many_rows_have_the_same_bits_whatever_fits) {
         data_free(&d);
     }
 }
+
+/* 128 rows of a quantised weight a block, 64 and 32: the same bits, and those of 8 rows. Launches are rows
+ * and product, and a merge where several blocks share outputs. */
+Test(linear_stages, quantised_rows_have_the_same_bits_whatever_fits) {
+    enum { MANY = 140, FEW = 8 };
+    const struct {
+        int64_t n, k, unit;
+        long launches;
+    } shape[] = {{150, 1280, 0, 2}, {40, 1024, 256, 3}, {20, 512, 0, 3}};
+    static const weir_dtype dtype[] = {WEIR_DTYPE_Q4_K, WEIR_DTYPE_Q6_K, WEIR_DTYPE_Q8_0};
+    static const int shared[] = {227 << 10, 99 << 10, SMALL};
+    uint64_t rng = 71;
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        const product p = {.n = shape[i].n,
+                           .k = shape[i].k,
+                           .n_row = MANY,
+                           .dtype = dtype[i],
+                           .norm = shape[i].unit == 0,
+                           .rows = true,
+                           .scale = 1.0f};
+        data d = data_new(&p, &rng);
+        const size_t total = (size_t)(MANY * d.ldy);
+        float *first = malloc(sizeof *first * total), *y = malloc(sizeof *y * total);
+        char what[160];
+        describe_product(what, sizeof what, "many rows", &p);
+        for (int j = 0; j < 3; j++) {
+            const long launches = run(&d, shape[i].unit, shared[j], 0, MANY, j ? y : first);
+            if (j == 0) cr_assert_eq(launches, shape[i].launches, "%s: %ld launches", what, launches);
+            if (j) assert_same(y, first, total, what);
+        }
+        cr_assert_eq(run(&d, shape[i].unit, 0, 0, FEW, y), 1, "%s: few rows", what);
+        assert_same(y, first, (size_t)(FEW * d.ldy), what);
+        free(first), free(y);
+        data_free(&d);
+    }
+}

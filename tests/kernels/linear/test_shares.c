@@ -107,8 +107,9 @@ static void check_inputs(weir_backend *be, const data *d, int64_t unit) {
 
 /* Whether a build rounds a row: to bf16, or (`bytes`) to bytes. */
 static bool rounds(const weir_backend *be, weir_dtype dtype) {
+    if (!weir_dtype_is_float(dtype))
+        return dtype != WEIR_DTYPE_FP8 && (be->device || be->isa != WEIR_ISA_PORTABLE);
     if (be->device) return dtype == WEIR_DTYPE_BF16;
-    if (!weir_dtype_is_float(dtype)) return be->isa != WEIR_ISA_PORTABLE && dtype != WEIR_DTYPE_FP8;
     return dtype == WEIR_DTYPE_BF16 && be->isa >= WEIR_ISA_AVX512BF16;
 }
 
