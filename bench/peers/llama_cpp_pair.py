@@ -353,7 +353,8 @@ def parse_args():
     p.add_argument("--no-amx", action="store_true",
                    help="build llama.cpp without AMX (its kernels end with an illegal instruction on some "
                         "virtual machines)")
-    p.add_argument("--parts", nargs="+", choices=PARTS, default=[n for n in PARTS if n not in ("float", "lookup")],
+    p.add_argument("--parts", nargs="+", choices=PARTS,
+                   default=[n for n in PARTS if n not in ("float", "lookup")],
                    help="default: all but float and lookup; what the file "
                    "says of other parts stays")
     p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md",

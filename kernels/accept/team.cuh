@@ -102,10 +102,11 @@ TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, con
     return t;
 }
 
-/* The team's blocks in n equal parts, each a team of its own, for item `index`; index >= n_team: one of the few
- * blocks that are left over. n is no more than the team's blocks. What parts find is seen by all after team_wait
- * on the team, which then has its scratch again. A part's barrier lies beside those of teams: whole teams have
- * the first word of a stride, and no two parts of two blocks or more begin in one pair of blocks. */
+/* The team's blocks in n equal parts, each a team of its own, for item `index`; index >= n_team: one of
+ * the few blocks that are left over. n is no more than the team's blocks. What parts find is seen by all
+ * after team_wait on the team, which then has its scratch again. A part's barrier lies beside those of
+ * teams: whole teams have the first word of a stride, and no two parts of two blocks or more begin in one
+ * pair of blocks. */
 TEAM_FN weir_env team_part(const weir_env &t, const team_space &space, int32_t n) {
     weir_env p = t;
     p.n_team = n;

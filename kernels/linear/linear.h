@@ -48,9 +48,9 @@ typedef struct weir_groups {
  * the backend's `chunk` positions, counted from position 0, which lets a backend send chunks to a library
  * GEMM of fixed shape.
  *
- * Quantised weights (kernels/weight/quant.h) but fp8: vectorised CPU builds and devices multiply bytes, for decode
- * rows and prompts alike. The normalised input (devices: x norm, before the row's factor) is rounded to a
- * multiple of 1/127 of the largest of its 32 (inputs 32 i … 32 i + 31), products of codes and bytes are
+ * Quantised weights (kernels/weight/quant.h) but fp8: vectorised CPU builds and devices multiply bytes, for
+ * decode rows and prompts alike. The normalised input (devices: x norm, before the row's factor) is rounded
+ * to a multiple of 1/127 of the largest of its 32 (inputs 32 i … 32 i + 31), products of codes and bytes are
  * summed exactly for each scale of the weight, and those terms are added in f32, in rising k (devices: of
  * each eighth of the inputs or segment, and those then). A NaN or an infinity among a row's inputs makes its
  * outputs NaN; 32 inputs below 2^-100 count as zero. The portable truth uses the input unrounded, and so do

@@ -1,7 +1,8 @@
 /* Products of up to 8 rows with quantised weights, which stay in the file's blocks (linear_quant.cuh).
  *
  *   block   8 warps, P panels of 16 outputs
- *   warp    a piece of the inputs of all of them: rows to bytes, then panel by panel codes to operands, mma, terms
+ *   warp    a piece of the inputs of all of them: rows to bytes, then panel by panel codes to operands, mma,
+ *           terms
  *
  * A warp needs nothing of the others until the sums are there, and weights are asked for before the kernel
  * ahead has ended. More panels share the rounding of the rows and their bytes from L2; fewer make more

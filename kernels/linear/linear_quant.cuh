@@ -6,7 +6,8 @@
  *
  *   unit    32 inputs: a row has one scale for them, a weight one scale (q2_k, q3_k, q6_k: two)
  *   term    weight's scale * row's scale * an exact sum of bytes, plus the weight's offset * the row's sum
- *   piece   an eighth of the inputs, or a segment (pieces_of): its terms are one chain in rising order, from zero
+ *   piece   an eighth of the inputs, or a segment (pieces_of): its terms are one chain in rising order, from
+ *           zero
  *   lane    4 g + t: of a unit, inputs 4 t … 4 t + 3 and 16 further of outputs g, g + 8 and of row g
  *
  * Terms, and the pieces' sums as a tree, are the same wherever a product is computed; nothing else is rounded
@@ -114,9 +115,9 @@ PTX_FN float sum_squares(const float *piece, int n) {
     return sum;
 }
 
-/* A group of inputs of an octet as bytes. 2^log2 rows (1, 2, 4, 8) take 8 / 2^log2 units at once: lanes 4 g + t
- * have row g % 2^log2, of which x is (NULL: there is none). *square: the chain of its units' squares. What is
- * written nowhere belongs to other rows, whose sums nobody reads. */
+/* A group of inputs of an octet as bytes. 2^log2 rows (1, 2, 4, 8) take 8 / 2^log2 units at once: lanes
+ * 4 g + t have row g % 2^log2, of which x is (NULL: there is none). *square: the chain of its units' squares.
+ * What is written nowhere belongs to other rows, whose sums nobody reads. */
 template <int S, bool OFFSET>
 PTX_FN void quantise(unsigned char *to, const job &a, const float *x, int log2, int64_t at, int units,
                      float *square) {

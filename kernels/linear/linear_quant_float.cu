@@ -1,5 +1,5 @@
-/* Products with weights in blocks of 8-bit floats, which stay in the file's blocks: decoded in registers, f32 inputs, f32
- * sums. Decode rows and prompts use the same kernel, so a row has the same bits in both.
+/* Products with weights in blocks of 8-bit floats, which stay in the file's blocks: decoded in registers, f32
+ * inputs, f32 sums. Decode rows and prompts use the same kernel, so a row has the same bits in both.
  *
  *   block   8 warps, a tile of up to 8 rows whose inputs are in shared memory as f32, times norm, 2048 at
  *           most at once

@@ -1,7 +1,8 @@
 /* Products of many rows with quantised weights: batches of sessions, and prompts. A weight is decoded once
  * for up to 128 rows.
  *
- *   prepare  rows as bytes in scratch, in the order of operands: an octet a block, a piece of the inputs a warp
+ *   prepare  rows as bytes in scratch, in the order of operands: an octet a block, a piece of the inputs a
+ *            warp
  *   block    8 panels, one a warp, x a tile of up to NT octets; all pieces, or one
  *
  *   rows ----bytes--> scratch --cp.async--> two stages --+

@@ -192,8 +192,8 @@ struct close_job {
     const weir_minmax *minmax; /* of the verifier's rows, or NULL; where the kernel examines them */
 };
 
-/* The block that is closed, and what is asked of the loop; of the team's first block alone. Asks are loaded by
- * its first thread while there is more to do, since they come from the host's memory. */
+/* The block that is closed, and what is asked of the loop; of the team's first block alone. Asks are
+ * loaded by its first thread while there is more to do, since they come from the host's memory. */
 struct close_start {
     int32_t block, limit;
     close_asks asks;
@@ -248,8 +248,8 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, close_job job, team
     }
 }
 
-/* The whole accept step of few rows: no more than there are blocks, so that a team has one seat, and a part of
- * it one row. */
+/* The whole accept step of few rows: no more than there are blocks, so that a team has one seat, and a
+ * part of it one row. */
 static __global__ TEAM_KERNEL void step_kernel(const __grid_constant__ weir_loop l,
                                                const __grid_constant__ close_job job,
                                                const __grid_constant__ team_space space) {

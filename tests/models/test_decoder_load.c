@@ -8,43 +8,9 @@
 
 #include "kernels/base/mem.h"
 #include "kernels/weight/quantise.h"
-#include "models/decoder.h"
+#include "tests/models/decoder_kinds.h"
 #include "tests/models/fake.h"
 #include "tests/support/compare.h"
-
-/* ---- a checkpoint out of thin air ---------------------------------------------------------------------- */
-
-static const weir_decoder_config plain = {.dim = 24,
-                                          .ff_dim = 40,
-                                          .head_dim = 10,
-                                          .n_head = 3,
-                                          .n_head_kv = 1,
-                                          .n_layer = 3,
-                                          .n_vocab_rows = 101,
-                                          .eps = 1e-6f,
-                                          .act = WEIR_ACT_SILU,
-                                          .qkv_bias = true,
-                                          .qk_norm = true,
-                                          .embed_scale = 1.0f,
-                                          .attention_scale = 0.3f,
-                                          .rope.theta = 1e4f};
-
-static weir_decoder_config gemma(void) {
-    weir_decoder_config c = plain;
-    c.qkv_bias = false, c.norm_one_plus = true, c.post_norms = true, c.tied = true;
-    c.act = WEIR_ACT_GELU_TANH;
-    c.attention_softcap = 5.0f, c.final_softcap = 4.0f;
-    c.window = 3, c.sliding[1] = true, c.rope_sliding.theta = 100.0f;
-    return c;
-}
-
-/* Experts in the first and the last layer. */
-static weir_decoder_config mixture(void) {
-    weir_decoder_config c = plain;
-    c.experts = (weir_expert_config){.n = 4, .n_used = 2, .ff_dim = 12, .shared_ff = 20};
-    c.dense[1] = true;
-    return c;
-}
 
 /* ---- named failures ------------------------------------------------------------------------------------ */
 
@@ -106,73 +72,6 @@ Test(decoder_load, norms_over_all_heads_are_not_shared_out) {
     cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 2, .whole_body = true}, &f, &err),
                  WEIR_OK);
     fake_free(k);
-}
-
-/* A layer's experts lie one after another, and none of them on another rank. */
-Test(decoder_load, experts_are_alike_and_not_shared_out) {
-    const weir_decoder_config c = mixture();
-    const struct {
-        const char *redtyped;
-        weir_status want;
-        const char *part;
-    } t[] = {
-        {"*mlp.experts.2.up_proj.weight", WEIR_EFORMAT, "layers.0.mlp.experts.2.up_proj.weight: bf16, but"},
-        {"*mlp.experts.0.down_proj.weight", WEIR_EFORMAT, "experts.0.down_proj.weight is bf16"},
-        {"*up_proj.weight", WEIR_OK, ""},
-        {"*mlp.gate.weight", WEIR_OK, ""},
-        {"*shared_expert.gate_proj.weight", WEIR_OK, ""}};
-    weir_backend *be = fake_backend(1);
-    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
-        fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
-        weir_model *m = NULL;
-        weir_err err = {""};
-        k->redtyped = t[i].redtyped, k->other = WEIR_DTYPE_BF16;
-        cr_expect_eq(fake_create(k, be, &m, &err), t[i].want, "%s: %s", t[i].redtyped, err.text);
-        cr_expect(strstr(err.text, t[i].part), "%s", err.text);
-        weir__model_free(m);
-        fake_free(k);
-    }
-    weir__backend_close(be);
-    fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
-    const weir_tensor_source src = fake_source(k);
-    weir_model_facts f;
-    weir_err err = {""};
-    cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 4}, &f, &err), WEIR_ENOTSUP);
-    cr_expect(strstr(err.text, "num_experts is 4: experts cannot be shared out over 4 ranks"), "%s",
-              err.text);
-    cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 4, .whole_body = true}, &f, &err),
-                 WEIR_OK);
-    fake_free(k);
-}
-
-static void bad_experts(int i, weir_decoder_config *c) {
-    *c = mixture();
-    switch (i) {
-    case 0: c->experts.n = -1; break;
-    case 1: c->experts.n = WEIR_EXPERTS + 1; break;
-    case 2: c->experts.n_used = 0; break;
-    case 3: c->experts.n_used = 5; break;
-    case 4: c->experts.n = 64, c->experts.n_used = WEIR_EXPERTS_USED + 1; break;
-    case 5: c->experts.ff_dim = 0; break;
-    case 6: c->experts.shared_ff = -1; break;
-    case 7: c->experts.names = (weir_expert_names)3; break;
-    case 8: c->post_norms = true; break;
-    default: c->residual_scale = 0.5f; break;
-    }
-}
-
-Test(decoder_load, refuses_experts_no_decoder_has) {
-    weir_backend *be = fake_backend(1);
-    for (int i = 0; i < 10; i++) {
-        fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
-        weir_model *m = NULL;
-        weir_err err = {""};
-        bad_experts(i, &k->decoder);
-        cr_expect_eq(fake_create(k, be, &m, &err), WEIR_EINVAL, "case %d: %s", i, err.text);
-        cr_expect(strncmp(err.text, "decoder config: ", 16) == 0 && !m, "case %d: %s", i, err.text);
-        fake_free(k);
-    }
-    weir__backend_close(be);
 }
 
 Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
@@ -468,65 +367,6 @@ Test(decoder_load, frequencies_above_one_radian_are_refused) {
     k->decoder.rope.factor = 1.0f;
     cr_expect_eq(logits_with(k, logits, &err), WEIR_OK);
     fake_free(k);
-}
-
-/* Known ends of each stretch: fast dimensions stay, slow ones are divided. */
-Test(decoder_load, rope_tables_have_their_ends) {
-    enum { N = 128 };
-    float base[N / 2], t[N / 2];
-    weir_rope_config r = {.theta = 1e4f, .factor = 4.0f, .n_ctx_original = 4096};
-    r.low_freq = 1.0f, r.high_freq = 4.0f, r.beta_fast = 32.0f, r.beta_slow = 1.0f;
-    cr_expect_eq(weir__rope_table(&r, N, base), 1.0f);
-    cr_expect_eq(base[0], 1.0f);
-    cr_expect(fabsf(base[N / 4] - 1e-2f) <= 1e-9f, "%g", (double)base[N / 4]);
-    for (int kind = WEIR_ROPE_LINEAR; kind <= WEIR_ROPE_YARN; kind++) {
-        r.kind = (weir_rope_kind)kind;
-        const float scale = weir__rope_table(&r, N, t);
-        cr_expect_eq(t[N / 2 - 1], base[N / 2 - 1] / 4.0f, "kind %d", kind);
-        cr_expect_eq(t[0], kind == WEIR_ROPE_LINEAR ? 0.25f : 1.0f, "kind %d", kind);
-        cr_expect(fabsf(scale - (kind == WEIR_ROPE_YARN ? 1.1386294f : 1.0f)) <= 1e-6f, "kind %d: %g", kind,
-                  (double)scale);
-        for (int i = 1; i < N / 2; i++)
-            cr_expect(t[i] < t[i - 1] && t[i] <= base[i] && t[i] >= base[i] / 4.0f);
-    }
-    r.attention_factor = 1.5f;
-    cr_expect_eq(weir__rope_table(&r, N, t), 1.5f);
-    r.attention_factor = 0.0f, r.factor = 1.0f;
-    cr_expect_eq(weir__rope_table(&r, N, t), 1.0f);
-}
-
-/* A line of tests/golden/rope/tables.txt (make_rope.py): the config, then what transformers makes of it. Its
- * arithmetic is f32, ours is double: pow and three roundings, under 2^-20 together. */
-static bool check_rope_table(FILE *file) {
-    static const char *const kinds[] = {"default", "linear", "llama3", "yarn"};
-    char kind[16];
-    weir_rope_config r = {.kind = WEIR_ROPE_DEFAULT};
-    int32_t n_dim = 0;
-    float scale = 0.0f, want = 0.0f, got[128];
-    const int n = fscanf(file, "%15s %f %f %f %f %f %f %d %f %d %f", kind, &r.theta, &r.factor, &r.low_freq,
-                         &r.high_freq, &r.beta_fast, &r.beta_slow, &r.n_ctx_original, &r.attention_factor,
-                         &n_dim, &scale);
-    if (n == EOF) return false;
-    cr_assert(n == 11 && n_dim > 0 && n_dim <= 256);
-    while (strcmp(kinds[r.kind], kind) != 0) cr_assert(++r.kind <= WEIR_ROPE_YARN, "%s", kind);
-    const float got_scale = weir__rope_table(&r, n_dim, got);
-    cr_expect(fabsf(got_scale - scale) <= 0x1p-20f * scale, "%s %d: %g, want %g", kind, n_dim,
-              (double)got_scale, (double)scale);
-    for (int i = 0; i < n_dim / 2; i++) {
-        cr_assert_eq(fscanf(file, "%f", &want), 1);
-        cr_expect(fabsf(got[i] - want) <= 0x1p-20f * want, "%s %d, dimension %d: %g, want %g", kind, n_dim, i,
-                  (double)got[i], (double)want);
-    }
-    return true;
-}
-
-Test(decoder_load, rope_tables_are_those_of_transformers) {
-    FILE *file = fopen(WEIR_SOURCE_DIR "/tests/golden/rope/tables.txt", "r");
-    int n = 0;
-    cr_assert(file);
-    while (check_rope_table(file)) n++;
-    fclose(file);
-    cr_assert_eq(n, 12);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
