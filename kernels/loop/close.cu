@@ -76,27 +76,32 @@ static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i,
     __syncthreads();
 }
 
+/* What the rule says of draft j, into shared memory; thread 0 has it. Not inlined, for its registers. */
+TEAM_CALL void examine_draft(const weir_env *part, close_shared *h) {
+    weir_accept_row row;
+    weir_row_note note;
+    weir__examine(part, &h->args, &h->accept, part->index, &row, &note);
+    if (threadIdx.x == 0) h->row[part->index] = row, h->note[part->index] = note;
+}
+
 /* All rows of the team's live seat, each by a part of the team, then all that was found into shared memory.
  * minmax: of all rows. Not inlined: its registers and those of the kernel would be too many. */
 TEAM_CALL void examine_seat(const weir_env *t, const team_space *space, const weir_loop *l,
                             const weir_minmax *minmax, close_shared *h) {
     const weir_env part = team_part(*t, *space, h->accept.n_draft + 1);
     if (part.index < part.n_team) {
-        const int32_t j = part.index;
-        const int64_t row = weir__seat_first_row(l, t->index) + j;
+        const int64_t row = weir__seat_first_row(l, t->index) + part.index;
         const weir_row_stats s = team_row_stats(&part, l->p_logits + row * l->ld_p, l->n_vocab, h->accept.law,
                                                 minmax ? minmax + row * team_spans(l->n_vocab) : nullptr);
-        if (threadIdx.x == 0) h->p_stats[j] = s;
+        if (threadIdx.x == 0) h->p_stats[part.index] = s;
         if (team_writes(&part)) l->p_stats[row] = s;
         __syncthreads();
         bool over;
         (void)weir__undecided(&h->accept, &over);
-        if (!over && j < h->accept.n_draft) {
-            weir_accept_row found;
-            weir_row_note note;
-            weir__examine(&part, &h->args, &h->accept, j, &found, &note);
-            const int64_t at = static_cast<int64_t>(t->index) * l->gamma + j;
-            if (team_writes(&part)) l->row[at] = found, l->note[at] = note;
+        if (!over && part.index < h->accept.n_draft) {
+            examine_draft(&part, h);
+            const int64_t at = static_cast<int64_t>(t->index) * l->gamma + part.index;
+            if (team_writes(&part)) l->row[at] = h->row[part.index], l->note[at] = h->note[part.index];
         }
     }
     team_wait(t);

@@ -17,6 +17,7 @@
 
 struct weir_engine {
     char name[32];
+    weir_draft_kind draft;
     const weir_chat_template *chat;
     int n_session, n_step;
 };
@@ -49,6 +50,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory");
     snprintf(e->name, sizeof e->name, "%s", opt->model);
+    e->draft = weir_draft_named(opt->model_draft);
     e->chat = opt->chat_template ? weir_chat_template_find(opt->chat_template) : NULL;
     if (!e->chat && (opt->chat_template || opt->chat_required)) {
         weir_free(e);
@@ -73,6 +75,7 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
     out->n_parallel = 4;
     out->ctx_size = 512;
     out->max_draft = 16;
+    out->draft = e->draft;
     out->has_tokenizer = !is(e, "noids");
     out->chat_template = e->chat ? e->chat->name : NULL;
     out->family[0] = out->family[1] = "fake";

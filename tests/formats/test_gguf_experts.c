@@ -101,12 +101,13 @@ Test(gguf_experts, tensors_that_are_missing_or_misshapen_are_named) {
             gguf_blob b;
             weir_gguf *g;
             char name[64];
+            int64_t two[] = {DIM, EXPERT_FF, 2};
             weir_model_facts f;
             weir_err err = {""};
             made m = mixtures[1];
             snprintf(name, sizeof name, "blk.1.%s.weight", names[i]);
             m.skip = name;
-            if (how == 1) m.stray = name, m.stray_dims = 3, m.stray_shape = (int64_t[]){DIM, EXPERT_FF, 2};
+            if (how == 1) m.stray = name, m.stray_dims = 3, m.stray_shape = two;
             const weir_gguf_model out = read_made(&m, &g, &b);
             const weir_tensor_source src = weir__gguf_source(g);
             cr_expect_eq(weir__decoder_measure(&out.config, &src, (weir_place){0}, &f, &err), WEIR_EFORMAT);
