@@ -64,11 +64,11 @@ __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, const qu
     const int rows = tile.rows;
 
     const int log2 = rows > 4 ? 3 : rows > 2 ? 2 : rows - 1, r = lane / 4 & ((1 << log2) - 1);
-    const float *x = r < rows ? a.x + (row0 + r) * a.ldx : nullptr;
     unsigned char *octet = smem + warp * (F::ROWS + F::PANEL), *panel = octet + F::ROWS;
     float acc[P][1][4] = {}, square = 0.0f;
     for (int64_t at = begin; at < end; at += GROUP) {
         const int units = units_left(at, end);
+        const float *x = r < rows ? a.x + (row0 + r) * a.ldx : nullptr;
         quantise<S, OFFSET>(octet, a, x, log2, at, units, &square);
 #pragma unroll 1
         for (int p = 0; p < P; p++) {
