@@ -60,7 +60,8 @@ Test(cuda_wide, a_row_has_the_same_bits_in_any_company) {
     for (int i = 0; i < N_SHAPES; i++) {
         const product p = product_of(&shapes[i]);
         const bool large = p.n * p.k > 100000;
-        if (in_sample(i, 4)) check_counts(be, &p, shapes[i].unit, false, large ? 9 : 1 + i % 3, &rng);
+        const int nth = large || build_is_tsan() ? 9 : 1 + i % 3;
+        if (in_sample(i, 4)) check_counts(be, &p, shapes[i].unit, false, nth, &rng);
     }
     weir__backend_close(be);
 }
@@ -71,7 +72,7 @@ Test(cuda_wide, products_are_within_their_bound) {
     for (int i = 0; i < N_SHAPES; i++) {
         product p = product_of(&shapes[i]);
         if (!in_sample(i, 5)) continue;
-        if (p.n * p.k > 100000) p.n_row = 33;
+        if (p.n * p.k > 100000 || build_is_tsan()) p.n_row = 33;
         data d = data_new(&p, &rng);
         device_product m = device_product_new(be, &d, WEIR_USE_ROWS);
         if (shapes[i].unit > 0) weir__weight_split_inputs(&m.w, p.k, shapes[i].unit, 0, 1);
@@ -111,8 +112,12 @@ Test(cuda_wide, minmaxes_are_those_of_few_rows) {
     uint64_t rng = 107;
     const int64_t n[] = {8449, 150, 90}, k[] = {17, 40, 2050};
     for (int i = 0; i < 3; i++) {
-        const product p = {
-            .n = n[i], .k = k[i], .n_row = 66, .dtype = WEIR_DTYPE_BF16, .rows = true, .scale = 1.0f};
+        const product p = {.n = n[i],
+                           .k = k[i],
+                           .n_row = build_is_tsan() ? 33 : 66,
+                           .dtype = WEIR_DTYPE_BF16,
+                           .rows = true,
+                           .scale = 1.0f};
         check_counts(be, &p, 0, true, 6, &rng);
     }
     weir__backend_close(be);
@@ -124,9 +129,10 @@ Test(cuda_wide, scratch_changes_no_bit) {
     weir_backend *be = device_open();
     uint64_t rng = 109;
     for (int i = 0; i < 3; i++) {
+        if (!in_sample(i, 3)) continue;
         const shape *of = &shapes[i == 0 ? 3 : i == 1 ? 8 : 6];
         product p = product_of(of);
-        p.n_row = 150, p.rows = i == 2;
+        p.n_row = build_is_tsan() ? 70 : 150, p.rows = i == 2;
         company c;
         company_init(&c, be, &p, of->unit, i == 2, FEW, &rng);
         const size_t all = be->scratch_floats, least = weir__linear_most_partial_floats(p.n, p.k);
