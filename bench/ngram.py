@@ -13,7 +13,8 @@ import resource
 import sys
 from pathlib import Path
 
-from weir_runs import PROGRAM, RESULTS, ROOT, ask, machine, markdown, median, speculative, totals
+from weir_runs import (PROGRAM, RESULTS, ROOT, accepted, ask, machine, markdown, median, spread,
+                       tokens_per_second, totals)
 
 DATA = ROOT.parent / "shared" / "data"
 
@@ -86,21 +87,13 @@ def speed(answers, cpu, cpu_of_prompts):
     t = totals(answers)
     if cpu_of_prompts:
         return (t["tokens"] - len(answers)) / (cpu - cpu_of_prompts)
-    return 1000.0 * t["tokens"] / t["decode_ms"]
-
-
-def spread(values):
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    return tokens_per_second(t, whole=False)
 
 
 def drafts(answers):
     """Tokens a verifier call, and the share of drafts that were accepted."""
-    found = [speculative(a) for a in answers]
-    tokens = sum(a["timings"]["predicted_n"] for a in answers)
-    calls = sum(m["verifier_calls"] for m in found)
-    drafted = sum(m.get("num_draft_tokens") or 0 for m in found)
-    accepted = sum(m.get("num_accepted_draft_tokens") or 0 for m in found)
-    return f"{tokens / calls:.2f}", f"{100 * accepted / drafted:.0f} %" if drafted else "–"
+    t = totals(answers)
+    return f"{t['tokens'] / t['verifier_calls']:.2f}", accepted(t)
 
 
 def measure(o, name, make):

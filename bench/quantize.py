@@ -9,7 +9,8 @@ import datetime
 import sys
 from pathlib import Path
 
-from weir_runs import DRAFTER, PROGRAM, RESULTS, VERIFIER, ask, machine, markdown, median, read_pairs, totals
+from weir_runs import (DRAFTER, PROGRAM, RESULTS, VERIFIER, accepted, ask, machine, markdown, median,
+                       read_pairs, spread, tokens_per_second, totals)
 
 FORMATS = ["q8_0", "fp8"]
 
@@ -20,10 +21,8 @@ def command(o, what, flags):
 
 def answers(o, flags, pairs):
     requests = [{"prompt": p["prompt"]} for p in pairs]
-    with_draft = ["-md", o.draft] if o.draft and "--verifier" not in flags else []
-    flags = [f for f in flags if f != "--verifier"]
-    return ask([*command(o, "generate", [*with_draft, *flags]), "--jsonl", "--temp", "0", "-n",
-                str(o.tokens), "--gamma", str(o.gamma), "-np", "1"], requests)
+    return ask([*command(o, "generate", flags), "--jsonl", "--temp", "0", "-n", str(o.tokens), "--gamma",
+                str(o.gamma), "-np", "1"], requests)
 
 
 def scores(o, flags, pairs, texts):
@@ -38,7 +37,7 @@ def error_rows(o, pairs, texts):
     for name, flags in settings.items():
         moved = [a - b for a, b in zip(scores(o, flags, pairs, texts), file)]
         size = sorted(abs(d) for d in moved)
-        greedy = answers(o, ["--verifier", *flags], pairs)
+        greedy = answers(o, flags, pairs)
         same = sum(a["token_ids"] == b["token_ids"] for a, b in zip(greedy, texts))
         rows.append([name, len(size), f"{sum(moved) / len(size):+.5f}", f"{sum(size) / len(size):.5f}",
                      f"{size[len(size) * 99 // 100]:.4f}", f"{size[-1]:.4f}", f"{same} of {len(texts)}"])
@@ -46,34 +45,30 @@ def error_rows(o, pairs, texts):
 
 
 def speed_settings(o):
-    found = {"verifier alone": ["--verifier"]}
+    found = {"verifier alone": []}
     for name in FORMATS:
-        found[f"verifier alone in {name}"] = ["--verifier", "--quantize", name]
+        found[f"verifier alone in {name}"] = ["--quantize", name]
     if o.draft:
-        found["exact"] = []
+        pair = ["-md", o.draft]
+        found["exact"] = pair
         for name in FORMATS:
-            found[f"exact, drafter in {name}"] = ["--quantize-draft", name]
+            found[f"exact, drafter in {name}"] = [*pair, "--quantize-draft", name]
         for name in FORMATS:
-            found[f"exact, both in {name}"] = ["--quantize", name, "--quantize-draft", name]
+            found[f"exact, both in {name}"] = [*pair, "--quantize", name, "--quantize-draft", name]
     return found
 
 
-def spread(values):
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
 def speed_rows(o, pairs):
-    speeds, accepted, rows = {s: [] for s in speed_settings(o)}, {}, []
+    speeds, stood, rows = {s: [] for s in speed_settings(o)}, {}, []
     for k in range(o.rounds):
         for setting, flags in speed_settings(o).items():
             t = totals(answers(o, flags, pairs))
-            speeds[setting].append(1000.0 * t["tokens"] / t["decode_ms"])
-            drafts = t["num_draft_tokens"]
-            accepted[setting] = f"{100 * t['num_accepted_draft_tokens'] / drafts:.0f} %" if drafts else "–"
+            speeds[setting].append(tokens_per_second(t, whole=False))
+            stood[setting] = accepted(t)
             print(f"round {k + 1}, {setting}: {speeds[setting][-1]:.1f} tokens/s", file=sys.stderr)
     for setting, found in speeds.items():
         alone = spread([a / b for a, b in zip(found, speeds["verifier alone"])])
-        rows.append([setting, f"{median(found):.0f}", alone, accepted[setting]])
+        rows.append([setting, f"{median(found):.0f}", alone, stood[setting]])
     return rows
 
 
@@ -96,7 +91,7 @@ def main():
             f" {Path(o.model).name} and {Path(o.draft).name}.\n\n    python3 bench/quantize.py --prompts "
             f"{o.prompts} --timed {o.timed} --rounds {o.rounds} --gamma {o.gamma} --threads {o.threads}\n")
     if o.skip != "errors":
-        rows = error_rows(o, pairs, answers(o, ["--verifier"], pairs))
+        rows = error_rows(o, pairs, answers(o, [], pairs))
         head = ["verifier in", "tokens", "mean", "mean size", "99% below", "largest", "same greedy answers"]
         text += (f"\nLog-probability of the verifier's greedy tokens, less that by the file's weights. "
                  f"(AVX512BF16 and AMX round rows\nto bf16 for a file in bf16; AVX2 does not.)\n\n"

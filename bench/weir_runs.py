@@ -88,8 +88,18 @@ def tokens_per_second(t, whole=True):
     return 1000.0 * t["tokens"] / (t["decode_ms"] + (t["prompt_ms"] if whole else 0.0))
 
 
+def accepted(t):
+    """The share of drafts that stood, of totals."""
+    drafts = t["num_draft_tokens"]
+    return f"{100 * t['num_accepted_draft_tokens'] / drafts:.0f} %" if drafts else "–"
+
+
 def median(values):
     return statistics.median(values)
+
+
+def spread(values):
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def machine():

@@ -254,8 +254,7 @@ def speeds(answers, n_decoded):
 
 def ratio_of(values, base):
     """The ratios of rounds that ran side by side: median (least, most)."""
-    r = [a / b for a, b in zip(values, base)]
-    return f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})"
+    return runs.spread([a / b for a, b in zip(values, base)])
 
 
 def part_speed(programs, args):
@@ -386,12 +385,12 @@ def main():
     found = sections_of(args.out)
     for name in args.parts:
         print(f"{name} …", file=sys.stderr, flush=True)
-        n, rounds = args.prompts, ""
+        n, rounds = f"{args.prompts} prompts", ""
         if name in TIMED:
-            n = f"{args.lookups} a task of" if name == "lookup" else args.timed
+            n = f"{args.lookups} prompts a task" if name == "lookup" else f"{args.timed} prompts"
             rounds = f", medians of {args.rounds} rounds, interleaved"
-        head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {n} "
-                f"prompts{rounds}.\nCommand: ./make.sh peers llama.cpp {flags}")
+        head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {n}"
+                f"{rounds}.\nCommand: ./make.sh peers llama.cpp {flags}")
         found[name] = "\n\n".join([head, *PARTS[name](programs, args)])
         print(found[name], flush=True)
         amx = ", built without AMX" if args.no_amx else ""
