@@ -3,8 +3,8 @@
 set(WEIR_CUDA_SOURCES
   accept/accept.cu
   accept/emit.cu
-  accept/stats.cu
-  accept/top.cu
+  accept/stats/stats.cu
+  accept/stats/top.cu
   attention/attention.cu
   attention/attention_prefill.cu
   attention/kv_append.cu
@@ -19,9 +19,9 @@ set(WEIR_CUDA_SOURCES
   linear/cublaslt.cu
   linear/linear.cu
   linear/linear_prefill.cu
-  linear/linear_quant.cu
-  linear/linear_quant_float.cu
-  linear/linear_quant_wide.cu
+  linear/quant/linear_quant.cu
+  linear/quant/linear_quant_float.cu
+  linear/quant/linear_quant_wide.cu
   linear/linear_rows.cu
   linear/linear_wide.cu
   loop/close.cu

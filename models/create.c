@@ -1,11 +1,21 @@
 /* Measures, creates and frees the models of every family. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "kernels/base/mem.h"
-#include "models/head.h"
+#include "models/parts/head.h"
 
 weir_status weir__backend_no_memory(const weir_backend *be) {
     return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+}
+
+weir_status weir__check_bounds(const char *family, const model_bound *b, size_t n, weir_err *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (b[i].v >= b[i].lo && b[i].v <= b[i].hi) continue;
+        return weir_fail(err, WEIR_EINVAL, "%s config: %s is %" PRId64 ", want %" PRId64 " to %" PRId64,
+                         family, b[i].what, b[i].v, b[i].lo, b[i].hi);
+    }
+    return WEIR_OK;
 }
 
 /* ---- weights ---- */

@@ -51,6 +51,15 @@ struct weir_model {
     model_arena a;
 };
 
+/* A number of a config, and its bounds, both included. */
+typedef struct model_bound {
+    const char *what;
+    int64_t v, lo, hi;
+} model_bound;
+
+/* EINVAL: names the first of n that is out of bounds. family: "t5". */
+weir_status weir__check_bounds(const char *family, const model_bound *b, size_t n, weir_err *err);
+
 /* create.c: the life of a model of any family. m: initialised, from weir_calloc; freed on failure. */
 weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, weir_err *err);
 

@@ -1,8 +1,8 @@
 /* The memory plan and the load use the same functions, so that they cannot drift apart. */
-#include "models/attention.h"
-#include "models/experts.h"
-#include "models/feed_forward.h"
-#include "models/head.h"
+#include "models/parts/attention.h"
+#include "models/parts/experts.h"
+#include "models/parts/feed_forward.h"
+#include "models/parts/head.h"
 
 weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, weir_dtype kv_dtype,
                                int64_t n_row, int64_t n_prompt) {

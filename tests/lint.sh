@@ -106,7 +106,7 @@ analyze="$analyze -Wno-analyzer-use-of-uninitialized-value -Werror -include test
 # The module for MPI, where there is one.
 mpi=$(pkg-config --cflags ompi-c 2>/dev/null) && analyze="$analyze $mpi" || mpi=none
 git ls-files -- 'kernels/*.c' 'models/*.c' 'host/*.c' ':!*_avx2.c' ':!*_avx512*.c' ':!*_amx.c' \
-    ':!kernels/accept/lanes_*' ':!kernels/base/mem.c' ':!kernels/base/status.c' |
+    ':!kernels/accept/sweep/lanes_*' ':!kernels/base/mem.c' ':!kernels/base/status.c' |
     if [ "$mpi" = none ]; then grep -v '^kernels/comm/mpi/'; else cat; fi |
     xargs -r -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh -c "$analyze \"\$0\"" || status=1
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "bench/kernels/bench.h"
-#include "kernels/accept/lanes.h"
+#include "kernels/accept/sweep/lanes.h"
 #include "kernels/base/mem.h"
 
 enum { GAMMA = 5, N_ROW = GAMMA + 1, MAX_COPY = 256 };

@@ -1,7 +1,7 @@
 extern "C" {
 #include "bench/kernels/latency.h"
 }
-#include "kernels/accept/team.cuh"
+#include "kernels/accept/sweep/team.cuh"
 
 enum { THREADS = 256, WARP = 32, CLUSTER_MOST = 16, CLUSTER_PORTABLE = 8, READS = 8 };
 #define PROBE static __global__ __launch_bounds__(THREADS) void

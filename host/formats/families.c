@@ -12,6 +12,34 @@ enum {
 
 /* Defaults are those of transformers 4.57's config classes; those called gguf_ are llama.cpp's, for keys that
  * a GGUF file may leave out. */
+
+/* What several rows have; a row adds its own. */
+#define MT5_SIZES                                                                                      \
+    .dim = 512, .head_dim = 64, .n_head = 6, .ff_dim = 1024, .n_enc_layer = 8, .n_vocab_rows = 250112, \
+    .n_bucket = 32, .max_distance = 128, .eps = 1e-6f, .act = WEIR_ACT_GELU_TANH, .gated = true
+#define LLAMA_DEFAULTS                \
+    .config = {.n_vocab_rows = 32000, \
+               .dim = 4096,           \
+               .ff_dim = 11008,       \
+               .n_layer = 32,         \
+               .n_head = 32,          \
+               .n_ctx_train = 2048},  \
+    .act = "silu", .theta = 1e4, .bos = 1, .eos = 2, .pad = -1
+#define GEMMA2_DEFAULTS                 \
+    .config = {.n_vocab_rows = 256000,  \
+               .dim = 2304,             \
+               .ff_dim = 9216,          \
+               .n_layer = 26,           \
+               .n_head = 8,             \
+               .n_head_kv = 4,          \
+               .head_dim = 256,         \
+               .n_ctx_train = 8192,     \
+               .window = 4096,          \
+               .attention_softcap = 50, \
+               .final_softcap = 30,     \
+               .tied = true},           \
+    .act = "gelu_pytorch_tanh", .theta = 1e4, .query_scalar = 256, .period = 2, .bos = 2, .eos = 1, .pad = 0
+
 static const family_row FAMILIES[] = {
     {.model_type = "t5",
      .architecture = "T5ForConditionalGeneration",
@@ -33,34 +61,12 @@ static const family_row FAMILIES[] = {
      .architecture = "MT5ForConditionalGeneration",
      .kind = WEIR_FAMILY_T5,
      .parse = weir__t5_parse,
-     .t5 = {.dim = 512,
-            .head_dim = 64,
-            .n_head = 6,
-            .ff_dim = 1024,
-            .n_enc_layer = 8,
-            .n_vocab_rows = 250112,
-            .n_bucket = 32,
-            .max_distance = 128,
-            .eps = 1e-6f,
-            .act = WEIR_ACT_GELU_TANH,
-            .gated = true}},
+     .t5 = {MT5_SIZES}},
     {.model_type = "umt5",
      .architecture = "UMT5ForConditionalGeneration",
      .kind = WEIR_FAMILY_T5,
      .parse = weir__t5_parse,
-     .t5 = {.dim = 512,
-            .head_dim = 64,
-            .n_head = 6,
-            .ff_dim = 1024,
-            .n_enc_layer = 8,
-            .n_vocab_rows = 250112,
-            .n_bucket = 32,
-            .max_distance = 128,
-            .eps = 1e-6f,
-            .act = WEIR_ACT_GELU_TANH,
-            .gated = true,
-            .layer_bias = true,
-            .tied = true}},
+     .t5 = {MT5_SIZES, .layer_bias = true, .tied = true}},
     {.model_type = "t5encoder",
      .gguf = "t5encoder",
      .kind = WEIR_FAMILY_T5,
@@ -71,17 +77,7 @@ static const family_row FAMILIES[] = {
      .kind = WEIR_FAMILY_DECODER,
      .features = FAMILY_ADDS_BOS | FAMILY_INTERLEAVED | FAMILY_ROPE_FREQS,
      .parse = weir__decoder_parse,
-     .decoder = {.config = {.n_vocab_rows = 32000,
-                            .dim = 4096,
-                            .ff_dim = 11008,
-                            .n_layer = 32,
-                            .n_head = 32,
-                            .n_ctx_train = 2048},
-                 .act = "silu",
-                 .theta = 1e4,
-                 .bos = 1,
-                 .eos = 2,
-                 .pad = -1}},
+     .decoder = {LLAMA_DEFAULTS}},
     {.model_type = "mistral",
      .architecture = "MistralForCausalLM",
      .gguf = NULL,
@@ -166,17 +162,7 @@ static const family_row FAMILIES[] = {
      .kind = WEIR_FAMILY_DECODER,
      .features = FAMILY_MULTIPLIERS | FAMILY_INTERLEAVED | FAMILY_ROPE_FREQS,
      .parse = weir__decoder_parse,
-     .decoder = {.config = {.n_vocab_rows = 32000,
-                            .dim = 4096,
-                            .ff_dim = 11008,
-                            .n_layer = 32,
-                            .n_head = 32,
-                            .n_ctx_train = 2048},
-                 .act = "silu",
-                 .theta = 1e4,
-                 .bos = 1,
-                 .eos = 2,
-                 .pad = -1}},
+     .decoder = {LLAMA_DEFAULTS}},
     {.model_type = "smollm3",
      .architecture = "SmolLM3ForCausalLM",
      .gguf = "smollm3",
@@ -281,52 +267,14 @@ static const family_row FAMILIES[] = {
      .kind = WEIR_FAMILY_DECODER,
      .features = FAMILY_GEMMA | FAMILY_SCORE_CAP | FAMILY_WINDOW_SIZE,
      .parse = weir__decoder_parse,
-     .decoder = {.config = {.n_vocab_rows = 256000,
-                            .dim = 2304,
-                            .ff_dim = 9216,
-                            .n_layer = 26,
-                            .n_head = 8,
-                            .n_head_kv = 4,
-                            .head_dim = 256,
-                            .n_ctx_train = 8192,
-                            .window = 4096,
-                            .attention_softcap = 50,
-                            .final_softcap = 30,
-                            .tied = true},
-                 .act = "gelu_pytorch_tanh",
-                 .theta = 1e4,
-                 .query_scalar = 256,
-                 .period = 2,
-                 .bos = 2,
-                 .eos = 1,
-                 .pad = 0,
-                 .gguf_window = 4096,
-                 .gguf_big_layers = 46}},
+     .decoder = {GEMMA2_DEFAULTS, .gguf_window = 4096, .gguf_big_layers = 46}},
     /* Its defaults are those of a stack. */
     {.model_type = "t5gemma",
      .architecture = "T5GemmaForConditionalGeneration",
      .kind = WEIR_FAMILY_T5GEMMA,
      .features = FAMILY_GEMMA | FAMILY_SCORE_CAP | FAMILY_STACKS,
      .parse = weir__t5gemma_parse,
-     .decoder = {.config = {.n_vocab_rows = 256000,
-                            .dim = 2304,
-                            .ff_dim = 9216,
-                            .n_layer = 26,
-                            .n_head = 8,
-                            .n_head_kv = 4,
-                            .head_dim = 256,
-                            .n_ctx_train = 8192,
-                            .window = 4096,
-                            .attention_softcap = 50,
-                            .final_softcap = 30,
-                            .tied = true},
-                 .act = "gelu_pytorch_tanh",
-                 .theta = 1e4,
-                 .query_scalar = 256,
-                 .period = 2,
-                 .bos = 2,
-                 .eos = 1,
-                 .pad = 0}},
+     .decoder = {GEMMA2_DEFAULTS}},
     {.model_type = "gemma3_text",
      .architecture = "Gemma3ForCausalLM",
      .gguf = "gemma3",

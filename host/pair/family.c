@@ -61,7 +61,7 @@ static weir_status decoder_create(weir_model **out, weir_backend *be, const weir
     return weir__decoder_create(out, be, &ck->decoder, src, whole_body, n_row, n_prompt, err);
 }
 
-/* Which of longrope's divisors count follows from the context, as in models/decoder_load.c. */
+/* Which of longrope's divisors count follows from the context, as in models/decoder/decoder_load.c. */
 static const char *rope_name(const weir_rope_config *r, int32_t n_ctx) {
     static const char *const names[] = {"plain", "linear", "llama3", "yarn", "longrope, short divisors"};
     return r->kind == WEIR_ROPE_LONGROPE && n_ctx > r->n_ctx_original ? "longrope, long divisors"

@@ -131,32 +131,6 @@ static int32_t emittable(const weir_checkpoint *ck, const weir_tokenizer *tok) {
     return tok && weir__tokenizer_size(tok) < rows ? weir__tokenizer_size(tok) : rows;
 }
 
-static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const weir_tokenizer *tv,
-                       const weir_tokenizer *td, int32_t *n_vocab, weir_err *err) {
-    WEIR_TRY(same_kind(v, d, err));
-    WEIR_TRY(same_ids(v, d, err)); /* of decoders -1 */
-    if (tv && td) {
-        WEIR_TRY(same_pieces(v, tv, d, td, err));
-    } else if (!tv && !td && weir__checkpoint_rows(v) != weir__checkpoint_rows(d)) {
-        return weir_fail(err, WEIR_EMISMATCH,
-                         "vocab_size is %d in the verifier, %d in the drafter, and neither has a "
-                         "tokenizer that would tell padding from tokens",
-                         (int)weir__checkpoint_rows(v), (int)weir__checkpoint_rows(d));
-    }
-    /* the ids known to the text and both models */
-    const weir_tokenizer *tok = tv ? tv : td;
-    const int32_t nv = emittable(v, tv ? tv : td), nd = emittable(d, td ? td : tv);
-    *n_vocab = nv < nd ? nv : nd;
-    int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
-    /* the rest is padding */
-    if (tv && td && piece_count(d, td) < pieces) pieces = piece_count(d, td);
-    if (*n_vocab < pieces)
-        return weir_fail(err, WEIR_EMISMATCH,
-                         "the tokenizer has %d pieces; the verifier has %d rows, the drafter %d", (int)pieces,
-                         (int)weir__checkpoint_rows(v), (int)weir__checkpoint_rows(d));
-    return WEIR_OK;
-}
-
 /* The token of one name in both, or the verifier's first end of text; -1: it has none. */
 static int32_t end_in(const weir_checkpoint *v, const weir_tokenizer *tv, const weir_tokenizer *td,
                       int32_t end) {
@@ -176,6 +150,39 @@ static void part(const weir_checkpoint *v, const weir_checkpoint *d, weir_tokeni
     for (int i = 0; i < d->n_eos; i++) out->end_of[i] = end_in(v, out->tok, td, d->eos[i]);
 }
 
+/* tv, td: the tokenizers that were found. Fills in all of *out but tok. */
+static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const weir_tokenizer *tv,
+                       weir_tokenizer *td, weir_vocabulary *out, weir_err *err) {
+    const bool decoders = v->kind == WEIR_FAMILY_DECODER;
+    WEIR_TRY(same_kind(v, d, err));
+    WEIR_TRY(same_ids(v, d, err)); /* of decoders -1 */
+    if (tv && td) {
+        const weir_status st = same_pieces(v, tv, d, td, decoders ? &out->apart : err);
+        if (st != WEIR_OK && decoders) {
+            part(v, d, td, out);
+            return WEIR_OK;
+        }
+        WEIR_TRY(st);
+    } else if (!tv && !td && weir__checkpoint_rows(v) != weir__checkpoint_rows(d)) {
+        return weir_fail(err, WEIR_EMISMATCH,
+                         "vocab_size is %d in the verifier, %d in the drafter, and neither has a "
+                         "tokenizer that would tell padding from tokens",
+                         (int)weir__checkpoint_rows(v), (int)weir__checkpoint_rows(d));
+    }
+    /* the ids known to the text and both models */
+    const weir_tokenizer *tok = tv ? tv : td;
+    const int32_t nv = emittable(v, tv ? tv : td), nd = emittable(d, td ? td : tv);
+    out->n_vocab = nv < nd ? nv : nd;
+    int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
+    /* the rest is padding */
+    if (tv && td && piece_count(d, td) < pieces) pieces = piece_count(d, td);
+    if (out->n_vocab < pieces)
+        return weir_fail(err, WEIR_EMISMATCH,
+                         "the tokenizer has %d pieces; the verifier has %d rows, the drafter %d", (int)pieces,
+                         (int)weir__checkpoint_rows(v), (int)weir__checkpoint_rows(d));
+    return WEIR_OK;
+}
+
 weir_status weir__vocabulary_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
                                   weir_vocabulary *out, weir_err *err) {
     weir_tokenizer *tv = NULL, *td = NULL;
@@ -184,12 +191,7 @@ weir_status weir__vocabulary_open(const weir_checkpoint *verifier, const weir_ch
     if (st == WEIR_OK && draft) st = open_tokenizer(draft, &td, err);
     both.tok = tv ? tv : td;
     both.n_vocab = emittable(verifier, tv);
-    const bool decoders = draft && verifier->kind == WEIR_FAMILY_DECODER && draft->kind == verifier->kind;
-    if (st == WEIR_OK && decoders && tv && td &&
-        same_pieces(verifier, tv, draft, td, &both.apart) == WEIR_EMISMATCH)
-        part(verifier, draft, td, &both);
-    else if (st == WEIR_OK && draft)
-        st = fit(verifier, draft, tv, td, &both.n_vocab, err);
+    if (st == WEIR_OK && draft) st = fit(verifier, draft, tv, td, &both, err);
     if (td && td != both.tok && td != both.tok_draft) weir__tokenizer_free(td);
     if (st != WEIR_OK) {
         weir__vocabulary_close(&both);

@@ -2,32 +2,19 @@
 
 #include <string.h>
 
+#include "host/tokenizers/steps/out.h"
 #include "host/tokenizers/text/utf8.h"
 #include "kernels/base/mem.h"
 
 /* ---- text ---------------------------------------------------------------------------------------------- */
 
-typedef struct spelled {
-    char *s;
-    size_t n, cap;
-} spelled;
-
-static weir_status put(spelled *t, const char *bytes, size_t n, weir_err *err) {
-    if (n > t->cap - t->n) {
-        const size_t cap = t->cap * 2 + n + 64;
-        char *more = weir_alloc(cap, 1);
-        if (!more) return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", cap);
-        if (t->n > 0) memcpy(more, t->s, t->n);
-        weir_free(t->s);
-        t->s = more;
-        t->cap = cap;
-    }
-    if (n > 0) memcpy(t->s + t->n, bytes, n);
-    t->n += n;
-    return WEIR_OK;
+static weir_status put(weir__out *t, const char *bytes, size_t n, weir_err *err) {
+    t->most = SIZE_MAX;
+    if (weir__out_put(t, bytes, n)) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", t->n + n);
 }
 
-static weir_status spell_one(const weir_tokenizer *t, int32_t id, spelled *out, weir_err *err) {
+static weir_status spell_one(const weir_tokenizer *t, int32_t id, weir__out *out, weir_err *err) {
     char *bytes;
     size_t n;
     WEIR_TRY(weir__tokenizer_bytes(t, id, &bytes, &n, err));
@@ -36,7 +23,8 @@ static weir_status spell_one(const weir_tokenizer *t, int32_t id, spelled *out, 
     return st;
 }
 
-static weir_status spell(const weir_tokenizer *t, const int32_t *ids, size_t n, spelled *out, weir_err *err) {
+static weir_status spell(const weir_tokenizer *t, const int32_t *ids, size_t n, weir__out *out,
+                         weir_err *err) {
     for (size_t i = 0; i < n; i++) WEIR_TRY(spell_one(t, ids[i], out, err));
     return WEIR_OK;
 }
@@ -73,7 +61,7 @@ typedef struct run {
 } run;
 
 /* The first id may spell a space that is no part of the text which it begins. */
-static weir_status drop_first_space(const weir_tokenizer *t, int32_t id, spelled *text, weir_err *err) {
+static weir_status drop_first_space(const weir_tokenizer *t, int32_t id, weir__out *text, weir_err *err) {
     char *shown;
     size_t n;
     if (text->n == 0 || text->s[0] != ' ') return WEIR_OK;
@@ -87,7 +75,7 @@ static weir_status drop_first_space(const weir_tokenizer *t, int32_t id, spelled
 }
 
 static weir_status spell_runs(const weir_tokenizer *t, const int32_t *ids, size_t n, bool first,
-                              spelled *text, run *runs, size_t *n_run, weir_err *err) {
+                              weir__out *text, run *runs, size_t *n_run, weir_err *err) {
     for (size_t i = 0; i < n; i++) {
         const bool control = weir__tokenizer_is_control(t, ids[i]);
         const size_t begin = text->n;
@@ -108,7 +96,7 @@ static weir_status spell_runs(const weir_tokenizer *t, const int32_t *ids, size_
 
 weir_status weir__across(const weir_tokenizer *from, const weir_tokenizer *to, const int32_t *ids, size_t n,
                          bool first, weir__ids *out, weir_err *err) {
-    spelled text = {0};
+    weir__out text = {0};
     size_t n_run = 0;
     run *runs = weir_alloc(n, sizeof *runs);
     weir_text_span *spans = weir_alloc(n, sizeof *spans);
@@ -131,7 +119,7 @@ static weir_status take_end(const weir_tokenizer *t, const weir__ids *all, size_
                             bool *found, weir_err *err) {
     size_t from = all->n, sum = 0;
     while (from > 0 && sum < bytes) {
-        spelled one = {0};
+        weir__out one = {0};
         const weir_status st = spell_one(t, all->at[--from], &one, err);
         sum += one.n;
         weir_free(one.s);
@@ -152,7 +140,7 @@ static weir_status encode_end(const weir_tokenizer *t, const char *s, size_t n, 
 }
 
 /* behind: the end of what was before; next: the text after it. */
-static weir_status go_on(const weir_tokenizer *to, spelled *behind, const spelled *next, weir__ids *out,
+static weir_status go_on(const weir_tokenizer *to, weir__out *behind, const weir__out *next, weir__ids *out,
                          weir_err *err) {
     const size_t held = unfinished(behind->s, behind->n), n = whole(next->s, next->n);
     bool found = false;
@@ -167,7 +155,7 @@ static weir_status go_on(const weir_tokenizer *to, spelled *behind, const spelle
 weir_status weir__across_next(const weir_tokenizer *from, const int32_t *ids, size_t n,
                               const weir_tokenizer *to, const int32_t *before, size_t n_before,
                               weir__ids *out, weir_err *err) {
-    spelled next = {0}, behind = {0};
+    weir__out next = {0}, behind = {0};
     size_t look = n_before;
     while (look > 0 && n_before - look < WEIR_LOOK_BEHIND &&
            !weir__tokenizer_is_control(to, before[look - 1]))

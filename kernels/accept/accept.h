@@ -36,7 +36,7 @@ typedef struct weir_accept_row {
 typedef struct weir_verdict {
     bool known, gate;
     float reject, mass, eta, beta;
-    float coef[2][4]; /* num and res as linear in q and p, by keep (kernels/accept/qp.h) */
+    float coef[2][4]; /* num and res as linear in q and p, by keep (kernels/accept/sweep/qp.h) */
     float mix;
 } weir_verdict;
 

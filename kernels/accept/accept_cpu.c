@@ -1,7 +1,7 @@
 #include <stdatomic.h>
 
 #include "kernels/accept/cpu.h"
-#include "kernels/accept/sweep.h"
+#include "kernels/accept/sweep/sweep.h"
 #include "kernels/accept/examine_impl.h"
 
 /* ---- accept -------------------------------------------------------------------------------------------- */

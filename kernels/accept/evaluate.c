@@ -1,5 +1,5 @@
 #include "kernels/accept/cpu.h"
-#include "kernels/accept/sweep.h"
+#include "kernels/accept/sweep/sweep.h"
 #include "kernels/accept/policy_impl.h"
 
 weir_status weir__row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,

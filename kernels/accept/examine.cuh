@@ -6,7 +6,7 @@
  *   weir__examine(team, args, session, j, &row, &note)   one team per row
  *   team_decide(team, args, session)                     after a kernel that stored all rows and notes
  *   weir__close(team, emit_session, n_vocab)             the closing token */
-#include "kernels/accept/sweep.cuh" /* weir_env and its passes, which the shared source needs */
+#include "kernels/accept/sweep/sweep.cuh" /* weir_env and its passes, which the shared source needs */
 
 #include "kernels/accept/examine_impl.h"
 

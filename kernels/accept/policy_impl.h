@@ -3,7 +3,7 @@
 
 #include "kernels/accept/accept.h"
 #include "kernels/accept/gate_q.h"
-#include "kernels/accept/point.h"
+#include "kernels/accept/sweep/point.h"
 #include "kernels/accept/traits.h"
 
 /* Internal to the accept path: a law applied to one position; one source for every backend. The includer has

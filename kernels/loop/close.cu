@@ -1,6 +1,6 @@
 #include "kernels/accept/cuda.h"
 #include "kernels/accept/examine.cuh"
-#include "kernels/accept/stats.cuh"
+#include "kernels/accept/stats/stats.cuh"
 #include "kernels/comm/peers.cuh"
 #include "kernels/loop/cuda.h"
 #include "kernels/loop/seat.h"

@@ -1,7 +1,7 @@
 #ifndef WEIR_KERNELS_LOOP_LOOKUP_IMPL_H
 #define WEIR_KERNELS_LOOP_LOOKUP_IMPL_H
 
-#include "kernels/accept/qp.h"
+#include "kernels/accept/sweep/qp.h"
 #include "kernels/loop/lookup.h"
 
 /* Internal to the loop: the tokens of a block by prompt lookup. The includer has declared the type

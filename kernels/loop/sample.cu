@@ -1,4 +1,4 @@
-#include "kernels/accept/stats.cuh"
+#include "kernels/accept/stats/stats.cuh"
 #include "kernels/loop/cuda.h"
 #include "kernels/loop/seat.h"
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "tests/host/decoder_pair.h"
+#include "tests/host/pairs/decoder_pair.h"
 #include "tests/runner/control.h"
 #include "tests/support/device.h"
 

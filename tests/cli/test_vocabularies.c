@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/cli/program.h"
-#include "tests/host/text_model.h"
+#include "tests/host/pairs/text_model.h"
 #include "tests/support/files.h"
 
 static char *dir[2];

@@ -1,7 +1,7 @@
 #ifndef WEIR_TESTS_DECK_CROWD_H
 #define WEIR_TESTS_DECK_CROWD_H
 
-#include "tests/host/decoder_pair.h"
+#include "tests/host/pairs/decoder_pair.h"
 
 /* More sessions than there are pages for, in random turns: slices, steps of some of them, suspensions.
  * Whatever the order, an answer is what it is alone. */

@@ -4,7 +4,7 @@
 
 #include "host/state.h"
 #include "tests/deck/tops_cases.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/build.h"
 #include "tests/support/costs.h"
 #include "tests/support/device.h"

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "host/deck/block_loop.h"
-#include "tests/host/counted_ops.h"
-#include "tests/host/decoder_pair.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/counted_ops.h"
+#include "tests/host/pairs/decoder_pair.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/costs.h"
 #include "tests/support/files.h"
 

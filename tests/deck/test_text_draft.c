@@ -7,7 +7,7 @@
 
 #include "host/tokenizers/across.h"
 #include "kernels/base/mem.h"
-#include "tests/host/text_pair.h"
+#include "tests/host/pairs/text_pair.h"
 #include "tests/support/files.h"
 
 /* ---- pairs --------------------------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
 
 #include "host/state.h"
 #include "tests/deck/tops_cases.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/alloc.h"
 
 static weir_session *start(weir_engine *e, const weir_session_options *o, int prompt, tops_told *k) {

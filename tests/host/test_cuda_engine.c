@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "host/deck/block_loop.h"
-#include "tests/host/tiny_pair.h"
+#include "tests/host/pairs/tiny_pair.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "host/deck/block_loop.h"
-#include "tests/host/decoder_pair.h"
+#include "tests/host/pairs/decoder_pair.h"
 #include "tests/models/decoder_fixture.h"
 #include "tests/support/costs.h"
 #include "tests/support/files.h"

@@ -7,7 +7,7 @@
 
 #include "kernels/weight/quant.h"
 #include "tests/formats/gguf_made.h"
-#include "tests/host/decoder_pair.h"
+#include "tests/host/pairs/decoder_pair.h"
 #include "tests/models/decoder_fixture.h"
 #include "tests/support/alloc.h"
 #include "tests/support/costs.h"

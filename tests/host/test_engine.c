@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/alloc.h"
 
 #define VERIFIER WEIR_SOURCE_DIR "/models/demo/verifier"

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "tests/host/tiny_pair.h"
+#include "tests/host/pairs/tiny_pair.h"
 #include "tests/runner/control.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"

@@ -9,7 +9,7 @@
 
 #include "host/formats/checkpoint.h"
 #include "host/formats/safetensors/safetensors.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/alloc.h"
 #include "tests/support/costs.h"
 #include "tests/support/files.h"

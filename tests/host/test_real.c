@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "host/weir.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/costs.h"
 
 /* NULL where the folder lacks one of the files. */

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "host/measure/costs.h"
-#include "tests/host/decoder_pair.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/decoder_pair.h"
+#include "tests/host/pairs/pair_fixture.h"
 
 Test(costs, a_text_reads_as_what_it_was_written_from) {
     static const char *const text[] = {

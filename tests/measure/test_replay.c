@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/kernels/accept/accept_oracle.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"

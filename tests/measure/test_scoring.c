@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "host/state.h"
-#include "tests/host/decoder_pair.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/decoder_pair.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"
 #include "tests/support/files.h"

@@ -2,7 +2,7 @@
 #ifndef WEIR_TESTS_MODELS_DECODER_KINDS_H
 #define WEIR_TESTS_MODELS_DECODER_KINDS_H
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
 
 static const weir_decoder_config plain = {.dim = 24,
                                           .ff_dim = 40,

@@ -1,8 +1,8 @@
 /* The tensors of fake checkpoints, by the ends of their names. */
 #include <string.h>
 
-#include "models/decoder.h"
-#include "models/t5.h"
+#include "models/decoder/decoder.h"
+#include "models/encdec/t5.h"
 #include "tests/models/fake.h"
 
 static bool ends(const char *s, const char *tail) {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
 #include "tests/models/decoder_fixture.h"
 
 /* f32 sums of other orders, some 10 ulp each, through a few layers whose softmax and logits of 15 multiply

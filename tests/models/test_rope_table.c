@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
 
 /* Known ends of each stretch: fast dimensions stay, slow ones are divided. */
 Test(rope_table, have_their_ends) {

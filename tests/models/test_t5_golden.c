@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "models/t5.h"
+#include "models/encdec/t5.h"
 #include "tests/models/t5_fixture.h"
 
 /* Decode rows meet bf16 weights with bf16 inputs on this one ISA: there the golden's own bound holds. */

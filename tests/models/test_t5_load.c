@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "kernels/base/mem.h"
-#include "models/t5.h"
+#include "models/encdec/t5.h"
 #include "tests/models/fake.h"
 #include "tests/support/compare.h"
 

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "models/t5gemma.h"
+#include "models/encdec/t5gemma.h"
 #include "tests/models/fake.h"
 
 static const weir_decoder_config ENCODER = {.dim = 40,

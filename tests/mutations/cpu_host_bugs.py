@@ -183,7 +183,7 @@ PAIR = [
     bug("host/pair/vocabulary.c", "leak", "the drafter's tokenizer is not given back", "vocabulary", "    if (td && td != both.tok && td != both.tok_draft) weir__tokenizer_free(td);\n", ""),
     bug("host/pair/vocabulary.c", "check", "start ids may differ", "vocabulary", "    if (v->start_id != d->start_id)\n", "    if (v->start_id < 0)\n"),
     bug("host/pair/vocabulary.c", "check", "only the first piece is compared", "vocabulary", "    for (int32_t i = 0; i < n; i++) {\n        const char *pv", "    for (int32_t i = 0; i < n && i < 1; i++) {\n        const char *pv"),
-    bug("host/pair/vocabulary.c", "args", "the larger vocabulary counts", "vocabulary", "*n_vocab = nv < nd ? nv : nd;", "*n_vocab = nv > nd ? nv : nd;"),
+    bug("host/pair/vocabulary.c", "args", "the larger vocabulary counts", "vocabulary", "out->n_vocab = nv < nd ? nv : nd;", "out->n_vocab = nv > nd ? nv : nd;"),
 ]
 
 DEVICE = [
@@ -278,7 +278,7 @@ EDGES = [
         "        if (memcmp(weir__session_prompt(t, side) + begin, weir__session_prompt(s, side) + begin,\n                   (size_t)n * sizeof(int32_t)) == 0)\n            return t;", "        return t;"),
     bug("host/deck/prefix.c", "check", "salts are no matter between twins", "prefix",
         "        if (t->opt.cache_salt != s->opt.cache_salt || unit_at(", "        if (unit_at(", invisible="both would read the same; who is ahead shows in times alone"),
-    bug("models/stack.c", "index", "all prompts are within the first place", "prefill queue",
+    bug("models/parts/stack.c", "index", "all prompts are within the first place", "prefill queue",
         ".x = m->a.prompt_x + place * chunk * m->shape.dim,", ".x = m->a.prompt_x,"),
     bug("host/queue/round.c", "order", "prompts take turns within a part", "queue",
         "        if (r == q->in_part) return r;\n", "", invisible="the same tokens, later: parts are finished first"),
@@ -351,7 +351,7 @@ RUNTIME = [
         "if (more && f->taken == before) return WEIR_ECUDA;", "if (more && f->taken < before) return WEIR_ECUDA;"),
     bug("host/deck/step.c", "check", "a failure that ends nothing is kept as if it had", "progress",
         "if (st != WEIR_ELOGITS) return st;", "if (st == WEIR_ECUDA) return st;"),
-    bug("models/rows.c", "check", "a prompt is not interrupted between chunks",
+    bug("models/parts/rows.c", "check", "a prompt is not interrupted between chunks",
         "progress", "return weir_interrupted(&m->be->interrupt) ? WEIR_ECANCELED : WEIR_OK;", "return weir_interrupted(&m->be->interrupt) ? WEIR_OK : WEIR_OK;"),
     bug("host/open.c", "check", "a session's own cancel is not seen inside its prompt", "progress",
         "|| (e->deck.prefilling && atomic_load(&e->deck.prefilling->cancel))", ""),
@@ -367,7 +367,7 @@ RUNTIME = [
         "seen.top = b->top + t->top * n_top", "seen.top = b->top"),
     bug("host/measure/score.c", "index", "likeliest tokens of later steps are those of the first", "scoring",
         "g->top[g->done * (size_t)g->n_top + i] =", "g->top[i] ="),
-    bug("kernels/accept/top_cpu.c", "order", "the larger id comes first among equals", "top",
+    bug("kernels/accept/stats/top_cpu.c", "order", "the larger id comes first among equals", "top",
         "if (last->id < 0 || l[v] > last->logit)", "if (last->id < 0 || l[v] >= last->logit)"),
     bug("host/deck/memory.c", "precedence", "limits of groups above the own are not seen", "memory",
         "        if (!slash) return left;", "        return left;"),

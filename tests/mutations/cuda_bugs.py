@@ -27,5 +27,5 @@ BUGS = [
     bug("cuda/backend_cuda.cu", "host", "about forgets what a launch gave up", "cu->refused |= cu->told & ~cu->ways.on;", ""),
     bug("cuda/stream.cu", "host", "memory of a device that hangs is freed", "if (!p || cu->stuck) return;", "if (!p) return;"),
     bug("cuda/stream.cu", "host", "closing waits for a device that hangs", "    if (cu->stuck) return WEIR_ECUDA;\n", ""),
-    bug("accept/team.cuh", "wait", "a team begins before the kernel ahead has ended", "    ptx::grid_wait(); /* a team that is launched plainly may begin early */\n", ""),
+    bug("accept/sweep/team.cuh", "wait", "a team begins before the kernel ahead has ended", "    ptx::grid_wait(); /* a team that is launched plainly may begin early */\n", ""),
 ]

@@ -7,7 +7,7 @@
 #include "host/formats/safetensors/safetensors.h"
 #include "host/pair/vocabulary.h"
 #include "kernels/accept/accept.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/costs.h"
 #include "tests/support/files.h"
 #include "tests/support/safetensors_write.h"

@@ -2,7 +2,7 @@
 #define WEIR_TESTS_QUEUE_QUEUE_FIXTURE_H
 
 #include "host/queue/queue.h"
-#include "tests/host/decoder_pair.h"
+#include "tests/host/pairs/decoder_pair.h"
 
 /* Requests as their caller sees them, by their events alone. Helpers fail the running test on error, but for
  * served_take, which any thread may call. */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/host/counted_ops.h"
+#include "tests/host/pairs/counted_ops.h"
 #include "tests/queue/queue_fixture.h"
 #include "tests/support/alloc.h"
 #include "tests/support/build.h"

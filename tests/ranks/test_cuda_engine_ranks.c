@@ -8,8 +8,8 @@
 
 #include "host/deck/block_program.h"
 #include "kernels/comm/comm.h"
-#include "tests/host/decoder_pair.h"
-#include "tests/host/tiny_pair.h"
+#include "tests/host/pairs/decoder_pair.h"
+#include "tests/host/pairs/tiny_pair.h"
 #include "tests/support/costs.h"
 #include "tests/support/device.h"
 #include "tests/support/files.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "host/ranks/draft.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/ranks/group.h"
 #include "tests/support/costs.h"
 

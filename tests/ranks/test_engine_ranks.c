@@ -11,7 +11,7 @@
 #include "host/state.h"
 #include "kernels/comm/comm.h"
 #include "tests/deck/crowd.h"
-#include "tests/deck/lookup_cases.h"
+#include "tests/deck/loop/lookup_cases.h"
 #include "tests/formats/gguf_made.h"
 #include "tests/support/alloc.h"
 #include "tests/support/costs.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "kernels/base/clock.h"
-#include "tests/host/tiny_pair.h"
+#include "tests/host/pairs/tiny_pair.h"
 #include "tests/ranks/comm_cases.h"
 #include "tests/ranks/group.h"
 #include "tests/runner/control.h"

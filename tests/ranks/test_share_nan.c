@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "host/state.h"
-#include "tests/host/tiny_pair.h"
+#include "tests/host/pairs/tiny_pair.h"
 
 /* On 2 and 4 ranks the last one owns these: the last of 4 heads, the second half of the feed-forward, and the
  * ids from 1,024. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "host/deck/deck.h"
-#include "tests/host/decoder_pair.h"
+#include "tests/host/pairs/decoder_pair.h"
 #include "tests/queue/queue_fixture.h"
 #include "tests/support/files.h"
 

@@ -6,7 +6,7 @@
 
 #include "host/state.h"
 #include "kernels/accept/accept.h"
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 #include "tests/support/build.h"
 #include "tests/support/alloc.h"
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "tests/host/pair_fixture.h"
+#include "tests/host/pairs/pair_fixture.h"
 
 static weir_engine *open_with(int max_draft) {
     weir_engine_options o = weir_engine_options_default();

@@ -7,7 +7,7 @@
 #include "host/formats/gguf/gguf.h"
 #include "host/tokenizers/tokenizer.h"
 #include "kernels/base/mem.h"
-#include "tests/host/damaged_gguf.h"
+#include "tests/host/pairs/damaged_gguf.h"
 #include "tests/support/files.h"
 #include "tests/support/hex.h"
 

@@ -5,6 +5,7 @@
 
 #include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/spm/split.h"
+#include "host/tokenizers/steps/out.h"
 #include "host/tokenizers/text/bytes.h"
 #include "host/tokenizers/text/utf8.h"
 #include "host/tokenizers/text/white.h"
@@ -223,28 +224,15 @@ static weir_status slow_encode(const void *impl, const char *text, size_t bytes,
 /* ---- decode -------------------------------------------------------------------------------------------- */
 
 typedef struct answer {
-    char *s;
-    size_t n, cap;
+    weir__out text;
     size_t parts;
 } answer;
 
 static weir_status add_text(answer *a, bool spaces, const char *s, size_t n, weir_err *err) {
-    const size_t gap = spaces && a->parts > 0;
-    if (!a->s || a->n + gap + n + 1 > a->cap) {
-        const size_t cap = a->cap * 2 + n + 64;
-        char *more = weir_alloc(cap, 1);
-        if (!more) return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", cap);
-        if (a->n) memcpy(more, a->s, a->n);
-        weir_free(a->s);
-        a->s = more;
-        a->cap = cap;
-    }
-    if (gap) a->s[a->n++] = ' ';
-    if (n) memcpy(a->s + a->n, s, n);
-    a->n += n;
-    a->s[a->n] = '\0';
-    a->parts++;
-    return WEIR_OK;
+    a->text.most = SIZE_MAX;
+    if (spaces && a->parts++ > 0) weir__out_put(&a->text, " ", 1);
+    if (weir__out_put(&a->text, s, n)) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", a->text.n + n);
 }
 
 /* Pieces between two added tokens, or (last) after all of them: there an empty text still has its space
@@ -284,16 +272,13 @@ static weir_status slow_decode(const void *impl, const int32_t *ids, size_t n, b
         from = i + 1;
     }
     if (st == WEIR_OK) st = add_pieces(s, &a, ids + from, n - from, true, err);
-    if (st == WEIR_OK && !a.s) {
-        a.parts = 0;
-        st = add_text(&a, false, "", 0, err);
-    }
+    if (st == WEIR_OK) st = add_text(&a, false, "", 1, err); /* its end */
     if (st != WEIR_OK) {
-        weir_free(a.s);
+        weir_free(a.text.s);
         return st;
     }
-    *text = a.s;
-    *bytes = a.n;
+    *text = a.text.s;
+    *bytes = a.text.n - 1;
     return WEIR_OK;
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "kernels/accept/cpu.h"
-#include "kernels/accept/order.h"
+#include "kernels/accept/sweep/order.h"
 #include "kernels/accept/stats.h"
 #include "tests/kernels/accept/accept_oracle.h"
 #include "tests/support/build.h"

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "kernels/accept/cpu.h"
-#include "kernels/accept/lanes.h"
+#include "kernels/accept/sweep/lanes.h"
 #include "kernels/math/philox.h"
 #include "tests/kernels/accept/accept_oracle.h"
 #include "tests/support/compare.h"

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kernels/accept/order.h"
+#include "kernels/accept/sweep/order.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 

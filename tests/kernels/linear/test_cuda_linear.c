@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/accept/lanes.h"
+#include "kernels/accept/sweep/lanes.h"
 #include "kernels/weight/pack.h"
 #include "tests/kernels/linear/device_product.h"
 #include "tests/support/build.h"

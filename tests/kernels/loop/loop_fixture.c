@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/accept/order.h"
+#include "kernels/accept/sweep/order.h"
 
 static void ok(weir_status st, const char *what) {
     cr_assert(st == WEIR_OK, "%s: %s", what, weir_status_str(st));

@@ -1,6 +1,6 @@
 #include <criterion/criterion.h>
 
-#include "kernels/accept/lanes.h"
+#include "kernels/accept/sweep/lanes.h"
 #include "kernels/math/fmath.h"
 
 /* Error of `got` in units of the last place of the double result. */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/host/text_model.h"
+#include "tests/host/pairs/text_model.h"
 #include "tests/serve/run/running.h"
 #include "tests/support/files.h"
 

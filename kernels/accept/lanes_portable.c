@@ -1,3 +1,0 @@
-/* Baseline of the target: the readable truth that the others are tested against. */
-#define WEIR_LANES_TABLE weir__lanes_portable
-#include "kernels/accept/lanes_impl.h"

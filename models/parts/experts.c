@@ -1,0 +1,168 @@
+#include "models/parts/experts.h"
+
+#include <stdio.h>
+
+#include "kernels/weight/pack.h"
+#include "models/parts/product.h"
+
+static size_t more(size_t a, size_t b) { return a > b ? a : b; }
+
+/* Of products in and out with ff columns between them. */
+static size_t pair_floats(const model_shape *s, int64_t ff, int64_t chunk) {
+    return more(weir__linear_cuda_scratch_floats(2 * ff, s->dim, chunk),
+                weir__linear_cuda_scratch_floats(s->dim, ff, chunk));
+}
+
+size_t weir__experts_floats(const model_shape *s, int64_t chunk) {
+    const size_t router = weir__linear_cuda_scratch_floats(s->n_expert, s->dim, chunk);
+    const size_t each = more(router, pair_floats(s, s->expert_ff, chunk));
+    return s->shared_ff > 0 ? more(each, pair_floats(s, s->shared_ff, chunk)) : each;
+}
+
+/* ---- loading ------------------------------------------------------------------------------------------- */
+
+static matrix_list list_of(const char *prefix, const char *a, const char *b, int64_t rows, int64_t cols) {
+    return (matrix_list){.prefix = prefix,
+                         .what = {a, b},
+                         .rows = {weir__span_all(rows), weir__span_all(rows)},
+                         .cols = weir__span_all(cols),
+                         .n = b ? 2 : 1,
+                         .use = WEIR_USE_ROWS};
+}
+
+static weir_status load_each(weights *w, const model_shape *s, const expert_names *n, experts *e) {
+    char prefix[WEIR__PREFIX_CAP];
+    int n_out;
+    (void)snprintf(prefix, sizeof prefix, "%sexperts.", n->prefix);
+    matrix_stack l = {.each = list_of(prefix, n->gate, n->up, s->expert_ff, s->dim),
+                      .n = s->n_expert,
+                      .n_used = s->n_used,
+                      .stacked = n->stacked};
+    WEIR_TRY(weir__load_stack(w, &l, e->in, &e->n_in));
+    l.each = list_of(prefix, n->down, NULL, s->dim, s->expert_ff);
+    return weir__load_stack(w, &l, &e->out, &n_out);
+}
+
+static weir_status load_shared(weights *w, const model_shape *s, const expert_names *n, experts *e) {
+    char prefix[WEIR__PREFIX_CAP];
+    (void)snprintf(prefix, sizeof prefix, "%sshared_expert.", n->prefix);
+    const matrix_list in = list_of(prefix, n->gate, n->up, s->shared_ff, s->dim),
+                      out = list_of(prefix, n->down, NULL, s->dim, s->shared_ff),
+                      gate = list_of(n->prefix, "shared_expert_gate", NULL, 1, s->dim);
+    WEIR_TRY(weir__load_gated(w, &in, e->shared_in, &e->n_shared_in));
+    WEIR_TRY(weir__load_matrix(w, &out, &e->shared_out));
+    return weir__load_matrix(w, &gate, &e->shared_gate);
+}
+
+weir_status weir__experts_load(weights *w, const model_shape *s, const expert_names *n, experts *e) {
+    const matrix_list router = list_of(n->prefix, "gate", NULL, s->n_expert, s->dim);
+    WEIR_TRY(weir__load_matrix(w, &router, &e->router));
+    WEIR_TRY(load_each(w, s, n, e));
+    return s->shared_ff > 0 ? load_shared(w, s, n, e) : WEIR_OK;
+}
+
+void weir__experts_free(weir_backend *be, experts *e) {
+    weir__weight_free(be, &e->router);
+    weir__weight_free(be, &e->out);
+    weir__weight_free(be, &e->shared_out);
+    weir__weight_free(be, &e->shared_gate);
+    for (int i = 0; i < 2; i++) {
+        weir__weight_free(be, &e->in[i]);
+        weir__weight_free(be, &e->shared_in[i]);
+    }
+}
+
+/* ---- running ------------------------------------------------------------------------------------------- */
+
+/* h = act(gate·norm x) * (up·norm x), of a gated pair or of two matrices. */
+static weir_status into_h(weir_model *m, const model_rows *r, weir_linear a, const weir_weight in[2], int n) {
+    a.y = m->a.h, a.ldy = in[0].n, a.epilogue = m->act;
+    for (int i = 0; i < n; i++) {
+        a.w = &in[i];
+        if (i > 0) a.epilogue = WEIR_EPI_MUL;
+        WEIR_TRY(weir__product(m, r, a));
+    }
+    return WEIR_OK;
+}
+
+static weir_status route(weir_model *m, const experts *e, const model_rows *r) {
+    const model_arena *a = &m->a;
+    const weir_linear logits = {.x = r->x,
+                                .ldx = m->shape.dim,
+                                .norm = e->norm,
+                                .w = &e->router,
+                                .y = a->router,
+                                .ldy = m->shape.n_expert};
+    weir_route to = {.logits = a->router,
+                     .ld = m->shape.n_expert,
+                     .slot = r->slot,
+                     .n_row = r->n,
+                     .n_expert = m->shape.n_expert,
+                     .n_used = m->shape.n_used,
+                     .over_all = e->over_all,
+                     .weight = a->expert_weight,
+                     .expert = a->expert,
+                     .begin = a->expert_begin,
+                     .row = a->expert_row,
+                     .place = a->expert_place};
+    WEIR_TRY(weir__product(m, r, logits));
+    return m->be->op.route(m->be, &to);
+}
+
+/* What every row's experts return, into the arena's entries. */
+static weir_status each(weir_model *m, const experts *e, const model_rows *r) {
+    const model_arena *a = &m->a;
+    const int64_t dim = m->shape.dim, n = r->n * m->shape.n_used;
+    const weir_groups groups = {.begin = a->expert_begin, .n = m->shape.n_expert, .most = r->n};
+    weir_gather rows = {.dst = a->entry,
+                        .ld_dst = dim,
+                        .src = r->x,
+                        .ld_src = dim,
+                        .index = a->expert_row,
+                        .n_row = n,
+                        .n_col = dim};
+    const weir_linear in = {.x = a->entry, .ldx = dim, .norm = e->norm, .n_row = n, .groups = &groups},
+                      out = {.x = a->h,
+                             .ldx = m->shape.expert_ff,
+                             .w = &e->out,
+                             .y = a->entry,
+                             .ldy = dim,
+                             .n_row = n,
+                             .groups = &groups};
+    WEIR_TRY(m->be->op.gather(m->be, &rows));
+    WEIR_TRY(into_h(m, r, in, e->in, e->n_in));
+    return weir__product(m, r, out);
+}
+
+static weir_status shared(weir_model *m, const experts *e, const model_rows *r) {
+    const model_arena *a = &m->a;
+    const int64_t dim = m->shape.dim;
+    const weir_linear
+        in = {.x = r->x, .ldx = dim, .norm = e->norm},
+        gate = {.x = r->x, .ldx = dim, .norm = e->norm, .w = &e->shared_gate, .y = a->shared_gate, .ldy = 1},
+        out = {.x = a->h, .ldx = m->shape.shared_ff, .w = &e->shared_out, .y = a->shared, .ldy = dim};
+    WEIR_TRY(weir__product(m, r, gate));
+    WEIR_TRY(into_h(m, r, in, e->shared_in, e->n_shared_in));
+    return weir__product(m, r, out);
+}
+
+weir_status weir__experts(weir_model *m, const experts *e, const model_rows *r) {
+    const model_arena *a = &m->a;
+    const bool has_shared = e->n_shared_in > 0;
+    weir_combine sum = {.y = r->x,
+                        .ldy = m->shape.dim,
+                        .part = a->entry,
+                        .ld = m->shape.dim,
+                        .place = a->expert_place,
+                        .weight = a->expert_weight,
+                        .n_used = m->shape.n_used,
+                        .shared = has_shared ? a->shared : NULL,
+                        .ld_shared = m->shape.dim,
+                        .gate = has_shared ? a->shared_gate : NULL,
+                        .n_row = r->n,
+                        .dim = m->shape.dim};
+    WEIR_TRY(route(m, e, r));
+    WEIR_TRY(each(m, e, r));
+    if (has_shared) WEIR_TRY(shared(m, e, r));
+    return m->be->op.combine(m->be, &sum);
+}

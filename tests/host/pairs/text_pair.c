@@ -1,0 +1,73 @@
+#include "tests/host/pairs/text_pair.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "tests/support/costs.h"
+
+weir_engine *text_open(const char *verifier, const char *drafter, int n_parallel, int ctx_size) {
+    weir_engine_options o = weir_engine_options_default();
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    o.model = verifier;
+    o.model_draft = drafter;
+    o.device = "cpu";
+    o.costs = TEST_COSTS;
+    o.n_thread = 1;
+    o.n_parallel = n_parallel;
+    o.ctx_size = ctx_size;
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
+    return e;
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------------ */
+
+weir_session_options text_greedy(int gamma, int max_tokens) {
+    weir_session_options o = weir_session_options_default();
+    o.law.temp = 0.0f;
+    o.max_tokens = max_tokens;
+    o.n_draft = gamma;
+    if (gamma == 0) o.method = WEIR_METHOD_VERIFIER, o.n_draft = 1;
+    return o;
+}
+
+size_t text_prompt(const weir_engine *e, int i, int32_t **ids) {
+    static const char *const texts[TEXT_PROMPTS] = {
+        "The quick",
+        "naïve caf",
+        "東京タ",
+        " leading space",
+        "two\n\n",
+        "👩‍👩",
+        "12345",
+        "<|im_start|>user\nqué?<|end|>\n<|im_start|>",
+        "WORD <tool_call> x",
+        "Ελλ",
+        "    indented = ",
+        "a lazy dog; 17 cats watch. The quick brown fox jumps over a lazy dog; 17 cats watch. Zürich → und",
+    };
+    size_t n;
+    weir_err err;
+    cr_assert_eq(weir_tokenize(e, texts[i], strlen(texts[i]), true, true, ids, &n, &err), WEIR_OK, "%s",
+                 err.text);
+    return n;
+}
+
+weir_session *text_start(weir_engine *e, const weir_session_options *o, int prompt) {
+    int32_t *ids;
+    weir_session *s = NULL;
+    weir_err err = {""};
+    const size_t n = text_prompt(e, prompt, &ids);
+    cr_assert(weir_session_create(e, o, ids, n, NULL, NULL, &s, &err) == WEIR_OK, "session: %s", err.text);
+    weir_ids_free(ids);
+    return s;
+}
+
+void text_run(weir_engine *e, const weir_session_options *o, int prompt, answer *out) {
+    weir_session *s = text_start(e, o, prompt);
+    weir_err err = {""};
+    cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "step: %s", err.text);
+    answer_take(s, out);
+    cr_assert(out->finish != WEIR_RUNNING, "prompt %d did not end", prompt);
+    weir_session_free(s);
+}

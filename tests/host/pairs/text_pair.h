@@ -1,0 +1,17 @@
+#ifndef WEIR_TESTS_HOST_TEXT_PAIR_H
+#define WEIR_TESTS_HOST_TEXT_PAIR_H
+
+#include "host/state.h"
+#include "tests/host/pairs/pair_fixture.h"
+#include "tests/host/pairs/text_model.h"
+
+/* Pairs of the decoders of text_model.h, and answers of theirs. drafter NULL: the verifier alone. */
+weir_engine *text_open(const char *verifier, const char *drafter, int n_parallel, int ctx_size);
+weir_session_options text_greedy(int gamma, int max_tokens); /* gamma 0: the verifier alone */
+enum { TEXT_PROMPTS = 12 };
+/* Prompt number i, an awkward text. Returns how many ids; weir_ids_free. */
+size_t text_prompt(const weir_engine *e, int i, int32_t **ids);
+weir_session *text_start(weir_engine *e, const weir_session_options *o, int prompt);
+void text_run(weir_engine *e, const weir_session_options *o, int prompt, answer *out);
+
+#endif
