@@ -48,7 +48,7 @@ TESTS = {
     "kernels/moe/": ["runner_moe"],
     "kernels/linear/linear": ["runner_linear", "runner_shares", "runner_linear_append", "runner_groups"],
     "kernels/linear/linear_prefill.cu": ["runner_prefill", "runner_wide"],
-    "kernels/linear/linear_quant": ["runner_quant_wide", "runner_linear_quant", "runner_shares"],
+    "kernels/linear/quant/linear_quant": ["runner_quant_wide", "runner_linear_quant", "runner_shares"],
     "kernels/linear/linear_wide.cu": ["runner_wide", "runner_linear_stages"],
     "kernels/rows/rmsnorm.cu": ["runner_embed"],
     "kernels/rows/rope.cu": ["runner_rope"],
