@@ -205,7 +205,7 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     return WEIR_OK;
 }
 
-/* Its text passes through the host between two calls of the drafter, and ranks are told of the verifier's
+/* Its text passes through the host between two calls of the drafter, and ranks receive the verifier's
  * ids. */
 static weir_status check_apart(const weir_engine *e, weir_err *err) {
     const weir_pair *p = &e->pair;

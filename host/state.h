@@ -215,7 +215,7 @@ struct weir_session {
     uint8_t *sources;  /* (cap) */
     float *logprobs, *policy_logprobs;
     weir_top *top; /* (cap + 1, n_top) the verifier's likeliest tokens, those beside the end of text included;
-                      NULL if nobody asks */
+                      NULL if not wanted */
     int64_t n, cap;
 
     /* what is certain of the output's text: bytes that the next token may complete to a character are not in

@@ -251,7 +251,7 @@ def bytes_of(m, n_self, n_cross):
     return 2 * weights + m.layers * 4 * m.inner * (n_self + n_cross)
 
 
-# ---- decoder-only models: models/decoder/decoder.c -----------------------------------------------------------------
+# ---- decoder-only models: models/decoder/decoder.c --------------------------------------------------------
 
 def decoder_kernels(g, m, rows, keys, ranks=1):
     """(name, us) of a layer, in order, on one of `ranks`."""

@@ -303,7 +303,7 @@ static weir_status take_outcomes(follow *f, bool *more) {
     weir_engine *e = f->b.l->e;
     const int32_t done = blocks_done(f), n_seat = f->b.loop.n_seat;
     bool busy;
-    /* a block in which a rank was given up has no outcome, and the device says so before it is done */
+    /* a block in which a rank was given up has no outcome, and the device reports that before it is done */
     if (e->pair.lead) WEIR_TRY(e->pair.be->stream->poll(e->pair.be, &busy));
     *more = done == 0 || !__atomic_load_n(&f->flags->over, __ATOMIC_RELAXED);
     for (; f->taken < done; f->taken++) {

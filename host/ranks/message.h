@@ -58,7 +58,7 @@ typedef struct ranks_reader {
 } ranks_reader;
 
 /* On every rank, n_batch times: so many reductions of bytes (whole floats) of each. seconds[i]: what batch i
- * took; NULL: nobody asks. ECOMM: this rank's own failure, too, has ended the group. */
+ * took; NULL: not wanted. ECOMM: this rank's own failure, too, has ended the group. */
 weir_status weir__exchange_rounds(weir_backend *be, size_t bytes, int times, int n_batch, double *seconds);
 
 /* A rank's failure in words. */

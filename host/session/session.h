@@ -16,7 +16,7 @@ weir_status weir__text_show(weir_session *s);           /* text as far as it is 
 
 void weir__session_restart(weir_session *s); /* forgets the output; keeps slot and prompts */
 /* Verifier rows that follow each other, as the backend selected from them: for the likeliest tokens beside
- * each one. top NULL: it saw none, or nobody asks. */
+ * each one. top NULL: it saw none, or they are not wanted. */
 typedef struct weir_seen {
     const weir_top_entry *top; /* (…, stride), at least as many as the session asks for */
     int stride;

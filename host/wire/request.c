@@ -60,7 +60,7 @@ static weir_status no_draft(const wire_context *c, wire_object *in, const char *
                             c->draft_hint ? c->draft_hint : "");
 }
 
-/* Names the field that such drafts cannot serve. Without any the session says so, or the caller has. */
+/* Names the field that such drafts cannot serve. Without any the session reports it, or the caller has. */
 static weir_status check_draft(const wire_context *c, wire_object *in, const weir_session_options *o,
                                weir_err *err) {
     const bool any = weir_draft_facts(c->draft)->blocks;

@@ -11,9 +11,9 @@
  *   rows    128 threads a block, one thread per seat (drafter) or per row of a seat (verifier);
  *           latency-bound: one round trip to the seats, some 100 bytes a row. Programmatic dependent launch;
  *           plain beside branches, where one block makes all rows and sets the branch's condition.
- *   sample  teams (accept/sweep/team.cuh), a seat each: statistics and draw of a row, passes over 4 n_vocab bytes
- *           that are in L2 because the head just wrote them: with minima and maxima one for the sums, one for
- *           the race.
+ *   sample  teams (accept/sweep/team.cuh), a seat each: statistics and draw of a row, passes over 4 n_vocab
+ *           bytes that are in L2 because the head just wrote them: with minima and maxima one for the sums,
+ *           one for the race.
  *   lookup  a block of 256 threads a seat: each scans every 256th entry of the history, which is in L2 but
  *           for the first time; a barrier a scan, and one a draft.
  *   close   teams, a seat each, and in the one kernel of few rows a part of the team for each of a

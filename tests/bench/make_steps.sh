@@ -1,6 +1,6 @@
 #!/bin/sh
 # The quiet steps of make.sh: of each that fails the end of its output is shown, with the path of the whole;
-# nothing is shown of what went well. Stand-ins of cmake, python3 and pip fail here as they are told.
+# nothing is shown of what went well. Stand-ins of cmake, python3 and pip fail here on demand.
 set -eu
 cd "$(dirname "$0")/../.."
 here=$(mktemp -d)

@@ -144,7 +144,7 @@ Test(pages, a_dry_pool_changes_nothing) {
     weir_engine_close(e);
 }
 
-/* Blocks that were run before the pool ran dry are the call's; the next one says so. */
+/* Blocks that were run before the pool ran dry are the call's; the next one reports it. */
 Test(pages, a_step_of_many_blocks_goes_as_far_as_there_are_pages) {
     weir_engine *e = crowd_open(&(crowd){.n_parallel = 2, .pages = 4, .ctx_size = 224, .pair = 2});
     weir_session *s[2] = {start(e, WEIR_METHOD_VERIFIER, 100, 60), start(e, WEIR_METHOD_VERIFIER, 100, 60)};

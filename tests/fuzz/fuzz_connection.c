@@ -9,7 +9,7 @@
 
 /* A connection of a server without a network: one end of a pair of sockets. Whatever it sends, what it gets
  * is a row of whole answers, and once it is closed the server holds nothing of it. No body begins with an H,
- * so that an answer to HEAD, which has none, is told apart. */
+ * so that an answer to HEAD, which has none, is recognised. */
 
 static http_server *server;
 static http_exchange *waiting; /* a request that is answered in another turn */

@@ -16,7 +16,7 @@ static void round_trip(const weir_tokenizer *t, encode_fn *encode, const char *t
     size_t n_ids = 0, bytes = 0;
     char *back = NULL;
     weir_err err = {""};
-    /* A broken vocabulary may leave a text without ids: then there is one line that says so. */
+    /* A broken vocabulary may leave a text without ids: then there is one line about it. */
     if (encode(t, text, n, &ids, &n_ids, &err) != WEIR_OK) {
         FUZZ_CHECK(err_is_line(&err, ""));
         return;

@@ -1,4 +1,4 @@
-/* Where the drafter's layers are: the choice by its figures, what all ranks are told, the plan for it, and
+/* Where the drafter's layers are: the choice by its figures, what all ranks receive, the plan for it, and
  * engines that choose. */
 #include <criterion/criterion.h>
 #include <math.h>

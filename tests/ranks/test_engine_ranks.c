@@ -368,7 +368,7 @@ Test(engine_ranks, options_that_cannot_be_are_named) {
 
 /* ---- the end of a group ---- */
 
-/* A member reports a failure while rank 0 writes: the step says so, and nothing more can be run. */
+/* A member reports a failure while rank 0 writes: the step reports it, and nothing more can be run. */
 Test(engine_ranks, a_rank_that_fails_ends_the_engine_with_its_reason) {
     weir_err err = {""};
     weir_engine *e = open_ranks(2, 0, 1, &err);

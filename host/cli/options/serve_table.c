@@ -127,7 +127,7 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .hi = 1 << 24,
          .unit = "requests",
          .preset = "1024",
-         .help = "Requests that wait or run at most; further ones get 503 and are told when to come back. "
+         .help = "Requests that wait or run at most; further ones get 503 with the time to come back. "
                  "0: no bound.",
          .commands = V},
     AT(OPT_MAX_NUM_QUEUED_TOKENS) = {.name = "max-num-queued-tokens",

@@ -74,7 +74,7 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
          .value = "q8_0|fp8",
          .absent = "weights as the file has them",
          .help = "Quantise the verifier's float weights while they are loaded: less memory and time, and a "
-                 "law that is the quantised model's. Every result says so. Norms, biases, an embedding that "
+                 "law that is the quantised model's. Every result shows it. Norms, biases, an embedding that "
                  "is not the head too, and weights that are quantised in the file stay.",
          .commands = G | C | S | O | I | B | U | V},
     [OPT_QUANTIZE_DRAFT] =
@@ -359,7 +359,7 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
          .word = "auto",
          .preset = "auto",
          .help = "Of them, ranks that share the drafter's layers: that of -tp, or 1: each rank has them all, "
-                 "with fewer exchanges. auto measures which is faster when models are loaded, and says so. "
+                 "with fewer exchanges. auto measures at the start which is faster; a line shows it. "
                  "Its vocabulary is shared in any case, and no token depends on this.",
          .commands = G | C | S | O | I | B | U | V},
     [OPT_COMM] =

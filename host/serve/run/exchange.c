@@ -288,7 +288,7 @@ static weir_queue_job job_of(const serve_exchange *e, int i) {
 }
 
 /* Under load a draft of many tokens takes time from others. At a temperature above 0 this draws other tokens,
- * so it is done only if the flag asks for it, and the answer says so. */
+ * so it is done only if the flag asks for it, and the answer reports it. */
 static void fit_to_load(serve_exchange *e) {
     const int bound = e->s->opt->speculate_below;
     weir_queue_facts f;

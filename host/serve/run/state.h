@@ -62,7 +62,7 @@ void serve_go_down(serve *s, weir_status why, const weir_err *err);
 
 /* ---- what a job of the queue is for -------------------------------------------------------------------- */
 
-/* What a job's `ud` points to: who is told of its events, on the stepping thread. */
+/* What a job's `ud` points to: who receives its events, on the stepping thread. */
 typedef struct serve_job {
     void (*tokens)(serve *s, struct serve_job *j, const weir_queue_event *ev); /* NULL: it has none */
     void (*end)(serve *s, struct serve_job *j, const weir_queue_event *ev);

@@ -10,7 +10,7 @@ static void insert(weir_top_entry *out, int n_top, int32_t id, float logit) {
     out[at] = (weir_top_entry){id, logit};
 }
 
-/* Most chunks hold nothing that is large enough: their largest logit says so. */
+/* Most chunks hold nothing that is large enough: their largest logit shows it. */
 static void top_piece(void *ctx, const weir_env *env, int64_t r) {
     const weir_top_args *a = ctx;
     const float *l = a->logits + a->row[r] * a->ld;

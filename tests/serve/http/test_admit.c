@@ -67,7 +67,7 @@ Test(http_admit, knows_methods_and_types) {
            200, "{}");
     expect(h, "POST /echo HTTP/1.1" L JSON "\r\n", 200, "");
     cr_assert_eq(atomic_load(&h->served), 2);
-    cr_assert_eq(atomic_load(&h->done), 10); /* refusals of a route are told, too */
+    cr_assert_eq(atomic_load(&h->done), 10); /* refusals of a route are reported, too */
     host_stop(h);
 }
 

@@ -86,7 +86,7 @@ Test(http_memory, requests_outlive_a_failing_allocation) {
 
 static void serve_nothing(void *ud, http_exchange *x) { (void)ud, http_reply(x, 200, NULL, "", 0); }
 
-/* Opening fails, and says so, or goes well. */
+/* Opening fails with a line, or goes well. */
 Test(http_memory, opening_outlives_a_failing_allocation) {
     event_set_mem_functions(event_malloc, event_realloc, free);
     const http_route route = {.path = "/", .methods = HTTP_GET, .serve = serve_nothing};

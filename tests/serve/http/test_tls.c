@@ -168,7 +168,7 @@ Test(http_tls, sees_a_peer_leave) {
         SSL_write(p.ssl, request, sizeof request - 1);
         host_wait(&h->n_silent, i + 1);
         const struct linger reset = {.l_onoff = 1};
-        if (i % 3 == 0) SSL_shutdown(p.ssl); /* says so, and stays */
+        if (i % 3 == 0) SSL_shutdown(p.ssl); /* sends its end, and stays */
         if (i % 3 == 1) shutdown(p.fd, SHUT_WR);
         if (i % 3 == 2) setsockopt(p.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), close(p.fd);
         host_wait(&h->gone, i + 1);

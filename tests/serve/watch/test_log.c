@@ -301,7 +301,7 @@ Test(watch_log, rotation) {
     end(&p);
 }
 
-/* If the name cannot be opened again, the old file serves on and says so. */
+/* If the name cannot be opened again, the old file serves on and has a line about it. */
 Test(watch_log, rotation_fails) {
     place p = begin();
     char *old = files_path(p.dir, "log.1");

@@ -1,4 +1,4 @@
-/* What a supervisor is told, over a socket with a name in the file system or none there. */
+/* What a supervisor is sent, over a socket with a name in the file system or none there. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
