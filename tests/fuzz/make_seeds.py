@@ -367,13 +367,15 @@ for target, step in (("gate", b"\x07"), ("connection", b"\x05")):
 put("request", "generate",
     b'\0{"prompt":"a","prompt_ids":[1,2],"stop":["x"],"seed":18446744073709551615,"max_tokens":9,'
     b'"temperature":0.5,"top_k":40,"top_p":0.9,"min_p":1e-2,"deferral_rule":"lossy","deferral_alpha":0.25,'
-    b'"deferral_beta":"auto","num_speculative_tokens":16,"exact_first":3,"speculative":true,"parse_special":false}')
+    b'"deferral_beta":"auto","num_speculative_tokens":16,"exact_first":3,"speculative":true,'
+    b'"parse_special":false}')
 put("request", "replay",
     b'\1{"deferral_rule":"token-v3","gate":"scaled","bonus":"verifier","num_speculative_tokens":1}')
 put("request", "rule",
     b'\2{"rule":"typical","alpha":0.3,"beta":0.09,"gate":"raw","q_logits":[0,1e3,-2],"p_logits":[1,0,2]}')
 put("request", "law",
-    b'\3{"rule":"opt","alpha":-1e30,"exact_first":2147483647,"temperature":2,"top_k":0,"top_p":1e-30,"x":null}')
+    b'\3{"rule":"opt","alpha":-1e30,"exact_first":2147483647,"temperature":2,"top_k":0,'
+    b'"top_p":1e-30,"x":null}')
 put("request", "numbers",
     b'\0{"seed":99999999999999999999999,"top_k":1e400,"deferral_alpha":-1e39,"min_p":9223372036854775808,'
     b'"s\\"":"\\u0000 1e999"}')
@@ -385,7 +387,8 @@ put("ask", "chat",
     b'\1{"messages":[{"role":"developer","content":"a"},{"role":"user","content":[{"type":"text","text":"b"},'
     b'{"type":"text","text":"c"}],"mood":1},{"role":"assistant","content":"d","tool_calls":[]}],'
     b'"max_completion_tokens":5,"deferral_rule":"lossy","deferral_alpha":0.2,"deferral_beta":"auto",'
-    b'"method":"oracle-cascade","tools":[],"logprobs":true,"top_logprobs":2,"t_max_predict_ms":1,"priority":-8}')
+    b'"method":"oracle-cascade","tools":[],"logprobs":true,"top_logprobs":2,"t_max_predict_ms":1,'
+    b'"priority":-8}')
 put("ask", "last", b'\1{"messages":[{"role":"user","content":"a"}],"add_generation_prompt":true,'
     b'"tool_choice":"auto"}')
 put("ask", "tokenize", b'\4{"content":"a</s>","add_special":true,"parse_special":false,"with_pieces":true}')
