@@ -18,6 +18,11 @@ llama.cpp), natively, and links llama_cpp.c to it. Parts, in this order:
     lookup        drafts from the text itself: weir's -md ngram, llama.cpp's ngram-simple as it comes and with
                   shorter keys, on prompts of ../shared/data whose answers repeat them, and on some that do
                   not; ratios are to the faster of llama.cpp's
+    types         both files requantised to one block type each by llama-quantize: what the new file holds,
+                  and `tokens` of it. Types in blocks of 32 are made of the drafter, those in blocks of 256 of
+                  the verifier, whose rows must be multiples of 256
+    type_speed    weir's decoding of the verifier in each of these types, rounds interleaved: time per byte of
+                  the weights that a token reads, as a ratio to q4_k's. weir alone
 """
 import argparse
 import datetime
@@ -42,6 +47,9 @@ DATA = runs.ROOT / "bench" / "lab" / "data"
 CONTEXT = 2048
 LOOKUP = {"ngram-simple": [], "ngram-simple, keys of 3, drafts of 5":
           ["--spec-ngram-simple-size-n", "3", "--spec-ngram-simple-size-m", "5"]}
+# llama-quantize's names of the types of ggml that weir reads, and the elements of a block.
+TYPES = {"q4_0": 32, "q4_1": 32, "q5_0": 32, "q5_1": 32, "q8_0": 32, "iq4_nl": 32, "mxfp4": 32, "q2_k": 256,
+         "q3_k": 256, "q4_k": 256, "q5_k": 256, "q6_k": 256, "iq4_xs": 256}
 END_LINES = 30  # shown of a failed build, as make.sh does
 # Processor flags of Linux and llama.cpp's options for them; all but AMX.
 ISA = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2",
@@ -85,7 +93,8 @@ def build_peer(no_amx):
     quietly("configure", ["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja",
                           "-DCMAKE_BUILD_TYPE=Release", *isa_options(no_amx), "-DLLAMA_BUILD_TESTS=OFF",
                           "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"])
-    quietly("compile", ["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple"])
+    quietly("compile", ["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple",
+                        "llama-quantize"])
     programs = work / "bin"
     quietly("link", [os.environ.get("CC", "cc"), "-O2", "-Wall", "-o", str(programs / "llama_cpp"),
                      str(Path(__file__).with_name("llama_cpp.c")), f"-I{tree}/include",
@@ -122,6 +131,33 @@ def llama_speculative(programs, args, prompt, drafts):
     if not spent or not all(counts):
         raise RuntimeError(f"{' '.join(command)}: no timings in its output:\n{text[-2000:]}")
     return int(spent[1]), float(spent[2]), int(counts[0][1]), int(counts[1][1])
+
+
+def requantised(programs, args, model, kind):
+    """(path, {type: matrices}, MiB that a token reads) of the model with every matrix in that type, as far as
+    llama-quantize can: it makes rows that are no multiples of a block another type. A file that is there
+    stays."""
+    folder = args.requantised.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{model.stem}-{kind}.gguf"
+    log, part = BUILD / f"{path}.log", path.with_suffix(".part")
+    if not path.exists():
+        # mxfp4 is no type of a whole file, so one of those is named and every tensor's type given
+        quietly(path, [str(programs / "llama-quantize"), "--allow-requantize", "--pure", "--tensor-type",
+                       f".={kind}", str(model), str(part), "Q4_0", str(args.threads)])
+        part.rename(path)
+    found = re.findall(r"\] +(\S+) +- \[.*?\], type = +(\S+?),(?: converting to (\S+) \.\.)? size = +([\d.]+)"
+                       r" MiB(?: -> +([\d.]+) MiB)?", log.read_text(errors="replace"))
+    if not found:
+        sys.exit(f"llama_cpp_pair.py: {log}: no tensors in llama-quantize's output; delete {path}")
+    held, names = {}, {name for name, *_ in found}
+    for _, was, became, *_ in found:
+        if (was, became) != ("f32", ""):
+            held[became or was] = held.get(became or was, 0) + 1
+    # rows of the embedding are looked up, not multiplied, unless it makes the logits too
+    read_ = [float(after or before) for name, _, _, before, after in found
+             if name != "token_embd.weight" or "output.weight" not in names]
+    return path, held, sum(read_)
 
 
 # ---- weir --------------------------------------------------------------------------------------------------
@@ -176,14 +212,21 @@ def greedy_pairs(programs, args, model):
     return args.pairs[model]
 
 
+def tokens_of(programs, args, model):
+    """(row of the table, notes) of one file."""
+    pairs = greedy_pairs(programs, args, model)
+    notes = [f"- {model.name}, prompt {i + 1}: token {at + 1}, llama.cpp's gap {a['gaps'][at]:.3f} nats "
+             f"(median of the answer {statistics.median(a['gaps']):.1f})."
+             for i, (a, _, at) in enumerate(pairs) if at is not None]
+    return [model.name, f"{sum(at is None for _, _, at in pairs)} of {len(pairs)}"], notes
+
+
 def part_tokens(programs, args):
     rows, notes = [], []
     for model in (args.verifier, args.drafter):
-        pairs = greedy_pairs(programs, args, model)
-        rows.append([model.name, f"{sum(at is None for _, _, at in pairs)} of {len(pairs)}"])
-        notes += [f"- {model.name}, prompt {i + 1}: token {at + 1}, llama.cpp's gap {a['gaps'][at]:.3f} nats "
-                  f"(median of the answer {statistics.median(a['gaps']):.1f})."
-                  for i, (a, _, at) in enumerate(pairs) if at is not None]
+        row, of_model = tokens_of(programs, args, model)
+        rows.append(row)
+        notes += of_model
     return [runs.markdown(["model", f"first {args.tokens} greedy tokens equal"], rows), "\n".join(notes)]
 
 
@@ -329,9 +372,46 @@ def part_lookup(programs, args):
             for task, make in TASKS.items()]
 
 
+def part_types(programs, args):
+    rows, notes = [], []
+    for kind in args.types:
+        model = args.drafter if TYPES[kind] == 32 else args.verifier
+        path, held, _ = requantised(programs, args, model, kind)
+        row, of_file = tokens_of(programs, args, path)
+        gaps = [a["gaps"][at] for a, _, at in greedy_pairs(programs, args, path) if at is not None]
+        rows.append([kind, model.name, ", ".join(f"{n} {t}" for t, n in held.items()), row[1],
+                     f"{max(gaps):.3f}" if gaps else "–"])
+        notes += of_file
+        print(*rows[-1], *of_file, sep="\n  ", file=sys.stderr, flush=True)
+    return [runs.markdown(["type", "of", "matrices", f"first {args.tokens} greedy tokens equal",
+                           "llama.cpp's largest gap at a difference, nats"], rows), "\n".join(notes)]
+
+
+def part_type_speed(programs, args):
+    prompts = prompts_of(args.timed)
+    kinds = ["q4_k", *(k for k in args.types if k != "q4_k")]
+    files = {kind: requantised(programs, args, args.verifier, kind) for kind in kinds}
+    found = {kind: [] for kind in kinds}
+    for number in range(args.rounds + 1):
+        for kind, (path, _, mib) in files.items():
+            rate = speeds(weir_greedy(args, path, prompts), args.tokens)[1]
+            if number > 0:  # round 0 warms up
+                found[kind].append((rate, 1e12 / (rate * mib * 2**20)))
+    base = [x[1] for x in found["q4_k"]]
+    rows = []
+    for kind, values in found.items():
+        (rate, took), mib = (statistics.median(c) for c in zip(*values)), files[kind][2]
+        rows.append([kind, f"{mib:.1f}", f"{rate:.1f}", f"{took:.1f}",
+                     ratio_of([x[1] for x in values], base)])
+    return [f"Of {args.verifier.name}.",
+            runs.markdown(["type", "MiB a token reads", "tokens/s", "ps per byte",
+                           "time per byte, to q4_k's of the round: median (least, most)"], rows)]
+
+
 PARTS = {"tokens": part_tokens, "perplexity": part_perplexity, "float": part_float, "speed": part_speed,
-         "speculative": part_speculative, "lookup": part_lookup}
-TIMED = ("speed", "speculative", "lookup")
+         "speculative": part_speculative, "lookup": part_lookup, "types": part_types,
+         "type_speed": part_type_speed}
+TIMED = ("speed", "speculative", "lookup", "type_speed")
 
 
 def parse_args():
@@ -353,9 +433,13 @@ def parse_args():
                    help="build llama.cpp without AMX (its kernels end with an illegal instruction on some "
                         "virtual machines)")
     p.add_argument("--parts", nargs="+", choices=PARTS,
-                   default=[n for n in PARTS if n not in ("float", "lookup")],
-                   help="default: all but float and lookup; what the file "
-                   "says of other parts stays")
+                   default=["tokens", "perplexity", "speed", "speculative"],
+                   help="default: tokens, perplexity, speed, speculative; what the file says of other parts "
+                        "stays")
+    p.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES),
+                   help="of types and type_speed (default: all)")
+    p.add_argument("--requantised", type=Path, default=BUILD / "types", metavar="DIR",
+                   help="folder of the requantised files (default: build/peers/types)")
     p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md",
                    help="default bench/results/peers_llama_cpp.md")
     args = p.parse_args()
