@@ -71,6 +71,7 @@ static const matrix matrices[] = {
     {.name = "square", .dtype = WEIR_DTYPE_IQ4_XS, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_MXFP4, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_INT4, .n = 4096, .k = 4096},
+    {.name = "square", .dtype = WEIR_DTYPE_INT4_128, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q2_K, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q3_K, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q8_0, .n = 4096, .k = 4096},
@@ -91,6 +92,7 @@ static const matrix tiny[] = {
     {.name = "tiny values", .dtype = WEIR_DTYPE_MXFP4, .n = 64, .k = 96},
     {.name = "tiny values", .dtype = WEIR_DTYPE_IQ4_XS, .n = 64, .k = 256},
     {.name = "tiny zeros", .dtype = WEIR_DTYPE_INT4, .n = 64, .k = 96},
+    {.name = "tiny zeros", .dtype = WEIR_DTYPE_INT4_128, .n = 64, .k = 128},
     {.name = "tiny halves", .dtype = WEIR_DTYPE_Q2_K, .n = 64, .k = 256},
     {.name = "tiny halves", .dtype = WEIR_DTYPE_Q3_K, .n = 64, .k = 256},
     {.name = "tiny floats", .dtype = WEIR_DTYPE_FP8, .n = 64, .k = 192},
@@ -129,7 +131,8 @@ static void random_blocks(kb *k, const matrix *m, unsigned char *file, size_t by
             if (f16[i] >= 0) *top = (unsigned char)((*top & 0x83u) | 0x18u);
         }
         if (m->dtype == WEIR_DTYPE_MXFP4) file[b] = 119u + file[b] % 4u;
-        if (m->dtype == WEIR_DTYPE_INT4) file[b + 3] = (unsigned char)((file[b + 3] & 0x80u) | 0x3bu);
+        if (m->dtype == WEIR_DTYPE_INT4 || m->dtype == WEIR_DTYPE_INT4_128)
+            file[b + 3] = (unsigned char)((file[b + 3] & 0x80u) | 0x3bu);
         if (m->dtype == WEIR_DTYPE_FP8) memcpy(file + b, &(float){0x1p-14f}, sizeof(float));
     }
 }

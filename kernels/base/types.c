@@ -7,23 +7,26 @@
 
 const char *weir_dtype_name(weir_dtype t) {
     static const char *const names[WEIR_DTYPE_COUNT] = {
-        [WEIR_DTYPE_F32] = "f32",       [WEIR_DTYPE_F16] = "f16",   [WEIR_DTYPE_BF16] = "bf16",
-        [WEIR_DTYPE_Q4_0] = "q4_0",     [WEIR_DTYPE_Q4_1] = "q4_1", [WEIR_DTYPE_Q5_0] = "q5_0",
-        [WEIR_DTYPE_Q5_1] = "q5_1",     [WEIR_DTYPE_Q8_0] = "q8_0", [WEIR_DTYPE_IQ4_NL] = "iq4_nl",
-        [WEIR_DTYPE_MXFP4] = "mxfp4",   [WEIR_DTYPE_Q2_K] = "q2_k", [WEIR_DTYPE_Q3_K] = "q3_k",
-        [WEIR_DTYPE_Q4_K] = "q4_k",     [WEIR_DTYPE_Q5_K] = "q5_k", [WEIR_DTYPE_Q6_K] = "q6_k",
-        [WEIR_DTYPE_IQ4_XS] = "iq4_xs", [WEIR_DTYPE_INT4] = "int4", [WEIR_DTYPE_FP8] = "fp8",
+        [WEIR_DTYPE_F32] = "f32",           [WEIR_DTYPE_F16] = "f16",   [WEIR_DTYPE_BF16] = "bf16",
+        [WEIR_DTYPE_Q4_0] = "q4_0",         [WEIR_DTYPE_Q4_1] = "q4_1", [WEIR_DTYPE_Q5_0] = "q5_0",
+        [WEIR_DTYPE_Q5_1] = "q5_1",         [WEIR_DTYPE_Q8_0] = "q8_0", [WEIR_DTYPE_IQ4_NL] = "iq4_nl",
+        [WEIR_DTYPE_MXFP4] = "mxfp4",       [WEIR_DTYPE_Q2_K] = "q2_k", [WEIR_DTYPE_Q3_K] = "q3_k",
+        [WEIR_DTYPE_Q4_K] = "q4_k",         [WEIR_DTYPE_Q5_K] = "q5_k", [WEIR_DTYPE_Q6_K] = "q6_k",
+        [WEIR_DTYPE_IQ4_XS] = "iq4_xs",     [WEIR_DTYPE_INT4] = "int4", [WEIR_DTYPE_FP8] = "fp8",
+        [WEIR_DTYPE_INT4_128] = "int4_128",
     };
     return (unsigned)t < WEIR_DTYPE_COUNT ? names[t] : "unknown";
 }
 
 int weir_dtype_block_bytes(weir_dtype t) {
     static const int bytes[WEIR_DTYPE_COUNT] = {
-        [WEIR_DTYPE_F32] = 4,     [WEIR_DTYPE_F16] = 2,    [WEIR_DTYPE_BF16] = 2,   [WEIR_DTYPE_Q4_0] = 18,
-        [WEIR_DTYPE_Q4_1] = 20,   [WEIR_DTYPE_Q5_0] = 22,  [WEIR_DTYPE_Q5_1] = 24,  [WEIR_DTYPE_Q8_0] = 34,
-        [WEIR_DTYPE_IQ4_NL] = 18, [WEIR_DTYPE_MXFP4] = 17, [WEIR_DTYPE_Q2_K] = 84,  [WEIR_DTYPE_Q3_K] = 110,
-        [WEIR_DTYPE_Q4_K] = 144,  [WEIR_DTYPE_Q5_K] = 176, [WEIR_DTYPE_Q6_K] = 210, [WEIR_DTYPE_IQ4_XS] = 136,
-        [WEIR_DTYPE_INT4] = 20,   [WEIR_DTYPE_FP8] = 68,
+        [WEIR_DTYPE_F32] = 4,       [WEIR_DTYPE_F16] = 2,    [WEIR_DTYPE_BF16] = 2,
+        [WEIR_DTYPE_Q4_0] = 18,     [WEIR_DTYPE_Q4_1] = 20,  [WEIR_DTYPE_Q5_0] = 22,
+        [WEIR_DTYPE_Q5_1] = 24,     [WEIR_DTYPE_Q8_0] = 34,  [WEIR_DTYPE_IQ4_NL] = 18,
+        [WEIR_DTYPE_MXFP4] = 17,    [WEIR_DTYPE_Q2_K] = 84,  [WEIR_DTYPE_Q3_K] = 110,
+        [WEIR_DTYPE_Q4_K] = 144,    [WEIR_DTYPE_Q5_K] = 176, [WEIR_DTYPE_Q6_K] = 210,
+        [WEIR_DTYPE_IQ4_XS] = 136,  [WEIR_DTYPE_INT4] = 20,  [WEIR_DTYPE_FP8] = 68,
+        [WEIR_DTYPE_INT4_128] = 68,
     };
     return (unsigned)t < WEIR_DTYPE_COUNT ? bytes[t] : 0;
 }

@@ -17,7 +17,7 @@ typedef enum weir_dtype {
     WEIR_DTYPE_F32 = 0,
     WEIR_DTYPE_F16 = 1,
     WEIR_DTYPE_BF16 = 2,
-    /* Quantised: elements come in blocks of 32, 64 or 256 along a row, each with its scales
+    /* Quantised: elements come in blocks of 32, 64, 128 or 256 along a row, each with its scales
      * (kernels/weight/quant.h). A row is whole blocks. */
     WEIR_DTYPE_Q4_0,
     WEIR_DTYPE_Q4_1,
@@ -33,7 +33,8 @@ typedef enum weir_dtype {
     WEIR_DTYPE_Q5_K,
     WEIR_DTYPE_Q6_K,
     WEIR_DTYPE_IQ4_XS,
-    WEIR_DTYPE_FP8, /* of 64 */
+    WEIR_DTYPE_FP8,      /* of 64 */
+    WEIR_DTYPE_INT4_128, /* of 128 */
     WEIR_DTYPE_COUNT,
 } weir_dtype;
 
@@ -45,6 +46,7 @@ static inline int weir_dtype_bytes(weir_dtype t) { return t == WEIR_DTYPE_F32 ? 
 /* Elements of a block (1 for floats), and its bytes. */
 static inline int weir_dtype_block(weir_dtype t) {
     if (t == WEIR_DTYPE_FP8) return 64;
+    if (t == WEIR_DTYPE_INT4_128) return 128;
     return t >= WEIR_DTYPE_Q2_K ? 256 : t >= WEIR_DTYPE_Q4_0 ? 32 : 1;
 }
 int weir_dtype_block_bytes(weir_dtype t);

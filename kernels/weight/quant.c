@@ -20,6 +20,7 @@ weir_quant_scales weir__quant_scales_of(weir_dtype dtype) {
     case WEIR_DTYPE_Q5_K: return (weir_quant_scales){0, 2};
     case WEIR_DTYPE_MXFP4:
     case WEIR_DTYPE_INT4:
+    case WEIR_DTYPE_INT4_128:
     case WEIR_DTYPE_FP8: return (weir_quant_scales){-1, -1};
     case WEIR_DTYPE_Q2_K: return (weir_quant_scales){80, 82};
     case WEIR_DTYPE_Q3_K: return (weir_quant_scales){108, -1};
@@ -77,14 +78,17 @@ static float half_e8m0(unsigned e) {
     return f;
 }
 
-static void block_int4(const unsigned char *p, float *out) {
+/* n times 32 elements. */
+static void block_int4(const unsigned char *p, int n, float *out) {
     const uint32_t word = word_at(p), bits = word & WEIR_INT4_SCALE;
     const int zero = (int)(word & WEIR_INT4_ZERO);
     uint8_t q[32];
     float d;
     memcpy(&d, &bits, sizeof d);
-    codes_of_32(p + 4, 0, q);
-    for (int i = 0; i < 32; i++) out[i] = d * (float)(q[i] - zero);
+    for (int j = 0; j < n; j++) {
+        codes_of_32(p + 4 + 16 * j, 0, q);
+        for (int i = 0; i < 32; i++) out[32 * j + i] = d * (float)(q[i] - zero);
+    }
 }
 
 /* ---- blocks of 64 -------------------------------------------------------------------------------------- */
@@ -176,7 +180,8 @@ void weir__dequantise_block(weir_dtype dtype, const void *block, float *out) {
     case WEIR_DTYPE_Q8_0: block_q8_0(p, out); break;
     case WEIR_DTYPE_IQ4_NL: block_of_values(p + 2, f16_at(p), weir__iq4_values, out); break;
     case WEIR_DTYPE_MXFP4: block_of_values(p + 1, half_e8m0(p[0]), weir__mxfp4_values, out); break;
-    case WEIR_DTYPE_INT4: block_int4(p, out); break;
+    case WEIR_DTYPE_INT4: block_int4(p, 1, out); break;
+    case WEIR_DTYPE_INT4_128: block_int4(p, 4, out); break;
     case WEIR_DTYPE_Q2_K: block_q2_k(p, out); break;
     case WEIR_DTYPE_Q3_K: block_q3_k(p, out); break;
     case WEIR_DTYPE_Q4_K: block_q45_k(p, false, out); break;

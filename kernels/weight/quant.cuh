@@ -14,23 +14,24 @@ extern "C" {
 
 namespace quant {
 
-constexpr int UNIT = 32; /* elements; a block has one or eight */
+constexpr int UNIT = 32; /* elements; a block has one, four or eight */
 
 /* Every format of integer codes, for a switch: all but fp8. */
-#define QUANT_EACH(X)    \
-    X(WEIR_DTYPE_Q4_0)   \
-    X(WEIR_DTYPE_Q4_1)   \
-    X(WEIR_DTYPE_Q5_0)   \
-    X(WEIR_DTYPE_Q5_1)   \
-    X(WEIR_DTYPE_Q8_0)   \
-    X(WEIR_DTYPE_IQ4_NL) \
-    X(WEIR_DTYPE_MXFP4)  \
-    X(WEIR_DTYPE_INT4)   \
-    X(WEIR_DTYPE_Q2_K)   \
-    X(WEIR_DTYPE_Q3_K)   \
-    X(WEIR_DTYPE_Q4_K)   \
-    X(WEIR_DTYPE_Q5_K)   \
-    X(WEIR_DTYPE_Q6_K)   \
+#define QUANT_EACH(X)      \
+    X(WEIR_DTYPE_Q4_0)     \
+    X(WEIR_DTYPE_Q4_1)     \
+    X(WEIR_DTYPE_Q5_0)     \
+    X(WEIR_DTYPE_Q5_1)     \
+    X(WEIR_DTYPE_Q8_0)     \
+    X(WEIR_DTYPE_IQ4_NL)   \
+    X(WEIR_DTYPE_MXFP4)    \
+    X(WEIR_DTYPE_INT4)     \
+    X(WEIR_DTYPE_INT4_128) \
+    X(WEIR_DTYPE_Q2_K)     \
+    X(WEIR_DTYPE_Q3_K)     \
+    X(WEIR_DTYPE_Q4_K)     \
+    X(WEIR_DTYPE_Q5_K)     \
+    X(WEIR_DTYPE_Q6_K)     \
     X(WEIR_DTYPE_IQ4_XS)
 
 /* What a format's kernels differ in. */
@@ -51,6 +52,7 @@ __host__ __device__ constexpr format format_of(int dtype) {
     case WEIR_DTYPE_IQ4_NL: return {1, 18, 2, 1, false};
     case WEIR_DTYPE_MXFP4: return {1, 17, 1, 1, false};
     case WEIR_DTYPE_INT4: return {1, 20, 4, 1, false};
+    case WEIR_DTYPE_INT4_128: return {4, 68, 4, 1, false};
     case WEIR_DTYPE_Q2_K: return {8, 84, 4, 2, true};
     case WEIR_DTYPE_Q3_K: return {8, 110, 2, 2, false};
     case WEIR_DTYPE_Q4_K: return {8, 144, 4, 1, true};
@@ -59,6 +61,10 @@ __host__ __device__ constexpr format format_of(int dtype) {
     case WEIR_DTYPE_IQ4_XS: return {8, 136, 4, 1, false};
     default: return {1, 0, 1, 1, false};
     }
+}
+
+__host__ __device__ constexpr bool is_int4(int dtype) {
+    return dtype == WEIR_DTYPE_INT4 || dtype == WEIR_DTYPE_INT4_128;
 }
 
 PTX_FN uint32_t half_at(const uint8_t *p) { return __ldg(reinterpret_cast<const uint16_t *>(p)); }
@@ -109,8 +115,8 @@ template <int DTYPE> PTX_FN uint32_t codes(const uint8_t *block, int unit, int i
     if constexpr (DTYPE == WEIR_DTYPE_Q8_0) return word(2 + 4 * i);
     if constexpr (DTYPE == WEIR_DTYPE_IQ4_NL) return iq4_values(nibbles(2));
     if constexpr (DTYPE == WEIR_DTYPE_MXFP4) return mxfp4_values(nibbles(1));
-    if constexpr (DTYPE == WEIR_DTYPE_INT4) /* less<>, of the block's own zero */
-        return (nibbles(4) + (0x80u - (word(0) & WEIR_INT4_ZERO)) * one) ^ 0x80808080u;
+    if constexpr (is_int4(DTYPE)) /* less<>, of the block's own zero */
+        return (nibbles(4 + 16 * unit) + (0x80u - (word(0) & WEIR_INT4_ZERO)) * one) ^ 0x80808080u;
     if constexpr (DTYPE == WEIR_DTYPE_IQ4_XS) return iq4_values(nibbles(8 + 16 * unit));
     const int half = unit / 4, part = unit % 4;
     if constexpr (DTYPE == WEIR_DTYPE_Q2_K) return word(16 + half * 32 + 4 * i) >> (2 * part) & two;
@@ -138,8 +144,7 @@ template <int DTYPE> PTX_FN scale scale_of(const uint8_t *block, int i) {
         const uint32_t e = static_cast<uint32_t>(byte_at(block));
         return {__uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23), 0.0f};
     }
-    if constexpr (DTYPE == WEIR_DTYPE_INT4)
-        return {__uint_as_float(word_at<DTYPE>(block) & WEIR_INT4_SCALE), 0.0f};
+    if constexpr (is_int4(DTYPE)) return {__uint_as_float(word_at<DTYPE>(block) & WEIR_INT4_SCALE), 0.0f};
     if constexpr (DTYPE == WEIR_DTYPE_Q2_K) {
         const int s = byte_at(block + i);
         return {f16_at(block + 80) * static_cast<float>(s & 15),

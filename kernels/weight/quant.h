@@ -5,7 +5,7 @@
 
 #include "kernels/base/types.h"
 
-/* What the quantised dtypes mean: blocks of 32 or 256 elements along a row, as GGUF files hold them (formats:
+/* What the quantised dtypes mean: blocks of 32 to 256 elements along a row, as GGUF files hold them (formats:
  * ggml's ggml-common.h and ggml-quants.c). Little endian; d, m, dmin are f16; a code q has no sign.
  *
  *           block in the file                                             element
@@ -17,6 +17,7 @@
  *   iq4_nl  d | 16                                                        d weir__iq4_values[q]
  *   mxfp4   e, a byte | 16                                                2^(e - 128) weir__mxfp4_values[q]
  *   int4    d and z, a word | 16                                          d (q - z)
+ *   int4_128  the same | 4 x 16                                           d (q - z)
  *   q2_k    16 scales and minima of 4 bits | 64 | d dmin                  d scale q - dmin min, 16 scales
  *   q3_k    32 bytes of third bits | 64 | 16 scales of 6 bits | d         d (scale - 32) (q - 4), 16 scales
  *   q4_k    d dmin | 8 scales and 8 minima of 6 bits | 128                d scale q - dmin min, 8 scales
@@ -30,8 +31,8 @@
  * codes: of 32 bytes, bits 2 i are elements 32 i … 32 i + 31 of 128. mxfp4 (OCP Microscaling Formats 1.0) is
  * read as ggml does: twice an E2M1 number times half the scale, and no scale is NaN.
  *
- * int4 is no type of ggml: GPTQ's and AWQ's groups (host/formats/safetensors/int4.h); a block repeats scale
- * and zero of its group. As q4_1 it would not be exact: -d z has up to 15 bits and an f16 11. d is an f32
+ * int4 and int4_128 are no types of ggml: GPTQ's and AWQ's groups (host/formats/safetensors/int4.h); a block
+ * repeats scale and zero of its group, and int4_128 is four of int4 that share them. As q4_1 it would not be exact: -d z has up to 15 bits and an f16 11. d is an f32
  * whose low 13 bits are 0, as those of any f16 or bf16 are, and z, 0 to 15, is in the lowest 4 of these.
  *
  * fp8 is in no GGUF file: weir makes it of floats, and of checkpoints of 8-bit floats. e4m3 is that of arXiv

@@ -95,6 +95,7 @@ void weir__quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const voi
         PACK(WEIR_DTYPE_IQ4_NL, 18)
         PACK(WEIR_DTYPE_MXFP4, 17)
         PACK(WEIR_DTYPE_INT4, 20)
+        PACK(WEIR_DTYPE_INT4_128, 68)
         PACK(WEIR_DTYPE_Q2_K, 84)
         PACK(WEIR_DTYPE_Q3_K, 110)
         PACK(WEIR_DTYPE_Q4_K, 144)

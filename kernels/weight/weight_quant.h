@@ -20,6 +20,7 @@
  *   iq4_nl    4: codes                                                  apart
  *   mxfp4     4: codes                                                  apart
  *   int4      5: d and z, codes                                         in its word
+ *   int4_128 17: d and z, 16 of codes                                   in its word
  *   q2_k     21: 4 of scales and minima, 16 of codes, d dmin            in its word
  *   q3_k     27: 8 of third bits, 16 of codes, 3 of scales              apart
  *   q4_k     36: d dmin, 3 of scales, 32 of codes                       in its word
@@ -50,6 +51,7 @@ static inline weir_quant_pack weir__quant_pack_of(weir_dtype dtype) {
     case WEIR_DTYPE_IQ4_NL: return (weir_quant_pack){4, 2, 0, 2};
     case WEIR_DTYPE_MXFP4: return (weir_quant_pack){4, 1, 0, 1};
     case WEIR_DTYPE_INT4: return (weir_quant_pack){5, 0, 0, 0};
+    case WEIR_DTYPE_INT4_128: return (weir_quant_pack){17, 0, 0, 0};
     case WEIR_DTYPE_Q2_K: return (weir_quant_pack){21, 0, 0, 0};
     case WEIR_DTYPE_Q3_K: return (weir_quant_pack){27, 2, 108, 0};
     case WEIR_DTYPE_Q4_K: return (weir_quant_pack){36, 0, 0, 0};

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """tests/golden/quant/blocks.txt: random blocks of the quantised dtypes, dequantised by the gguf package
-(0.19); of int4 by numpy from kernels/weight/quant.h, of fp8 from the definition of e4m3 (arXiv 2209.05433,
-table 1), for neither is a type of GGUF.
+(0.19); of int4 and int4_128 by numpy from kernels/weight/quant.h, of fp8 from the definition of e4m3 (arXiv
+2209.05433, table 1), for none of them is a type of GGUF.
 
 usage: make_quant.py OUTPUT
 
@@ -25,18 +25,19 @@ BLOCKS = {"Q4_K": 6, "Q5_K": 6, "Q6_K": 6, "IQ4_XS": 6, "Q2_K": 6, "Q3_K": 6}
 EXPONENTS = [0, 1, 2, 100, 255]  # of the first blocks of MXFP4
 
 
-def int4_blocks(rng):
-    """Pairs of a block's bytes and its elements: d (q - z) in f32, d an f16 or a bf16."""
+def int4_blocks(rng, n=1):
+    """Pairs of a block's bytes and its n times 32 elements: d (q - z) in f32, d an f16 or a bf16."""
     for i in range(12):
         d = np.float32(np.float16(rng.normal() * 0.05))
         if i % 2:
             d = (np.float32(rng.normal()).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
         if i >= 9:
             d = np.float32([np.inf, np.nan, np.float16(3e-7)][i - 9])
-        z, q = int(rng.integers(0, 16)), rng.integers(0, 16, 32)
+        z, q = int(rng.integers(0, 16)), rng.integers(0, 16, (n, 32))
         word = np.uint32(d.view(np.uint32) | np.uint32(z))
-        codes = (q[:16] | q[16:] << 4).astype(np.uint8)
-        yield np.concatenate([np.frombuffer(word.tobytes(), np.uint8), codes]), d * (q - z).astype(np.float32)
+        codes = (q[:, :16] | q[:, 16:] << 4).astype(np.uint8).ravel()
+        value = d * (q - z).astype(np.float32).ravel()
+        yield np.concatenate([np.frombuffer(word.tobytes(), np.uint8), codes]), value
 
 
 def e4m3(code):
@@ -86,6 +87,8 @@ def main(path):
             put(out, "int4", block, value)
         for block, value in fp8_blocks(rng):
             put(out, "fp8", block, value)
+        for block, value in int4_blocks(rng, 4):
+            put(out, "int4_128", block, value)
 
 
 if __name__ == "__main__":

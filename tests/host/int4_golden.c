@@ -12,7 +12,7 @@
 const int4_model int4_models[INT4_MODELS] = {
     {"gptq_symmetric", WEIR_DTYPE_Q4_0, ", GPTQ)"},
     {"gptq_zeros", WEIR_DTYPE_INT4, ", GPTQ)"},
-    {"gptq_v2_head", WEIR_DTYPE_INT4, ", GPTQ v2)"},
+    {"gptq_v2_head", WEIR_DTYPE_INT4_128, ", GPTQ v2)"},
     {"gptq_rows", WEIR_DTYPE_Q4_0, ", GPTQ)"},
     {"awq", WEIR_DTYPE_INT4, ", AWQ)"},
     {"awq_fused", WEIR_DTYPE_INT4, ", AWQ)"},

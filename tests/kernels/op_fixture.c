@@ -57,7 +57,8 @@ static void random_block(weir_dtype t, unsigned char *block, float spread, uint6
     case WEIR_DTYPE_MXFP4: /* powers of two: 12 times this one is at most spread */
         block[0] = (unsigned char)(128 + (int)floorf(log2f(spread / 12)) - (int)(rng_u64(rng) % 3));
         break;
-    case WEIR_DTYPE_INT4: {
+    case WEIR_DTYPE_INT4:
+    case WEIR_DTYPE_INT4_128: {
         const uint32_t word = weir__int4_word(one / 8, block[0] & 15u);
         memcpy(block, &word, sizeof word);
         break;

@@ -207,7 +207,9 @@ static bool is_symmetric(const matrix *m) {
 }
 
 static weir_dtype dtype_of(const matrix *m) {
+    const int large = weir_dtype_block(WEIR_DTYPE_INT4_128);
     if (m->form == WEIR_INT4_MXFP4) return WEIR_DTYPE_MXFP4;
+    if (m->group % large == 0 && m->cols % large == 0) return WEIR_DTYPE_INT4_128;
     return is_symmetric(m) ? WEIR_DTYPE_Q4_0 : WEIR_DTYPE_INT4;
 }
 
@@ -237,7 +239,7 @@ static void transpose(uint32_t v[8]) {
     for (int i = 0; i < 4; i++) exchange(&v[i], &v[i + 4], 0x0000ffffu, 16);
 }
 
-/* The 32 codes of block b of n outputs from `row` on, n at most 8 and of awq 8: eight inputs a word. */
+/* The codes 32 b … 32 b + 31 of n outputs from `row` on, n at most 8 and of awq 8: eight inputs a word. */
 static void take_codes(const matrix *m, int64_t row, int n, int64_t b, uint32_t word[8][4]) {
     static const int awq_output[8] = {0, 2, 4, 6, 1, 3, 5, 7};
     if (m->form != WEIR_INT4_AWQ) {
@@ -264,12 +266,12 @@ static uint64_t spread(uint32_t word) {
     return (u | u << 4) & 0x0f0f0f0f0f0f0f0full;
 }
 
-/* What goes before a block's codes, to `to`; its bytes. */
-static size_t put_scale(const matrix *m, weir_dtype dtype, unsigned char *to, int64_t row, int64_t g) {
+/* What goes before a block's codes, to `to`. */
+static void put_scale(const matrix *m, weir_dtype dtype, unsigned char *to, int64_t row, int64_t g) {
     const int64_t at = by_output(m) ? row * m->n_group + g : g * m->rows + row;
     if (dtype == WEIR_DTYPE_MXFP4) {
         *to = ((const unsigned char *)m->scales.data)[at];
-        return 1;
+        return;
     }
     const bool bf16 = m->scales.dtype == WEIR_DTYPE_BF16;
     const uint16_t bits = scale_bits(m, at);
@@ -277,20 +279,23 @@ static size_t put_scale(const matrix *m, weir_dtype dtype, unsigned char *to, in
         uint16_t d = bits;
         if (bf16) (void)f16_of_bf16(bits, &d); /* it fits: is_symmetric */
         memcpy(to, &d, sizeof d);
-        return sizeof d;
+        return;
     }
     const float d = bf16 ? weir_f32_from_bf16(bits) : weir_f32_from_f16(bits);
     const uint32_t word = weir__int4_word(d, zero_of(m, row, g));
     memcpy(to, &word, sizeof word);
-    return sizeof word;
 }
 
-static void put_block(const matrix *m, weir_dtype dtype, unsigned char *to, int64_t row, int64_t g,
+/* Codes 32 b … 32 b + 31 of an output into its row of blocks, and the scale before the first of a block. */
+static void put_codes(const matrix *m, weir_dtype dtype, unsigned char *to, int64_t row, int64_t b,
                       const uint32_t word[4]) {
-    to += put_scale(m, dtype, to, row, g);
+    const int each = weir_dtype_block(dtype) / BLOCK, bytes = weir_dtype_block_bytes(dtype);
+    to += b / each * bytes;
+    if (b % each == 0) put_scale(m, dtype, to, row, BLOCK * b / m->group);
+    to += bytes - (each - b % each) * BLOCK / 2;
     for (int i = 0; i < 2; i++) {
-        const uint64_t bytes = spread(word[i]) | spread(word[i + 2]) << 4;
-        memcpy(to + 8 * i, &bytes, sizeof bytes);
+        const uint64_t eight = spread(word[i]) | spread(word[i + 2]) << 4;
+        memcpy(to + 8 * i, &eight, sizeof eight);
     }
 }
 
@@ -306,7 +311,7 @@ void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *
     matrix m;
     if (open_matrix(s, c, e, &m, "", NULL) != WEIR_OK) return NULL;
     const weir_dtype dtype = dtype_of(&m);
-    const int64_t row_bytes = weir_dtype_row_bytes(dtype, m.cols), bytes = weir_dtype_block_bytes(dtype);
+    const int64_t row_bytes = weir_dtype_row_bytes(dtype, m.cols);
     unsigned char *out = weir_alloc((size_t)m.rows, (size_t)row_bytes);
     for (int64_t tile = 0; out && tile < m.rows; tile += TILE) {
         const int64_t end = m.rows - tile < TILE ? m.rows : tile + TILE;
@@ -316,8 +321,7 @@ void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *
                 const int n = end - row < 8 ? (int)(end - row) : 8;
                 take_codes(&m, row, n, b, word);
                 for (int i = 0; i < n; i++)
-                    put_block(&m, dtype, out + (row + i) * row_bytes + b * bytes, row + i,
-                              BLOCK * b / m.group, word[i]);
+                    put_codes(&m, dtype, out + (row + i) * row_bytes, row + i, b, word[i]);
             }
         }
     }

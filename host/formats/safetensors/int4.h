@@ -24,8 +24,9 @@
  * mxfp4-pack-quantized) has bytes (U8): two E2M1 numbers, the first in the low half, and exponents e, which
  * multiply by 2^(e - 127) (OCP Microscaling Formats 1.0).
  *
- * A model loads them as blocks, without rounding: q4_0 where all zeros of a matrix are 8 and its scales are
- * numbers of f16, else int4; mxfp4 (kernels/weight/quant.h). Internal to host/formats. */
+ * A model loads them as blocks, without rounding: int4_128 where groups and rows are multiples of 128, else
+ * q4_0 where all zeros of a matrix are 8 and its scales are numbers of f16, else int4; mxfp4
+ * (kernels/weight/quant.h). Internal to host/formats. */
 
 bool weir__is_int4(weir_int4 c, const weir_entry *e); /* the codes of such a matrix */
 

@@ -174,7 +174,7 @@ PTX_FN void prefetch(const job &a, const quant_cut &c, const void *w, int64_t pa
     const int lane = ptx::opaque(threadIdx.x) % 32;
     const uint8_t *row = weight_row(a, c, w, panel, lane / 2);
     if (at + GROUP < end) end = at + GROUP;
-    const int log2 = c.block == GROUP ? 8 : 5;
+    const int log2 = c.block == GROUP ? 8 : c.block == UNIT ? 5 : 7;
     const int64_t to = (end >> log2) * c.block_bytes;
 #pragma unroll 1
     for (int64_t i = (at >> log2) * c.block_bytes + lane % 2 * 128; i < to; i += 256)
@@ -186,7 +186,7 @@ template <int DTYPE>
 PTX_FN void decode_as(unsigned char *to, const uint8_t *const (&row)[2], int64_t at, int units, int lane) {
     constexpr quant::format f = quant::format_of(DTYPE);
     using F = quant_form<f.scales, f.offset>;
-    constexpr bool large = f.units > 1;
+    constexpr bool whole = f.units == UNITS; /* a block is a group */
     const int g = lane / 4, t = lane % 4;
     const int64_t first = at / (f.units * UNIT) * f.bytes;
     /* four units, the most that share bytes, of either row: as many loads as registers hold */
@@ -195,9 +195,9 @@ PTX_FN void decode_as(unsigned char *to, const uint8_t *const (&row)[2], int64_t
         const uint8_t *block = (i % 2 ? row[1] : row[0]) + first;
 #pragma unroll
         for (int v = 0; v < 4; v++) {
-            const int u = i / 2 * 4 + v, of = large ? u : 0;
-            if (!large && u >= units) continue;
-            const uint8_t *b = block + (large ? 0 : u * f.bytes);
+            const int u = i / 2 * 4 + v, of = whole ? u : u % f.units;
+            if (!whole && u >= units) continue;
+            const uint8_t *b = block + (whole ? 0 : u / f.units * f.bytes);
             reinterpret_cast<uint2 *>(to)[(u * 32 + lane) * 2 + i % 2] =
                 make_uint2(quant::codes<DTYPE>(b, of, t), quant::codes<DTYPE>(b, of, 4 + t));
         }
@@ -206,10 +206,11 @@ PTX_FN void decode_as(unsigned char *to, const uint8_t *const (&row)[2], int64_t
 #pragma unroll 2
     for (int h = 0; h < 2 * f.scales; h++) {
         const int i = t * 2 * f.scales + h; /* of the group */
-        if (!large && i >= units) continue;
-        const int64_t b = first + (large ? 0 : i * f.bytes);
-        const quant::scale low = quant::scale_of<DTYPE>(row[0] + b, large ? i : 0),
-                           high = quant::scale_of<DTYPE>(row[1] + b, large ? i : 0);
+        if (!whole && i >= units) continue;
+        const int of = whole ? i : i % f.units; /* blocks that are no group have one scale a unit */
+        const int64_t b = first + (whole ? 0 : i / f.units * f.bytes);
+        const quant::scale low = quant::scale_of<DTYPE>(row[0] + b, of),
+                           high = quant::scale_of<DTYPE>(row[1] + b, of);
         if constexpr (f.offset)
             reinterpret_cast<float4 *>(scales)[i * 8 + g] =
                 make_float4(low.scale, high.scale, low.offset, high.offset);

@@ -112,27 +112,28 @@ WEIR_INLINE void unit_of_group(group *g, int j, const block_at *b, const int kin
 }
 
 /* UNITS units, or halves of units, of such a block, from `first` on. */
-WEIR_INLINE void units_of_256(group *g, int first, const block_at *b, const block_scales *s, const int kind) {
+WEIR_INLINE void units_of_large(group *g, int first, const block_at *b, const block_scales *s,
+                                const int kind) {
     WEIR_UNROLL for (int p = 0; p < PANELS; p++) {
         memcpy(g->scale[p], s[p].scale + first * VF, sizeof g->scale[p]);
         if (has_offset(kind)) memcpy(g->offset[p], s[p].offset + first * VF, sizeof g->offset[p]);
         WEIR_UNROLL for (int j = 0; j < UNITS; j++) {
             const int at = first + j, begin = in_halves(kind) ? j % 2 * 4 : 0;
-            const unit_at u = unit_of_256(b->word[p], in_halves(kind) ? at / 2 : at, kind);
+            const unit_at u = unit_of_large(b->word[p], in_halves(kind) ? at / 2 : at, kind);
             words(g->word[j][p], &u, begin, in_halves(kind) ? begin + 4 : 8, kind);
         }
     }
 }
 
-/* acc[r][p] += a block of 256; returns the row's bytes after it. */
-WEIR_INLINE const unsigned char *add_groups_of_256(vf (*acc)[PANELS], group *g, const block_at *b,
-                                                   const unsigned char *x, const weir_linear_tile *t,
-                                                   const int kind) {
-    const int n = 256 / unit_inputs(kind);
+/* acc[r][p] += a large block; returns the row's bytes after it. */
+WEIR_INLINE const unsigned char *add_groups_of_large(vf (*acc)[PANELS], group *g, const block_at *b,
+                                                     const unsigned char *x, const weir_linear_tile *t,
+                                                     const int kind) {
+    const int n = weir_dtype_block((weir_dtype)kind) / unit_inputs(kind);
     block_scales s[PANELS];
-    for (int p = 0; p < PANELS; p++) scales_of_256(&s[p], b->word[p], b->scale[p], kind);
+    for (int p = 0; p < PANELS; p++) scales_of_large(&s[p], b->word[p], b->scale[p], kind);
     WEIR_UNROLL for (int first = 0; first < n; first += UNITS) {
-        units_of_256(g, first, b, s, kind);
+        units_of_large(g, first, b, s, kind);
         add_group(acc, g, UNITS, x, t->x_stride, t->n_row, kind);
         x += UNITS * unit_inputs(kind) / UNIT * t->x_stride;
     }
@@ -151,7 +152,7 @@ WEIR_INLINE const unsigned char *add_blocks(vf (*acc)[PANELS], block_at *b, int6
             add_group(acc, &g, n, x, t->x_stride, t->n_row, kind);
             i += n, x += n * t->x_stride;
         } else {
-            x = add_groups_of_256(acc, &g, b, x, t, kind);
+            x = add_groups_of_large(acc, &g, b, x, t, kind);
             next_block(b, PANELS, kind);
             i++;
         }

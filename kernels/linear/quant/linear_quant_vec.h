@@ -139,12 +139,13 @@ WEIR_INLINE bool has_offset(int kind) {
            kind == WEIR_DTYPE_Q4_K || kind == WEIR_DTYPE_Q5_K;
 }
 /* A code that means zero, of every block and output, in the word before the codes. */
-WEIR_INLINE bool has_zero(int kind) { return kind == WEIR_DTYPE_INT4; }
+WEIR_INLINE bool has_zero(int kind) { return kind == WEIR_DTYPE_INT4 || kind == WEIR_DTYPE_INT4_128; }
 WEIR_INLINE bool has_fifth_bits(int kind) { return kind == WEIR_DTYPE_Q5_0 || kind == WEIR_DTYPE_Q5_1; }
 WEIR_INLINE bool is_iq4(int kind) { return kind == WEIR_DTYPE_IQ4_NL || kind == WEIR_DTYPE_IQ4_XS; }
-/* Blocks of 32 elements, or of 256 that are stored like eight of those. */
+/* Blocks of 32 elements, or of 128 or 256 that are stored like four or eight of those. */
 WEIR_INLINE bool in_32s(int kind) {
-    return weir_dtype_block((weir_dtype)kind) == 32 || kind == WEIR_DTYPE_IQ4_XS;
+    return weir_dtype_block((weir_dtype)kind) == 32 || kind == WEIR_DTYPE_IQ4_XS ||
+           kind == WEIR_DTYPE_INT4_128;
 }
 /* A scale for every 16. */
 WEIR_INLINE bool in_halves(int kind) {
@@ -162,7 +163,8 @@ WEIR_INLINE int code_bits(int kind) {
                : 5;
 }
 
-/* Where the codes of one unit are: words of 4 or 8 codes, and words of high bits. */
+/* Where the codes of one unit are: words of 4 or 8 codes, and words of high bits, or the word that has the
+ * block's zero. */
 typedef struct unit_at {
     const unsigned char *low, *high;
     int part; /* which of the elements that share a byte: a constant after inlining but for q5_k's high
@@ -281,7 +283,7 @@ WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *
 
 #endif
 
-WEIR_INLINE vi zero_of(const unit_at *u) { return vq_and(vi_load(u->low - LINE), vq_set1(WEIR_INT4_ZERO)); }
+WEIR_INLINE vi zero_of(const unit_at *u) { return vq_and(vi_load(u->high), vq_set1(WEIR_INT4_ZERO)); }
 
 /* The start value of the sum: minus the code that means zero, mostly a power of two, times the sum of the
  * row's bytes, which fits 16 bits. */
@@ -342,6 +344,14 @@ WEIR_INLINE unit_at unit_of_32(const unsigned char *word, int kind) {
     return (unit_at){word + first * LINE, word + (first ? first - 1 : 0) * LINE, 0, 0};
 }
 
+/* d of the word that has d and zero. */
+WEIR_INLINE vf scale_int4(const unsigned char *word) {
+    const vi d = vq_and(vi_load(word), vq_set1((int32_t)WEIR_INT4_SCALE));
+    vf f;
+    memcpy(&f, &d, sizeof f);
+    return f;
+}
+
 /* Its scale, and its offset if it has one. */
 WEIR_INLINE vf scale_of_32(const unsigned char *word, const unsigned char *apart, vf *offset, int kind) {
     if (has_offset(kind)) {
@@ -350,12 +360,7 @@ WEIR_INLINE vf scale_of_32(const unsigned char *word, const unsigned char *apart
         return vi_f16_even(dm);
     }
     *offset = vf_zero();
-    if (has_zero(kind)) {
-        const vi d = vq_and(vi_load(word), vq_set1((int32_t)WEIR_INT4_SCALE));
-        vf f;
-        memcpy(&f, &d, sizeof f);
-        return f;
-    }
+    if (has_zero(kind)) return scale_int4(word);
     return kind == WEIR_DTYPE_MXFP4 ? load_half_e8m0(apart) : vq_load_f16(apart);
 }
 
@@ -440,42 +445,50 @@ WEIR_INLINE void scales_iq4_xs(float *scale, const unsigned char *word) {
     }
 }
 
-/* The scales and offsets of the units, or halves of units, of a block of 256. */
+/* Four units share one. */
+WEIR_INLINE void scales_int4_128(float *scale, const unsigned char *word) {
+    const vf d = scale_int4(word);
+    WEIR_UNROLL for (int j = 0; j < 4; j++) vf_store(scale + j * VF, d);
+}
+
+/* The scales and offsets of the units, or halves of units, of a large block: of 128 or 256. */
 typedef struct block_scales {
     _Alignas(64) float scale[16 * VF];
     float offset[16 * VF];
 } block_scales;
 
-WEIR_INLINE void scales_of_256(block_scales *s, const unsigned char *word, const unsigned char *apart,
-                               int kind) {
+WEIR_INLINE void scales_of_large(block_scales *s, const unsigned char *word, const unsigned char *apart,
+                                 int kind) {
     if (kind == WEIR_DTYPE_Q2_K) scales_q2_k(s->scale, s->offset, word);
     if (kind == WEIR_DTYPE_Q3_K) scales_q3_k(s->scale, word, apart);
     if (kind == WEIR_DTYPE_Q6_K) scales_q6_k(s->scale, word, apart);
     if (kind == WEIR_DTYPE_IQ4_XS) scales_iq4_xs(s->scale, word);
+    if (kind == WEIR_DTYPE_INT4_128) scales_int4_128(s->scale, word);
     if (kind == WEIR_DTYPE_Q4_K || kind == WEIR_DTYPE_Q5_K) scales_k(s->scale, s->offset, word);
 }
 
 /* Units whose codes share bytes, so that which of them is a constant after unrolling. */
-WEIR_INLINE int units_of_byte(int kind) { return in_halves(kind) ? 4 : kind == WEIR_DTYPE_IQ4_XS ? 1 : 2; }
+WEIR_INLINE int units_of_byte(int kind) { return in_halves(kind) ? 4 : in_32s(kind) ? 1 : 2; }
 
-/* Unit j of eight. */
-WEIR_INLINE unit_at unit_of_256(const unsigned char *word, int j, int kind) {
+/* Unit j of a large block. */
+WEIR_INLINE unit_at unit_of_large(const unsigned char *word, int j, int kind) {
     if (in_halves(kind)) return unit_of_halves(kind, word, j / 4, j % 4);
-    if (kind == WEIR_DTYPE_IQ4_XS) return (unit_at){word + (2 + 4 * j) * LINE, word, 0, 0};
+    if (in_32s(kind)) return (unit_at){word + ((has_zero(kind) ? 1 : 2) + 4 * j) * LINE, word, 0, 0};
     const int low = kind == WEIR_DTYPE_Q4_K ? 4 : 12;
     return (unit_at){word + (low + 8 * (j / 2)) * LINE, word + 4 * LINE, kind == WEIR_DTYPE_Q5_K ? j : j % 2,
                      0};
 }
 
-WEIR_INLINE void add_block_256(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
-                               const int R, const int P, const int kind) {
-    const int halves = in_halves(kind) ? 2 : 1, at_once = units_of_byte(kind);
+WEIR_INLINE void add_block_large(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
+                                 const int R, const int P, const int kind) {
+    const int halves = in_halves(kind) ? 2 : 1, at_once = units_of_byte(kind),
+              units = weir_dtype_block((weir_dtype)kind) / UNIT;
     block_scales scales[8];
-    for (int p = 0; p < P; p++) scales_of_256(&scales[p], b->word[p], b->scale[p], kind);
-    for (int first = 0; first < 8; first += at_once) {
+    for (int p = 0; p < P; p++) scales_of_large(&scales[p], b->word[p], b->scale[p], kind);
+    for (int first = 0; first < units; first += at_once) {
         WEIR_UNROLL for (int i = 0; i < at_once; i++, x += stride) {
             unit_at u[8];
-            WEIR_UNROLL for (int p = 0; p < P; p++) u[p] = unit_of_256(b->word[p], first + i, kind);
+            WEIR_UNROLL for (int p = 0; p < P; p++) u[p] = unit_of_large(b->word[p], first + i, kind);
             WEIR_UNROLL for (int h = 0; h < halves; h++) {
                 const int at = (halves * (first + i) + h) * VF;
                 vf s[8], o[8];
@@ -518,7 +531,7 @@ WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at,
             if (block == 32)
                 add_block_32(acc, &b, x, R, P, kind);
             else
-                add_block_256(acc, &b, x, t->x_stride, R, P, kind);
+                add_block_large(acc, &b, x, t->x_stride, R, P, kind);
             next_block(&b, P, kind);
         }
         for (int m = s->merges[g]; m > 0; m--) merge(kept[--n_kept], acc[0], 8, R, P);
@@ -568,5 +581,7 @@ WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P,
     X(WEIR_DTYPE_INT4, int4)     \
     X(WEIR_DTYPE_Q2_K, q2_k)     \
     X(WEIR_DTYPE_Q3_K, q3_k)     \
-    X(WEIR_DTYPE_Q4_K, q4_k) X(WEIR_DTYPE_Q5_K, q5_k) X(WEIR_DTYPE_Q6_K, q6_k) X(WEIR_DTYPE_IQ4_XS, iq4_xs)
+    X(WEIR_DTYPE_Q4_K, q4_k)     \
+    X(WEIR_DTYPE_Q5_K, q5_k)     \
+    X(WEIR_DTYPE_Q6_K, q6_k) X(WEIR_DTYPE_IQ4_XS, iq4_xs) X(WEIR_DTYPE_INT4_128, int4_128)
 #define WEIR_QUANT_ENTRY(dtype, suffix) [dtype] = LIST(suffix),

@@ -183,7 +183,7 @@ Test(linear_quant, products_of_bytes_are_exact) {
             if (at.d >= 0) memcpy(file + b + at.d, &quarter, 2);
             if (at.min >= 0) memcpy(file + b + at.min, &minus, 2);
             if (t == WEIR_DTYPE_MXFP4) file[b] = 126;
-            if (t == WEIR_DTYPE_INT4) { /* zeros from 0 to 15 */
+            if (t == WEIR_DTYPE_INT4 || t == WEIR_DTYPE_INT4_128) { /* zeros from 0 to 15 */
                 const uint32_t word = weir__int4_word(0.25f, file[b] & 15u);
                 memcpy(file + b, &word, sizeof word);
             }
@@ -272,7 +272,7 @@ Test(linear_quant, a_scale_that_is_no_number_stays_in_its_output) {
         unsigned char *row = (unsigned char *)d.gate.file.data + 19 * weir_dtype_row_bytes(p.dtype, p.k);
         if (at >= 0)
             memcpy(row + at, &bits, sizeof bits);
-        else if (p.dtype == WEIR_DTYPE_INT4)
+        else if (p.dtype == WEIR_DTYPE_INT4 || p.dtype == WEIR_DTYPE_INT4_128)
             memcpy(row, &word, sizeof word);
         else if (p.dtype == WEIR_DTYPE_FP8)
             memcpy(row, &(float){i % 2 ? NAN : -INFINITY}, sizeof(float));

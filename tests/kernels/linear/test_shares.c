@@ -143,9 +143,10 @@ Test(shares, inputs_give_the_bits_of_the_whole_on_any_number_of_ranks) {
 }
 
 Test(shares, blocks_of_quantised_inputs_do_too) {
-    static const weir_dtype dtype[] = {WEIR_DTYPE_Q4_0, WEIR_DTYPE_Q5_1,   WEIR_DTYPE_Q8_0,  WEIR_DTYPE_Q4_K,
-                                       WEIR_DTYPE_Q6_K, WEIR_DTYPE_IQ4_NL, WEIR_DTYPE_MXFP4, WEIR_DTYPE_Q2_K,
-                                       WEIR_DTYPE_Q3_K, WEIR_DTYPE_IQ4_XS, WEIR_DTYPE_INT4,  WEIR_DTYPE_FP8};
+    static const weir_dtype dtype[] = {
+        WEIR_DTYPE_Q4_0,   WEIR_DTYPE_Q5_1,  WEIR_DTYPE_Q8_0,    WEIR_DTYPE_Q4_K, WEIR_DTYPE_Q6_K,
+        WEIR_DTYPE_IQ4_NL, WEIR_DTYPE_MXFP4, WEIR_DTYPE_Q2_K,    WEIR_DTYPE_Q3_K, WEIR_DTYPE_IQ4_XS,
+        WEIR_DTYPE_INT4,   WEIR_DTYPE_FP8,   WEIR_DTYPE_INT4_128};
     weir_backend *be[BACKENDS];
     const int n_be = open_all(be);
     uint64_t rng = 413;
