@@ -5,11 +5,11 @@
 #include "bench/kernels/bench.h"
 
 static const char usage[] =
-    "usage: weir-kernel-bench [--device cpu|cuda[:N]] [--only GROUP] [--rows LIST] [--samples N]\n"
-    "                         [--csv FILE] [--tiny]\n"
+    "usage: weir-kernel-bench [--device cpu[:ISA]|cuda[:N]] [--only GROUP] [--rows LIST]\n"
+    "                         [--samples N] [--csv FILE] [--tiny]\n"
     "\n"
     "Times single ops and checks their results against the portable CPU ops.\n"
-    "  --device D   cuda (default) or cpu\n"
+    "  --device D   cuda (default) or cpu; of cpu, the instruction set (weir --isa), else the best\n"
     "  --only G     copy, latency, loop, accept, attention, small, linear or quant, or several with commas;\n"
     "               the copy is measured in any case\n"
     "  --rows LIST  of products: those of their row counts that are listed, with commas\n"
@@ -79,6 +79,11 @@ static int parse(int argc, char **argv, options *o) {
 
 static weir_status open_device(const char *device, weir_backend **out, weir_err *err) {
     if (strcmp(device, "cpu") == 0) return weir__backend_cpu_open(out, 2, weir__isa_best(), err);
+    if (strncmp(device, "cpu:", 4) == 0) {
+        const int isa = weir__isa_parse(device + 4);
+        if (isa < 0) return weir_fail(err, WEIR_EINVAL, "unknown instruction set %s", device + 4);
+        return weir__backend_cpu_open(out, 2, (weir_isa)isa, err);
+    }
     char *end = NULL;
     long index = 0;
     if (strncmp(device, "cuda:", 5) == 0)

@@ -18,9 +18,8 @@ llama.cpp), natively, and links llama_cpp.c to it. Parts, in this order:
     lookup        drafts from the text itself: weir's -md ngram, llama.cpp's ngram-simple as it comes and with
                   shorter keys, on prompts of ../shared/data whose answers repeat them, and on some that do
                   not; ratios are to the faster of llama.cpp's
-    types         both files requantised to one block type each by llama-quantize: what the new file holds,
-                  and `tokens` of it. Types in blocks of 32 are made of the drafter, those in blocks of 256 of
-                  the verifier, whose rows must be multiples of 256
+    types         the drafter requantised by llama-quantize to each type of blocks: what the new file holds
+                  (rows that are no multiples of a block become another type), and `tokens` of it
     type_speed    weir's decoding of the verifier in each of these types, rounds interleaved: time per byte of
                   the weights that a token reads, as a ratio to q4_k's. weir alone
 """
@@ -47,9 +46,9 @@ DATA = runs.ROOT / "bench" / "lab" / "data"
 CONTEXT = 2048
 LOOKUP = {"ngram-simple": [], "ngram-simple, keys of 3, drafts of 5":
           ["--spec-ngram-simple-size-n", "3", "--spec-ngram-simple-size-m", "5"]}
-# llama-quantize's names of the types of ggml that weir reads, and the elements of a block.
-TYPES = {"q4_0": 32, "q4_1": 32, "q5_0": 32, "q5_1": 32, "q8_0": 32, "iq4_nl": 32, "mxfp4": 32, "q2_k": 256,
-         "q3_k": 256, "q4_k": 256, "q5_k": 256, "q6_k": 256, "iq4_xs": 256}
+# llama-quantize's names of the types of blocks that weir reads.
+TYPES = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k",
+         "iq4_xs")
 END_LINES = 30  # shown of a failed build, as make.sh does
 # Processor flags of Linux and llama.cpp's options for them; all but AMX.
 ISA = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2",
@@ -375,15 +374,15 @@ def part_lookup(programs, args):
 def part_types(programs, args):
     rows, notes = [], []
     for kind in args.types:
-        model = args.drafter if TYPES[kind] == 32 else args.verifier
-        path, held, _ = requantised(programs, args, model, kind)
+        path, held, _ = requantised(programs, args, args.drafter, kind)
         row, of_file = tokens_of(programs, args, path)
         gaps = [a["gaps"][at] for a, _, at in greedy_pairs(programs, args, path) if at is not None]
-        rows.append([kind, model.name, ", ".join(f"{n} {t}" for t, n in held.items()), row[1],
+        rows.append([kind, ", ".join(f"{n} {t}" for t, n in held.items()), row[1],
                      f"{max(gaps):.3f}" if gaps else "–"])
         notes += of_file
         print(*rows[-1], *of_file, sep="\n  ", file=sys.stderr, flush=True)
-    return [runs.markdown(["type", "of", "matrices", f"first {args.tokens} greedy tokens equal",
+    return [f"Of {args.drafter.name}.",
+            runs.markdown(["type", "matrices", f"first {args.tokens} greedy tokens equal",
                            "llama.cpp's largest gap at a difference, nats"], rows), "\n".join(notes)]
 
 

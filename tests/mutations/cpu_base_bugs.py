@@ -170,6 +170,8 @@ DENSE = [
     bug("kernels/weight/quant.c", "bounds", "the least scale of mxfp4 is zero", "quant", "e < 2 ? 0x00200000u << e : (e - 1) << 23", "e < 2 ? 0x00400000u * e : (e - 1) << 23"),
     bug("kernels/weight/quant.c", "math", "an int4's zero has a bit too few", "quant", "(int)(word & WEIR_INT4_ZERO);", "(int)(word & 7);"),
     bug("kernels/linear/quant/linear_quant_vec.h", "math", "zeros of int4 are added", "linear_quant", "return VQ(madd_epi16)(zero, vq_set1(minus));", "return VQ(madd_epi16)(zero, vq_set1(-minus));"),
+    bug("kernels/linear/quant/linear_quant_vec.h", "index", "a block of int4_128 has its first unit's codes four times", "linear_quant", "(has_zero(kind) ? 1 : 2) + 4 * j)", "(has_zero(kind) ? 1 : 2 + 4 * j))"),
+    bug("kernels/weight/quant.c", "index", "a block of int4_128 has its first codes four times", "quant", "codes_of_32(p + 4 + 16 * j, 0, q);", "codes_of_32(p + 4, 0, q);"),
     bug("kernels/linear/quant/linear_quant_amx.c", "value", "all of int4's zeros are 8 in tiles", "linear_quant", "VQ(mullo_epi32)(zero_of(u), vq_set1(0x01010101))", "vq_bytes(8)"),
     bug("kernels/linear/quant/linear_quant_vec.h", "overflow", "products of iq4 are added before they are widened", "linear_quant", "    return bits == 5 ? 4 : bits == 6 ? 2 : 1;", "    return bits == 5 ? 4 : 2;"),
     bug("kernels/linear/quant/linear_quant_vec.h", "index", "minima of q2_k meet the sum of all 32 inputs", "linear_quant", "half < 0 ? row[r].d_sum : row[r].d_half[half]", "row[r].d_sum"),

@@ -31,6 +31,8 @@ FOUR_BITS = [
     bug("host/formats/safetensors/int4.c", "layout", "zeros of awq are in their natural order", "int4", "m->form == WEIR_INT4_AWQ ? awq_nibble[row % 8] : (int)(row % 8)", "m->form == WEIR_INT4_AWQ ? awq_nibble[0] + (int)(row % 8) : (int)(row % 8)"),
     bug("host/formats/safetensors/int4.c", "layout", "codes of awq are in their natural order", "int4", "word[awq_output[i]][j] = v[i];", "word[awq_output[0] + i][j] = v[i];"),
     bug("host/formats/safetensors/int4.c", "index", "halves of a block change places", "int4", "spread(word[i]) | spread(word[i + 2]) << 4", "spread(word[i + 2]) | spread(word[i]) << 4"),
+    bug("host/formats/safetensors/int4.c", "index", "only the first group of a row has a scale", "int4", "if (b % each == 0) put_scale(", "if (b == 0) put_scale("),
+    bug("host/formats/safetensors/int4.c", "check", "rows that are no blocks of 128 become some", "int4", "m->group % large == 0 && m->cols % large == 0", "m->group % large == 0"),
     bug("host/formats/safetensors/int4.c", "check", "a matrix is symmetric by its first eight zeros", "int4", "m->zeros.data && i < n; i++)", "m->zeros.data && i < n; i += n)"),
     bug("host/formats/safetensors/int4.c", "overflow", "a bf16 past f16's largest becomes an f16", "int4", "(exponent < 1 || exponent > 30)", "exponent < 1"),
     bug("host/formats/safetensors/int4.c", "check", "groups in another order are taken", "int4", "        if (g != i / m->group)\n", "        if (g > i / m->group)\n"),

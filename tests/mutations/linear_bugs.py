@@ -114,6 +114,8 @@ BUGS = [
     bug("linear/quant/linear_quant.cuh", "order", "squares are summed by lanes where a row is alone", "__shfl_sync(ALL, of_unit, 4 * i);", "i == row ? of_unit : 0.0f;"),
     bug("linear/quant/linear_quant.cuh", "layout", "rows g + 8 take the place of inputs 16 on", "{w.x, w.z, w.y, w.w}", "{w.x, w.y, w.z, w.w}"),
     bug("linear/quant/linear_quant.cuh", "layout", "up follows gate's panels", "(a.gated && panel % 2 ? a.n : 0)", "(a.gated && panel % 2 ? 0 : 0)"),
+    bug("linear/quant/linear_quant.cuh", "index", "the second block of a group has the first's scale", "i / f.units * f.bytes", "0 * f.bytes"),
+    bug("linear/quant/linear_quant.cuh", "index", "the second block of a group has the first's codes", "u / f.units * f.bytes", "0 * f.bytes"),
     bug("linear/quant/linear_quant.cuh", "math", "a NaN counts as zero", "number ? 0.0f : __uint_as_float(0x7fffffffu)", "0.0f"),
     bug("linear/quant/linear_quant.cuh", "bounds", "a row past the last output is read", "(n < a.n ? n : a.n - 1)", "n"),
     bug("linear/quant/linear_quant.cu", "barrier", "sums take the place of operands that are read",
