@@ -134,10 +134,12 @@ def rounds(head_dim):
     return -(-2 * 128 * head_dim // 16384)
 
 
-def attention(g, heads, keys, rows, heads_kv=None, head_dim=64):
+def attention(g, heads, keys, rows, heads_kv=None, head_dim=64, ahead=0.0, fresh=False):
     """Row facts, page table, keys, values (the first fetch hidden by the scores), result. A block takes 128
     keys of a head of keys for up to 8 queries, and a query costs an instruction for an element of either,
-    which a tile shares two more with."""
+    which a tile shares two more with. ahead: us of the kernel ahead, if that lets this one begin once its own
+    wait is over; facts, table, keys and values are then fetched while it runs, after a launch, except,
+    fresh, for the positions that it appends."""
     heads_kv = heads_kv or heads
     queries = rows * heads // heads_kv
     tile = 2 if queries <= 2 else 8
@@ -147,8 +149,9 @@ def attention(g, heads, keys, rows, heads_kv=None, head_dim=64):
     turns = -(-parts * heads_kv * tiles // 132)
     alu = turns * 2 * (tile + 2) * 128 * head_dim / (g.lanes / 132)
     split = keys > 128
+    early = 2 * g.trip + fetches * g.far + kv / g.bandwidth - (g.trip if fresh else 0.0)
     return (g.gap + (3 + (2 if split else 0)) * g.trip + fetches * g.far + max(0.5, alu) +
-            kv / g.bandwidth +
+            kv / g.bandwidth - min(early, max(0.0, ahead - 2 * g.gap)) +
             4 * rows * head_dim * heads * 2 / g.l2)
 
 
@@ -220,16 +223,22 @@ def accept_step(g, vocab, gamma=5, token=False, extents=True):
     return g.team_gap + stats + rows + g.meet + g.trip + close + 7 * g.trip
 
 
-def layer(g, m, rows, n_self, n_cross, ranks=1):
+def layer_kernels(g, m, rows, n_self, n_cross, ranks=1, early=False):
+    """us of a layer's kernels, in order, on one of `ranks`. early: attention fetches before the product ahead
+    of it has ended."""
     heads = -(-m.heads // ranks)
     # a trip: where the row's page is, which its keys and values go to from the product
-    return (linear(g, 3 * m.inner, m.dim, rows, ranks=ranks) + g.trip +
-            attention(g, heads, n_self, rows) +
-            linear(g, m.dim, m.inner, rows, inputs=True, ranks=ranks) +
-            linear(g, m.inner, m.dim, rows, ranks=ranks) + attention(g, heads, n_cross, rows) +
-            linear(g, m.dim, m.inner, rows, inputs=True, ranks=ranks) +
-            linear(g, m.ff, m.dim, rows, gated=True, ranks=ranks) +
-            linear(g, m.dim, m.ff, rows, inputs=True, ranks=ranks) + 3 * exchange(rows_of(m, rows), ranks))
+    qkv = linear(g, 3 * m.inner, m.dim, rows, ranks=ranks) + g.trip
+    q = linear(g, m.inner, m.dim, rows, ranks=ranks)
+    o = linear(g, m.dim, m.inner, rows, inputs=True, ranks=ranks)
+    return [qkv, attention(g, heads, n_self, rows, ahead=qkv if early else 0.0, fresh=True), o,
+            q, attention(g, heads, n_cross, rows, ahead=q if early else 0.0), o,
+            linear(g, m.ff, m.dim, rows, gated=True, ranks=ranks),
+            linear(g, m.dim, m.ff, rows, inputs=True, ranks=ranks)]
+
+
+def layer(g, m, rows, n_self, n_cross, ranks=1):
+    return sum(layer_kernels(g, m, rows, n_self, n_cross, ranks)) + 3 * exchange(rows_of(m, rows), ranks)
 
 
 KERNELS_OF_LAYER = 8

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import quant
 import sessions
+import structures
 from constants import GPUS, measured, slow
 from kernels import (ASKED, GEMMA2_27B, GEMMA2_2B, GEMMA2_9B, GEMMA3_1B, GEMMA3_270M, GEMMA3_27B, GEMMA3_4B,
                      KERNELS_OF_LAYER, LARGE, LLAMA3_1B, LLAMA3_70B, LLAMA3_8B, QWEN_05B, QWEN_32B, QWEN_7B,
@@ -211,6 +212,9 @@ def main():
     print("## T5 v1.1 blocks, one session, encoder 1,024, after 64 tokens\n")
     table(["GPU", "pair", "γ", "µs: drafts", "verify", "accept", "block", "floor by bytes", "kernels"],
           blocks())
+    print("### Forms of a T5 layer, γ = 5\n")
+    print("Barriers of two trips are the least that a barrier of all blocks can take.\n")
+    table(structures.HEADER, structures.rows(GPUS, span))
     print("## Decoder-only blocks in bf16, γ = 5, one session, after 1,024 positions\n")
     table(["GPU", "pair", "ms: drafts", "verify", "accept, µs", "block, ms", "floor by bytes", "asked",
            "kernels"], decoder_blocks())
