@@ -69,7 +69,9 @@ float f32_of_f16(uint16_t h) {
 enum { TICKETS = 1024, FIRST_TICKET = 2 };
 static struct {
     char submitted[TICKETS], ended[TICKETS];
-    uint64_t done; /* tickets after the first */
+    uint64_t before[TICKETS]; /* of a launch: all up to that ticket has ended when it begins */
+    bool hasty[TICKETS];      /* a launch that lets the next one begin although it has not waited itself */
+    uint64_t done;            /* tickets after the first */
 } orders[ORDERS];
 place at_work;
 
@@ -81,7 +83,15 @@ uint64_t stream_ticket(int order) { return orders[order].done + FIRST_TICKET; }
 
 void stream_submit() {
     orders[at_work.order].done++;
+    orders[at_work.order].before[ticket() % TICKETS] = ticket() - 1;
+    orders[at_work.order].hasty[ticket() % TICKETS] = false;
     order_release(submission());
+}
+
+void stream_launch_early() {
+    auto &o = orders[at_work.order];
+    const uint64_t k = ticket();
+    o.before[k % TICKETS] = o.hasty[(k - 1) % TICKETS] ? o.before[(k - 1) % TICKETS] : k - 2;
 }
 
 void stream_begin() {
@@ -91,7 +101,7 @@ void stream_begin() {
 
 void stream_begin_early() {
     order_acquire(submission());
-    order_acquire(end_of(at_work.order, ticket() - 2));
+    order_acquire(end_of(at_work.order, orders[at_work.order].before[ticket() % TICKETS]));
 }
 
 void stream_end() { order_release(end_of(at_work.order, ticket())); }
@@ -113,6 +123,11 @@ void host_waits_all() {
 void grid_wait() {
     current()->waited = true;
     order_acquire(end_of(at_work.order, ticket() - 1));
+}
+
+void grid_launch_dependents() {
+    if (running()->dependent && !current()->waited)
+        orders[at_work.order].hasty[ticket() % TICKETS] = true;
 }
 
 #ifdef RUNNER_TSAN

@@ -23,6 +23,7 @@ long right_mma_bytes(void);
 long right_copies(void);
 long right_team_barrier(void);
 long right_dependent_launch(void);
+long right_early_read(void);
 long right_graph(void);
 long right_while(void);
 long right_memory_is_poisoned(void);
@@ -43,9 +44,9 @@ long sees_peers_that_overwrite(void); /* numbers that a device had not read befo
     X(wrong_device_overread) X(wrong_freed) X(wrong_host_read) X(wrong_stack) X(wrong_trap)       \
     X(race_missing_barrier) X(race_early_copy) X(race_shuffle_orders_nothing)                     \
     X(race_between_blocks) X(race_before_grid_wait) X(race_write_before_grid_wait)                \
-    X(race_host_does_not_wait) X(race_pinned_source_reused) X(race_team_barrier_without_release)  \
-    X(race_counted_before_it_is_written) X(wrong_foreign_memory) X(wrong_flag_of_one_device)      \
-    X(wrong_devices_that_wait_for_each_other)                                                     \
+    X(race_let_go_before_grid_wait) X(race_host_does_not_wait) X(race_pinned_source_reused)       \
+    X(race_team_barrier_without_release) X(race_counted_before_it_is_written)                     \
+    X(wrong_foreign_memory) X(wrong_flag_of_one_device) X(wrong_devices_that_wait_for_each_other) \
     X(race_peers_without_release)
 /* clang-format on */
 #define WRONG_CASE(name) void name(void);

@@ -55,6 +55,18 @@ __global__ void add_one(int *x) {
     ptx::grid_launch_dependents();
 }
 
+/* Reads before it waits: right if the kernel ahead has waited before it let this one begin. */
+__global__ void read_early(const int *x, int *out) {
+    const int early = x[(threadIdx.x + 1) % 32];
+    ptx::grid_wait();
+    out[threadIdx.x] = early;
+}
+__global__ void wait_and_let_go(int *y) {
+    ptx::grid_wait();
+    ptx::grid_launch_dependents();
+    y[threadIdx.x] = 1;
+}
+
 __global__ void set(int *x, int value) { x[blockIdx.x * blockDim.x + threadIdx.x] = value; }
 
 __global__ void count_down(int *left, int *done, uint64_t handle) {
@@ -95,6 +107,14 @@ long right_dependent_launch(void) {
     K_LAUNCH(set, 2, 32, 0, nullptr)(x.p, 5);
     for (int i = 0; i < 3; i++) K_LAUNCH_PDL(add_one, 2, 32, 0, nullptr)(x.p);
     return differing(x, [](size_t) { return 8; });
+}
+
+long right_early_read(void) {
+    device_array<int> x(32), y(32), out(32);
+    K_LAUNCH(set, 1, 32, 0, nullptr)(x.p, 6);
+    K_LAUNCH_PDL(wait_and_let_go, 1, 32, 0, nullptr)(y.p);
+    K_LAUNCH_PDL(read_early, 1, 32, 0, nullptr)(x.p, out.p);
+    return differing(out, [](size_t) { return 6; });
 }
 
 long right_graph(void) {

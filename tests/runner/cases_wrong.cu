@@ -121,6 +121,11 @@ __global__ void read_before_grid_wait(const int *x, int *out) {
     ptx::grid_wait();
     out[threadIdx.x] = early;
 }
+__global__ void let_go_before_grid_wait(int *y) {
+    ptx::grid_launch_dependents();
+    ptx::grid_wait();
+    y[threadIdx.x] = 1;
+}
 __global__ void write_before_grid_wait(int *x) {
     x[(threadIdx.x + 1) % 32] = 4;
     ptx::grid_wait();
@@ -251,6 +256,14 @@ void race_write_before_grid_wait(void) {
     ARRAYS(32);
     K_LAUNCH(write_late, 1, 32, 0, nullptr)(x.p);
     K_LAUNCH_PDL(write_before_grid_wait, 1, 32, 0, nullptr)(x.p);
+}
+/* The kernel between has let the last one begin while the first may still write. */
+void race_let_go_before_grid_wait(void) {
+    ARRAYS(32);
+    device_array<int> y(32);
+    K_LAUNCH(write_late, 1, 32, 0, nullptr)(x.p);
+    K_LAUNCH_PDL(let_go_before_grid_wait, 1, 32, 0, nullptr)(y.p);
+    K_LAUNCH_PDL(read_before_grid_wait, 1, 32, 0, nullptr)(x.p, out.p);
 }
 void race_pinned_source_reused(void) {
     ARRAYS(32);

@@ -136,6 +136,7 @@ uint64_t global_ns();
 void at_device_scope(const void *p, site at);
 void at_system_scope(const void *p, site at);
 void grid_wait();
+void grid_launch_dependents();
 
 /* ThreadSanitizer knows no fences, so every atomic is ordered under it. */
 #ifdef __SANITIZE_THREAD__

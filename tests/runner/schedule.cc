@@ -476,6 +476,7 @@ void run(const launch &l) {
     d = board_take();
     fiber_host(&d->host);
     d->now = &l;
+    if (l.dependent) stream_launch_early();
     gridDim = l.grid;
     blockDim = l.threads;
     const int n = static_cast<int>(l.threads.x * l.threads.y * l.threads.z);
