@@ -18,6 +18,9 @@
  * bytes); if only one such block fits on an SM, for small grids: others would rather have two blocks.
  * Else from registers: up to 16 KiB of K in flight at once, then V's first loads before the scores are known.
  *
+ * Early: where the kernel ahead has left alone all but q and the rows' own keys (weir_cuda_ahead), facts of
+ * rows, the table, and the staged K and V of older positions are fetched before grid_wait, while it runs.
+ *
  * A query's arithmetic is the same in every tile and from wherever keys come: it sees only its own positions,
  * each sum is ordered by position and dimension, and products are fmaf.
  *
@@ -52,6 +55,7 @@ struct split_args {
     int32_t group, tiles; /* tiles of a group's queries */
     float *part;          /* [row * n_head + head][n_part] {max, sum, o [head_dim]} */
     int32_t n_part;
+    int32_t early;     /* rows whose K and V the kernel ahead writes; -1: nothing is read before grid_wait */
     uint32_t *counter; /* [gridDim.z * gridDim.y] */
 };
 
@@ -110,6 +114,19 @@ __device__ attention_range find_queries(const split_args &a, int head_kv, S &sh)
     return all;
 }
 
+/* The first position of the slot that the kernel ahead may write: 0 if nothing may be read early. */
+PTX_FN int find_fresh(const split_args &a, int32_t slot) {
+    if (a.early < 0) return 0;
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    int fresh = INT_MAX;
+    if (lane < a.early && a.rows.slot[lane] == slot) fresh = a.rows.pos[lane];
+    for (int off = 16; off > 0; off /= 2) {
+        const int other = __shfl_xor_sync(0xffffffffu, fresh, off);
+        fresh = other < fresh ? other : fresh;
+    }
+    return fresh;
+}
+
 /* K of page 2 split + half; NULL if no query needs it: its entry in the table may be invalid. */
 template <typename T>
 __device__ T *find_page(const kv_pool<T> &kv, const attention_range &all, int head_kv, int split, int half) {
@@ -120,24 +137,26 @@ __device__ T *find_page(const kv_pool<T> &kv, const attention_range &all, int he
 
 /* Starts copies of what the tile's queries look at: K as one group, V as the next. Half of the warps copy a
  * page; it has the same layout in `stage` as in memory. K is copied 8 positions at a time, V by rows, in
- * whole 16 bytes. */
+ * whole 16 bytes: those before position `fresh` if `old`, else the others. */
 template <typename T>
 __device__ void stage_split(const kv_pool<T> &kv, const attention_range &all, int head_kv, int split,
-                            T *stage) {
+                            T *stage, int fresh = 0, bool old = false) {
     constexpr int PIECE = 16 / sizeof(T), HALF = THREADS / 2;
     const int half = static_cast<int>(threadIdx.x) / HALF, at = static_cast<int>(threadIdx.x) % HALF;
     const int page_elems = WEIR_PAGE * kv.head_dim, t0 = split * SPLIT + half * WEIR_PAGE;
     const T *from = find_page(kv, all, head_kv, split, half);
     T *to = stage + half * 2 * page_elems;
     const int t = t0 + at * PIECE % WEIR_PAGE; /* of all this thread's pieces of K */
-    if (from && t < all.end && t + PIECE > all.first)
+    if (from && t < all.end && t + PIECE > all.first && (t + PIECE <= fresh) == old)
         for (int i = at * PIECE; i < page_elems; i += HALF * PIECE) ptx::cp_async16(to + i, from + i);
     ptx::cp_async_commit();
     const int first = all.first > t0 ? all.first - t0 : 0,
               end = all.end - t0 < WEIR_PAGE ? all.end - t0 : WEIR_PAGE;
+    const int cut = fresh <= t0 ? 0 : (fresh - t0 < end ? fresh - t0 : end) * kv.head_dim / PIECE * PIECE;
+    const int lo = first * kv.head_dim / PIECE * PIECE, from_i = old || lo > cut ? lo : cut,
+              upto = old ? cut : end * kv.head_dim;
     if (end > first)
-        for (int i = first * kv.head_dim / PIECE * PIECE + at * PIECE; i < end * kv.head_dim;
-             i += HALF * PIECE)
+        for (int i = from_i + at * PIECE; i < upto; i += HALF * PIECE)
             ptx::cp_async16(to + page_elems + i, from + page_elems + i);
     ptx::cp_async_commit();
 }
@@ -360,17 +379,24 @@ __global__ void __launch_bounds__(THREADS, 2) attend_splits(kv_pool<T> kv, split
         stage = split_memory;
     }
     ptx::grid_launch_dependents();
-    ptx::grid_wait();
+    if (a.early < 0) ptx::grid_wait();
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int head_dim = kv.head_dim, head_kv = static_cast<int>(blockIdx.y);
     const attention_range all = find_queries<MT>(a, head_kv, sh);
     const int split_lo = all.empty() ? 0 : all.first / SPLIT,
               split_hi = all.empty() ? 0 : (all.end - 1) / SPLIT + 1;
     const int n_split = split_hi - split_lo, step = static_cast<int>(gridDim.x);
-    if (static_cast<int>(blockIdx.x) >= n_split && blockIdx.x != 0) return;
+    [[maybe_unused]] int fresh = 0;
     int split = split_lo + static_cast<int>(blockIdx.x);
+    if (a.early >= 0) {
+        if constexpr (STAGED) fresh = find_fresh(a, all.slot);
+        if constexpr (STAGED)
+            if (split < split_hi) stage_split(kv, all, head_kv, split, stage, fresh, true);
+        ptx::grid_wait();
+    }
+    if (static_cast<int>(blockIdx.x) >= n_split && blockIdx.x != 0) return;
     if constexpr (STAGED)
-        if (split < split_hi) stage_split(kv, all, head_kv, split, stage);
+        if (split < split_hi) stage_split(kv, all, head_kv, split, stage, fresh);
     __syncthreads();
     load_queries<MT>(a, head_dim, sh);
 
@@ -508,6 +534,17 @@ weir_status make_plan(const weir_cuda *cu, const weir_attention *a, plan *p) {
     return p->groups < 1 ? WEIR_ENOMEM : WEIR_OK;
 }
 
+enum { EARLY_ROWS = 32 }; /* a lane each */
+
+/* split_args.early of the call's first launch, of n_group groups. */
+int32_t early_of(const weir_cuda *cu, const weir_attention *a, const plan &p, int64_t n_group) {
+    const weir_cuda_ahead &w = cu->ahead;
+    if (!w.settled || p.groups < n_group) return -1;
+    if (w.n_row == 0) return 0;
+    const bool same = w.slot == a->slot && w.pos == a->pos && w.n_row == a->n_row;
+    return same && w.n_row <= EARLY_ROWS ? static_cast<int32_t>(w.n_row) : -1;
+}
+
 } // namespace
 
 extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a) {
@@ -527,7 +564,12 @@ extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a)
         const int64_t rows = a->n_row - row0 < groups * p.group ? a->n_row - row0 : groups * p.group;
         const int64_t others = groups * p.tiles * kv->n_head_kv, most = MAX_BLOCKS / others;
         const int64_t splits = p.n_part < most ? p.n_part : most < 1 ? 1 : most;
-        const split_args s = {attention_rows(a, row0, rows), p.group, p.tiles, be->scratch, p.n_part,
+        const split_args s = {attention_rows(a, row0, rows),
+                              p.group,
+                              p.tiles,
+                              be->scratch,
+                              p.n_part,
+                              early_of(cu, a, p, n_group),
                               cu->counters + WEIR_COUNT_TEAM};
         const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(kv->n_head_kv),
                         static_cast<unsigned>(groups * p.tiles));

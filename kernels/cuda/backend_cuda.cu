@@ -57,6 +57,8 @@ weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fm
 weir_status weir__cuda_enter(weir_cuda *cu, const char *what) {
     if (cu->broken) return WEIR_ECUDA;
     k_ways_here = &cu->ways;
+    cu->ahead = cu->left;
+    cu->left = {};
     return weir__cuda_check(&cu->base, cudaSetDevice(cu->device), "before %s", what);
 }
 

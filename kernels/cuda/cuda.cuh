@@ -38,6 +38,15 @@ typedef struct weir_cuda_stage {
     size_t used; /* bytes of it */
 } weir_cuda_stage;
 
+/* What an op's kernel may read before grid_wait because the op ahead leaves it alone. settled: the last kernel
+ * of that op lets the next one begin only once its own wait is over, so what ops before it wrote is there. It
+ * writes its outputs and, n_row > 0, keys and values of so many rows. */
+typedef struct weir_cuda_ahead {
+    bool settled;
+    int64_t n_row;
+    const int32_t *slot, *pos; /* (n_row): where its keys and values go */
+} weir_cuda_ahead;
+
 struct weir_cuda {
     weir_backend base; /* first: weir__cuda_of */
     cudaStream_t stream;
@@ -57,6 +66,7 @@ struct weir_cuda {
     uint32_t *counters;   /* device, [n_counter], zero between ops */
     int32_t n_counter;
     void *lt;    /* cuBLASLt: kernels/linear/cublaslt.cu; NULL = not available */
+    weir_cuda_ahead ahead, left; /* by the op before this one; by this one, set after its last launch */
     int n_graph; /* recorded and not freed: they contain the address of the scratch */
     weir_cuda_stage stage;
     cudaEvent_t *stamps;           /* [WEIR_STAMPS], NULL if never set; NULL before the first */
@@ -72,7 +82,7 @@ typedef struct weir_cuda weir_cuda;
 static inline weir_cuda *weir__cuda_of(weir_backend *be) { return reinterpret_cast<weir_cuda *>(be); }
 
 /* Start of every call `what`: makes the device current for this thread; ECUDA if the stream is broken, or
- * turns out to be because of something queued before. */
+ * turns out to be because of something queued before. What the call before has left becomes cu->ahead. */
 weir_status weir__cuda_enter(weir_cuda *cu, const char *what);
 /* The same for calls that cannot be part of a graph: EINVAL while one is recorded. */
 weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what);

@@ -296,8 +296,9 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
 #pragma unroll
     for (int slot = 0; slot < D; slot++) weights.fetch(slot);
     if (!a.begin) {
-        ptx::grid_launch_dependents();
+        if (!a.settles) ptx::grid_launch_dependents();
         ptx::grid_wait();
+        if (a.settles) ptx::grid_launch_dependents();
     }
 
     const int64_t row0 = tile.row0, first = at.first * WEIR_TILE;
@@ -457,6 +458,13 @@ cache cache_of(const weir_kv_append *p, const float *y) {
     return c;
 }
 
+/* Whether the op that follows may read, before it waits, what was there before the product: attention does,
+ * and what it attends with comes from a product that only stores. The others are followed by products, which
+ * read weights early and had better begin at once. */
+bool settles(const weir_linear *a) {
+    return a->epilogue == WEIR_EPI_STORE && !a->w->gated && !a->groups;
+}
+
 weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     const weir_linear_tiling p = weir__linear_tiling_of(a->w);
     const int64_t most = most_rows(a);
@@ -471,13 +479,17 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     const shape s = fit(cu, p, rt, static_cast<int>(most < rt ? most : rt), &c);
     job j = job_of(a);
     c.kept = cache_of(a->append, a->y);
+    j.settles = settles(a);
     if (spans) j.minmax = nullptr;
     for (; j.tile0 < n_tile; j.tile0 += step) {
         c.n_tile = static_cast<int32_t>(n_tile - j.tile0 < step ? n_tile - j.tile0 : step);
         WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, s) : launch_rows<2>(cu, j, c, s));
         WEIR_TRY(launched(cu, "fragments", a));
     }
-    return spans ? minmaxes(cu, a) : WEIR_OK;
+    if (spans) return minmaxes(cu, a);
+    cu->left = {j.settles, 0, nullptr, nullptr};
+    if (a->append) cu->left = {j.settles, a->append->n_row, a->append->slot, a->append->pos};
+    return WEIR_OK;
 }
 
 /* All products but those of few rows of fragments. ENOTSUP is theirs. */

@@ -30,6 +30,7 @@ struct job {
     weir_epilogue epilogue;
     float scale, softcap;
     bool gated, vector; /* vector: 16-byte loads of x and norm are aligned */
+    bool settles;       /* the next kernel begins once this one's wait is over (weir_cuda_ahead) */
     weir_minmax *minmax;
     int32_t minmax_n;
     weir_segments segments;

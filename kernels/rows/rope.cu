@@ -86,8 +86,8 @@ PTX_FN float turned(const weir_rope &a, const float *u, int i, float pos) {
 template <class Cache>
 __global__ void __launch_bounds__(THREADS) rope_kernel(const weir_rope a, int n_all, Cache kept) {
     K_SHARED(heads, float[WARPS][DIMS]);
-    ptx::grid_launch_dependents();
     ptx::grid_wait();
+    ptx::grid_launch_dependents(); /* attention reads early what was there before (weir_cuda_ahead) */
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32,
               h = static_cast<int>(blockIdx.y) * WARPS + warp;
     const int64_t row = blockIdx.x;
@@ -127,8 +127,10 @@ template <class Cache> weir_status launch(weir_cuda *cu, const weir_rope *a, con
     const int n_all = a->n_head + (a->bias || Cache::ON ? 2 : 1) * a->n_head_kv;
     const dim3 grid(static_cast<unsigned>(a->n_row), static_cast<unsigned>((n_all + WARPS - 1) / WARPS));
     K_LAUNCH_PDL(rope_kernel<Cache>, grid, dim3(THREADS), 0, cu->stream)(*a, n_all, kept);
-    return weir__cuda_launched(&cu->base, "rope", "n_row %lld heads %d of %d", (long long)a->n_row, n_all,
-                               (int)a->head_dim);
+    WEIR_TRY(weir__cuda_launched(&cu->base, "rope", "n_row %lld heads %d of %d", (long long)a->n_row, n_all,
+                                 (int)a->head_dim));
+    cu->left = {true, Cache::ON ? a->n_row : 0, a->slot, a->pos};
+    return WEIR_OK;
 }
 
 } // namespace
@@ -144,6 +146,8 @@ extern "C" weir_status weir__rope_cuda(weir_backend *be, weir_rope *a) {
     if (a->kv && a->n_row <= FEW_ROWS)
         return dtype == WEIR_DTYPE_F32 ? launch(cu, a, cache<float>(a)) : launch(cu, a, cache<uint16_t>(a));
     WEIR_TRY(launch(cu, a, no_cache()));
+    if (!a->kv) return WEIR_OK;
     weir_kv_append append = weir__rope_append(a);
-    return a->kv ? weir__kv_append_cuda(be, &append) : WEIR_OK;
+    cu->left = {}; /* another kernel follows */
+    return weir__kv_append_cuda(be, &append);
 }

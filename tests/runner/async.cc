@@ -1,4 +1,5 @@
 /* Copies under way, grid_wait, and what is ordered after what along the stream. */
+#include "tests/runner/api.h"
 #include "tests/runner/internal.h"
 
 #include <cstdio>
@@ -71,6 +72,7 @@ static struct {
     char submitted[TICKETS], ended[TICKETS];
     uint64_t before[TICKETS]; /* of a launch: all up to that ticket has ended when it begins */
     bool hasty[TICKETS];      /* a launch that lets the next one begin although it has not waited itself */
+    bool copies[TICKETS];     /* a launch that copies before it waits */
     uint64_t done;            /* tickets after the first */
 } orders[ORDERS];
 place at_work;
@@ -82,9 +84,10 @@ static char *end_of(int order, uint64_t k) { return &orders[order].ended[k % TIC
 uint64_t stream_ticket(int order) { return orders[order].done + FIRST_TICKET; }
 
 void stream_submit() {
-    orders[at_work.order].done++;
-    orders[at_work.order].before[ticket() % TICKETS] = ticket() - 1;
-    orders[at_work.order].hasty[ticket() % TICKETS] = false;
+    auto &o = orders[at_work.order];
+    o.done++;
+    o.before[ticket() % TICKETS] = ticket() - 1;
+    o.hasty[ticket() % TICKETS] = o.copies[ticket() % TICKETS] = false;
     order_release(submission());
 }
 
@@ -123,6 +126,13 @@ void host_waits_all() {
 void grid_wait() {
     current()->waited = true;
     order_acquire(end_of(at_work.order, ticket() - 1));
+}
+
+void cp_issued() {
+    bool &copies = orders[at_work.order].copies[ticket() % TICKETS];
+    if (copies || !running()->dependent || current()->waited) return;
+    count_call("copies before grid_wait");
+    copies = true;
 }
 
 void grid_launch_dependents() {

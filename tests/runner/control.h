@@ -10,7 +10,8 @@ extern "C" {
 #endif
 
 /* Calls so far of a function of the runtime or of cuBLASLt, by its name ("cudaStreamSynchronize"); kernel
- * launches of all kinds are "cudaLaunchKernelExC", those from inside a graph "graph kernel". */
+ * launches of all kinds are "cudaLaunchKernelExC", those from inside a graph "graph kernel", and programmatic
+ * ones that begin cp.async before grid_wait "copies before grid_wait". */
 long runner_api_count(const char *name);
 void runner_api_reset(void);
 

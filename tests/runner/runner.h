@@ -99,6 +99,7 @@ struct pending {
     int bytes;
 };
 bool cp_early();
+void cp_issued(); /* counts launches that copy before grid_wait */
 void cp_push(const pending &p, site at);
 bool cp_pop(int keep, pending *out);
 void cp_async_commit();
@@ -116,6 +117,7 @@ inline void cp_async16(void *smem, const void *gmem, int bytes, site at) {
     aligned16(gmem, "cp.async from global memory", at);
     if (bytes < 0 || bytes > 16) fail(at, "cp.async of %d bytes, expected 0 to 16", bytes);
     const pending p = {smem, gmem, bytes};
+    cp_issued();
     if (cp_early()) {
         cp_land(p);
     } else {

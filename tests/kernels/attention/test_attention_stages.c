@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "tests/kernels/attention/attention_fixture.h"
+#include "tests/kernels/attention/early_fixture.h"
 #include "tests/kernels/op_fixture.h"
 #include "tests/runner/control.h"
 #include "tests/support/build.h"
@@ -63,5 +63,26 @@ Test(attention_stages, keys_through_shared_memory_give_the_bits_of_keys_from_reg
         run(&c, group, 0, staged, what);
         assert_same(staged, registers, n, what);
         guarded_free(staged), guarded_free(registers);
+    }
+}
+
+/* Launches of a chain that copy before they wait: the product, of its weights, and attention where the op ahead
+ * has left the cache alone. The chain runs twice, the second time paused. */
+static long copies(const early_case *c, bool paused) {
+    weir_backend *be = device_open();
+    runner_api_reset();
+    guarded_free(early_run(be, c, 91, paused));
+    const long n = runner_api_count("copies before grid_wait");
+    weir__backend_close(be);
+    return n;
+}
+
+Test(attention_stages, keys_are_fetched_while_the_op_ahead_runs) {
+    static const early_case cases[] = {{EARLY_CROSS, 1, 1, 16, 2, 1, 0, {40}, WEIR_DTYPE_BF16},
+                                       {EARLY_PRODUCT, 1, 1, 16, 2, 1, 0, {40}, WEIR_DTYPE_BF16},
+                                       {EARLY_ROPE, 1, 1, 16, 2, 1, 0, {40}, WEIR_DTYPE_BF16}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_expect_eq(copies(&cases[i], false), 3, "case %zu", i);
+        cr_expect_eq(copies(&cases[i], true), 2, "case %zu", i);
     }
 }
