@@ -9,7 +9,10 @@
  * statistics of the rows; drafted x is accepted iff u q(x) <= num(x), u in (0, 1] from purpose ACCEPT; the
  * first rejection ends the block and its token is drawn from norm(res).  Emitted law: pi(v) = min(q, num)(v)
  * + R norm(res)(v), R = sum_v (q - num)+. A token that is not deferred uses no coin. If the residual mass at
- * a rejection is zero, the accept probability was 1 up to rounding: the token is accepted. */
+ * a rejection is zero, the accept probability was 1 up to rounding: the token is accepted. R and that mass
+ * take a pass over both rows. Where neither the rule nor the law asks for R, no row is measured before the
+ * coin has refused its token: then the accept op measures the residual's mass of that row, and the loop's
+ * race finds out by itself. */
 
 typedef enum weir_source {
     WEIR_SOURCE_KEPT = 0,  /* drafted, not deferred */
@@ -23,7 +26,7 @@ typedef enum weir_source {
 /* What is known about one row of the block. Rows after the first rejection are not examined (standard
  * verification); examined counts them in order from 0. */
 typedef struct weir_accept_row {
-    float reject;  /* R of the row */
+    float reject;  /* R of the row; NaN where it was not measured (weir_law.measure_reject) */
     float log_pi;  /* log pi(drafted token); NaN where pi does not exist */
     float log_p;   /* verifier's raw log p(drafted token) */
     bool deferred; /* GATE: r of the row; TOKEN: r(x); OWN: num(x) < q(x) */
@@ -35,8 +38,8 @@ typedef struct weir_accept_row {
  * set. */
 typedef struct weir_verdict {
     bool known, gate;
-    float reject, mass, eta, beta;
-    float coef[2][4]; /* num and res as linear in q and p, by keep (kernels/accept/sweep/qp.h) */
+    float reject, mass, eta, beta; /* reject, mass: NaN where they were not measured */
+    float coef[2][4];              /* num and res as linear in q and p, by keep (kernels/accept/sweep/qp.h) */
     float mix;
 } weir_verdict;
 
@@ -110,7 +113,7 @@ typedef struct weir_emit_session {
     float log_pi;  /* log of the emitted law at token: pi (RESIDUAL, PI) or p (P); NaN where pi does not
                           exist */
     float log_p;   /* verifier's raw log p(token) */
-    float reject;  /* R of the row (PI, RESIDUAL) */
+    float reject;  /* R of the row (PI, RESIDUAL), NaN where it was not measured; 0 (P) */
     bool deferred; /* GATE: r of the row; else true */
     weir_status status;
 } weir_emit_session;

@@ -22,10 +22,13 @@ static void make_stats(const weir_env *env, const weir_accept_args *a, weir_acce
     if (a->make_stats) s->p_stats[j] = weir__row_stats_in(env, s->p_logits + j * a->ld_p, a->n_vocab, s->law);
 }
 
-static bool ends_block(const examination *x, int32_t j) {
-    weir_decision d = {.n_examined = j};
+/* Row j, which was examined, ends the block, whatever the rows before it say. */
+static bool ends_block(examination *x, const weir_env *env, int32_t j) {
+    weir_decision d = {.n_examined = j, .n_accept = j};
     (void)weir__decide_row(x->s, &x->s->row[j], &x->note[j], &d);
-    return d.rejected || d.status != WEIR_OK;
+    if (!weir__decided_blindly(&d, x->note)) return d.rejected || d.status != WEIR_OK;
+    x->note[j].verdict.mass = weir__residual_mass(env, x->a, x->s, j, &x->note[j]);
+    return x->note[j].verdict.mass > 0.0f;
 }
 
 /* No row after j is needed. */
@@ -43,7 +46,7 @@ static void examine_rows(examination *x, const weir_env *env) {
         make_stats(&row_env, x->a, x->s, j);
         if (j == x->s->n_draft) return;
         weir__examine(&row_env, x->a, x->s, j, &x->s->row[j], &x->note[j]);
-        if (!x->all && ends_block(x, j)) end_after(x, j);
+        if (!x->all && ends_block(x, &row_env, j)) end_after(x, j);
     }
 }
 

@@ -19,6 +19,12 @@ weir_status weir__row_stats_of(weir_isa isa, const weir_law *law, const float *l
     return WEIR_OK;
 }
 
+static weir_law measuring(const weir_law *law) {
+    weir_law x = *law;
+    x.measure_reject = true;
+    return x;
+}
+
 static void write_token(const weir_rule_row *e, const weir_policy *y, int32_t v) {
     const weir_point t = weir__point(&y->pair, v);
     if (e->pi) e->pi[v] = e->has_pi ? t.pi : NAN;
@@ -33,10 +39,11 @@ weir_status weir__rule_evaluate_row(weir_rule_row *e, weir_err *err) {
     WEIR_TRY(weir_law_check(e->law, err));
     const weir_isa isa = weir__isa_best();
     const weir_env env = weir__env_of(isa, NULL);
+    const weir_law law = measuring(e->law);
     weir_row_stats q, p;
     WEIR_TRY(weir__row_stats_of(isa, e->law, e->q_logits, e->n_vocab, "q", &q, err));
     WEIR_TRY(weir__row_stats_of(isa, e->law, e->p_logits, e->n_vocab, "p", &p, err));
-    const weir_position at = weir__position(e->law, e->q_logits, e->p_logits, &q, &p, e->n_vocab, 0);
+    const weir_position at = weir__position(&law, e->q_logits, e->p_logits, &q, &p, e->n_vocab, 0);
     weir_policy y;
     if (weir__policy(&env, &at, &y) != WEIR_OK)
         return weir_fail(err, WEIR_EINVAL, "the rule has no answer here");
@@ -74,8 +81,9 @@ weir_status weir__rule_token_of(weir_rule_token *t) {
     const weir_given given = {{t->processed[0], t->processed[1]}, {t->raw[0], t->raw[1]}};
     weir_env env = weir__env_of(weir__isa_best(), NULL);
     env.given = &given;
+    const weir_law law = measuring(t->law);
     weir_position at =
-        weir__position(t->law, t->q_logits, t->p_logits, t->q_stats, t->p_stats, t->n_vocab, t->position);
+        weir__position(&law, t->q_logits, t->p_logits, t->q_stats, t->p_stats, t->n_vocab, t->position);
     at.draft = t->token;
     weir_policy y;
     WEIR_TRY(weir__policy(&env, &at, &y));

@@ -97,11 +97,35 @@ WEIR_STEP_FN bool weir__decide_row(const weir_accept_session *s, const weir_acce
     d->status = note->status;
     if (d->status != WEIR_OK) return false;
     d->n_examined = j + 1;
-    /* no residual mass: the accept probability was 1 up to rounding */
-    const bool sure = !row->deferred || !(note->verdict.mass > 0.0f);
+    /* no residual mass: the accept probability was 1 up to rounding; NaN: not known yet */
+    const bool sure = !row->deferred || note->verdict.mass <= 0.0f;
     d->rejected = !sure && !weir__coin_accepts(weir__coin(s->law, s->position + j, 0), note->q, note->num);
     if (!d->rejected) d->n_accept = j + 1;
     return !d->rejected && d->n_examined < s->n_draft;
+}
+
+/* The coin has refused row n_accept, of which nobody knows whether its residual has mass. If it has none, the
+ * decision was too early. */
+WEIR_STEP_FN bool weir__decided_blindly(const weir_decision *d, const weir_row_note *note) {
+    return d->status == WEIR_OK && d->rejected && isnan(note[d->n_accept].verdict.mass);
+}
+
+/* The policy of row j once more, whose note is known; false: it has none. */
+WEIR_STEP_FN bool weir__recall(const weir_env *env, const weir_accept_args *a, const weir_accept_session *s,
+                               int32_t j, const weir_row_note *note, weir_policy *y) {
+    weir_position at = weir__position_of(a, s, j);
+    at.verdict = &note->verdict;
+    return weir__policy(env, &at, y) == WEIR_OK; /* it was when the row was examined */
+}
+
+/* Mass of the residual of row j, which was not measured. One pass over both rows. */
+WEIR_STEP_FN float weir__residual_mass(const weir_env *env, const weir_accept_args *a,
+                                       const weir_accept_session *s, int32_t j, const weir_row_note *note) {
+    weir_policy y;
+    float out[2] = {0.0f, 0.0f};
+    if (weir__recall(env, a, s, j, note, &y))
+        weir__qp_sums(env, &y.pair, WEIR_SUM_MASS, a->n_vocab, y.point, out);
+    return out[1];
 }
 
 /* ---- block verification (arXiv 2403.10444) with pi in place of p --------------------------------------- */
@@ -110,11 +134,9 @@ WEIR_STEP_FN bool weir__decide_row(const weir_accept_session *s, const weir_acce
 WEIR_STEP_FN float weir__block_surplus(const weir_env *env, const weir_accept_args *a,
                                        const weir_accept_session *s, const weir_row_note *note, int32_t j,
                                        float block_p) {
-    weir_position at = weir__position_of(a, s, j);
-    at.verdict = &note[j].verdict;
     weir_policy y;
     float out[2] = {0.0f, 0.0f};
-    if (weir__policy(env, &at, &y) != WEIR_OK) return 0.0f; /* was OK when the row was examined */
+    if (!weir__recall(env, a, s, j, &note[j], &y)) return 0.0f;
     y.pair.block_p = block_p;
     weir__qp_sums(env, &y.pair, WEIR_SUM_BLOCK, a->n_vocab, y.point, out);
     return out[0];
@@ -164,6 +186,7 @@ typedef struct weir_closing {
     int32_t token;
     float log_pi, log_p, reject;
     bool deferred;
+    bool empty; /* a residual without mass: the token is the draft */
 } weir_closing;
 
 WEIR_STEP_FN weir_race weir__race_of(const weir_emit_session *s, const weir_qp *pair, weir_weight_kind kind,
@@ -216,8 +239,9 @@ WEIR_STEP_FN weir_status weir__close_law(const weir_env *env, const weir_emit_se
     const weir_race race =
         weir__race_of(s, &y.pair, kind, residual ? WEIR_PURPOSE_RESIDUAL : WEIR_PURPOSE_BONUS);
     c->token = weir__race(env, &race, n_vocab, y.point);
-    if (c->token < 0) { /* never happens after an accept step, which accepts the draft instead */
+    if (c->token < 0) { /* after an accept op never: it accepts the draft instead */
         if (!residual) return WEIR_EINVAL;
+        c->empty = true;
         c->token = s->draft;
     }
     const weir_point t = weir__point(&y.pair, c->token);

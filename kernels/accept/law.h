@@ -12,27 +12,29 @@ enum { WEIR_GAMMA_MAX = 16 }; /* drafted tokens of a block, at most */
  *   OWN    a num and a res of its own; keep and eta do not exist */
 typedef enum weir_rule_kind { WEIR_KIND_GATE, WEIR_KIND_TOKEN, WEIR_KIND_OWN } weir_rule_kind;
 
-/* X(id, kind, q_only, pi_exists, one_hot), the last three as in weir_rule_info */
-#define WEIR_RULE_MAP(X)                           \
-    X(EXACT, GATE, false, true, true)              \
-    X(CHOW, GATE, true, true, false)               \
-    X(CHOW_LOG, GATE, true, true, false)           \
-    X(DIFF, GATE, false, true, false)              \
-    X(OPT, GATE, false, true, false)               \
-    X(OPT_LOG, GATE, false, true, false)           \
-    X(TOKEN_V1, TOKEN, false, true, false)         \
-    X(TOKEN_V2, TOKEN, false, true, true)          \
-    X(TOKEN_V3, TOKEN, false, true, true)          \
-    X(LOSSY, OWN, false, true, true)               \
-    X(BILD, GATE, false, true, true)               \
-    X(TOKEN_V3_EXACT_TAIL, OWN, false, true, true) \
-    X(ENSEMBLE, OWN, false, true, false)           \
-    X(TYPICAL, OWN, false, true, true)             \
-    X(CACTUS, OWN, false, false, true)             \
-    X(FUZZY, GATE, false, true, true)
+/* X(id, kind, q_only, pi_exists, one_hot, weighs), the next to last three as in weir_rule_info. weighs: what
+ * the rule decides, or its pi, takes the masses R and sum res of a row (policy_impl.h), so that they are known
+ * whether asked for or not. */
+#define WEIR_RULE_MAP(X)                                 \
+    X(EXACT, GATE, false, true, true, false)             \
+    X(CHOW, GATE, true, true, false, false)              \
+    X(CHOW_LOG, GATE, true, true, false, false)          \
+    X(DIFF, GATE, false, true, false, false)             \
+    X(OPT, GATE, false, true, false, true)               \
+    X(OPT_LOG, GATE, false, true, false, true)           \
+    X(TOKEN_V1, TOKEN, false, true, false, false)        \
+    X(TOKEN_V2, TOKEN, false, true, true, false)         \
+    X(TOKEN_V3, TOKEN, false, true, true, false)         \
+    X(LOSSY, OWN, false, true, true, true)               \
+    X(BILD, GATE, false, true, true, false)              \
+    X(TOKEN_V3_EXACT_TAIL, OWN, false, true, true, true) \
+    X(ENSEMBLE, OWN, false, true, false, false)          \
+    X(TYPICAL, OWN, false, true, true, true)             \
+    X(CACTUS, OWN, false, false, true, false)            \
+    X(FUZZY, GATE, false, true, true, false)
 
 /* WEIR_RULE_EXACT = 0, WEIR_RULE_CHOW, ... */
-#define WEIR_RULE_ENUMERATOR(id, kind, q_only, pi_exists, one_hot) WEIR_RULE_##id,
+#define WEIR_RULE_ENUMERATOR(id, kind, q_only, pi_exists, one_hot, weighs) WEIR_RULE_##id,
 typedef enum weir_rule { WEIR_RULE_MAP(WEIR_RULE_ENUMERATOR) WEIR_RULE_COUNT } weir_rule;
 #undef WEIR_RULE_ENUMERATOR
 
@@ -66,11 +68,14 @@ typedef struct weir_law {
     bool gate_scaled;    /* maxima, entropies, membership from the processed distributions */
     bool bonus_pi;       /* bonus drawn from pi (needs the drafter's row) instead of p */
     bool block_verify;   /* arXiv 2403.10444 */
+    bool measure_reject; /* R of every examined row is wanted, which takes a pass over both rows. false: it is
+                            NaN, except where it costs nothing: temperature 0, and rules that weigh. Changes
+                            no token */
     int32_t exact_first; /* tokens with output index below this use rule exact */
     uint32_t key[2];     /* Philox key of the session */
 } weir_law;
 
-weir_law weir_law_default(void); /* exact, temp 1, no truncation, raw gate, bonus pi, key 0 */
+weir_law weir_law_default(void); /* exact, temp 1, no truncation, raw gate, bonus pi, no R, key 0 */
 
 /* EINVAL with the field, its value and the range; ENOTSUP for block_verify with a rule without pi. */
 weir_status weir_law_check(const weir_law *law, weir_err *err);

@@ -47,6 +47,7 @@ typedef struct weir_policy {
     bool point; /* temperature 0 */
     bool gate;  /* GATE: r of the row */
     bool has_keep, has_pi;
+    bool measured;      /* the next two are known; else NaN */
     float reject, mass; /* R = sum (q - num)+ and sum res */
     float eta, beta;    /* NaN if undefined */
 } weir_policy;
@@ -97,6 +98,11 @@ WEIR_STEP_FN void policy_measure(const policy_build *b) {
     b->y->mass = out[1];
 }
 
+/* By a rule that has no use for its masses. */
+WEIR_STEP_FN void policy_measure_if_wanted(const policy_build *b) {
+    if (b->y->measured) policy_measure(b);
+}
+
 /* Membership test m(v) >= floor on one of the four distributions. */
 WEIR_STEP_FN void policy_set_member(const policy_build *b, bool of_p, float floor) {
     weir_qp *r = &b->y->pair;
@@ -106,10 +112,6 @@ WEIR_STEP_FN void policy_set_member(const policy_build *b, bool of_p, float floo
 }
 
 /* ---- gates --------------------------------------------------------------------------------------------- */
-
-WEIR_STEP_FN bool policy_gate_needs_masses(weir_rule rule) {
-    return rule == WEIR_RULE_OPT || rule == WEIR_RULE_OPT_LOG;
-}
 
 /* For opt and opt-log the exact form has been measured (D_TV = reject). */
 WEIR_STEP_FN bool policy_gate_defers(const policy_build *b) {
@@ -138,13 +140,13 @@ WEIR_STEP_FN bool policy_gate_defers(const policy_build *b) {
 WEIR_STEP_FN void policy_build_gate(const policy_build *b) {
     weir_policy *y = b->y;
     policy_form_exact(y);
-    if (policy_gate_needs_masses(y->rule)) policy_measure(b);
+    if (weir__rule_weighs(y->rule)) policy_measure(b);
     y->gate = policy_gate_defers(b);
     y->eta = y->gate ? 1.0f : 0.0f;
     if (!y->gate)
         policy_form_keep(y);
-    else if (!policy_gate_needs_masses(y->rule))
-        policy_measure(b);
+    else if (!weir__rule_weighs(y->rule))
+        policy_measure_if_wanted(b);
 }
 
 /* ---- token rules --------------------------------------------------------------------------------------- */
@@ -168,7 +170,7 @@ WEIR_STEP_FN void policy_build_token(const policy_build *b) {
     y->eta = out[0];
     policy_set_coef(&y->pair, 0, 0, y->eta, -1, y->eta);
     policy_set_coef(&y->pair, 1, 1, y->eta, 0, y->eta);
-    if (y->eta > 0.0f) policy_measure(b);
+    if (y->eta > 0.0f) policy_measure_if_wanted(b);
 }
 
 /* ---- rules of their own -------------------------------------------------------------------------------- */
@@ -228,7 +230,7 @@ WEIR_STEP_FN void policy_build_ensemble(const policy_build *b) {
     const float w = b->law->alpha;
     policy_set_coef(&b->y->pair, 0, 1.0f - w, w, -w, w);
     b->y->eta = w;
-    policy_measure(b);
+    policy_measure_if_wanted(b);
 }
 
 WEIR_STEP_FN void policy_typical_membership(const policy_build *b) {
@@ -262,7 +264,7 @@ WEIR_STEP_FN float policy_cactus_form(const policy_build *b) {
 
 WEIR_STEP_FN void policy_build_cactus(const policy_build *b) {
     policy_set_coef(&b->y->pair, 0, 0, 0, -1, policy_cactus_form(b));
-    policy_measure(b);
+    policy_measure_if_wanted(b);
 }
 
 /* pi of ensemble is num itself. */
@@ -298,6 +300,7 @@ WEIR_STEP_FN weir_status policy_start(const weir_position *at, weir_policy *y) {
     y->rule = rule;
     y->kind = weir__rule_kind(rule);
     y->point = !(law->temp > 0.0f);
+    y->measured = law->measure_reject || y->point || weir__rule_weighs(rule);
     y->eta = y->beta = NAN;
     y->has_pi = weir__rule_has_pi(rule);
     y->has_keep = y->kind != WEIR_KIND_OWN || rule == WEIR_RULE_ENSEMBLE;
@@ -359,6 +362,7 @@ WEIR_STEP_FN weir_status weir__policy(const weir_env *env, const weir_position *
     case WEIR_KIND_TOKEN: policy_build_token(&b); break;
     case WEIR_KIND_OWN: policy_build_own(&b); break;
     }
+    if (!out->measured) out->reject = out->mass = NAN;
     return WEIR_OK;
 }
 
@@ -368,7 +372,7 @@ WEIR_STEP_FN weir_status weir__gate(const weir_env *env, const weir_position *at
     if (y.kind != WEIR_KIND_GATE) return WEIR_EINVAL;
     const policy_build b = {env, at, at->law, &y};
     policy_form_exact(&y);
-    if (policy_gate_needs_masses(y.rule)) policy_measure(&b);
+    if (weir__rule_weighs(y.rule)) policy_measure(&b);
     *deferred = policy_gate_defers(&b);
     return WEIR_OK;
 }

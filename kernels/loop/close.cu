@@ -15,10 +15,11 @@ union step_room {
 struct close_shared {
     weir_seat seat;
     weir_accept_args args;
-    weir_accept_session accept; /* its row, note and draft are those below */
+    weir_accept_session accept; /* its row, draft and statistics are those below */
     weir_accept_row row[WEIR_GAMMA_MAX];
     weir_row_note note[WEIR_GAMMA_MAX];
     int32_t draft[WEIR_GAMMA_MAX];
+    weir_row_stats q_stats[WEIR_GAMMA_MAX + 1];
     weir_row_stats p_stats[WEIR_GAMMA_MAX + 1]; /* where the kernel makes them */
     weir_emit_session emit;
     bool closes;
@@ -64,13 +65,14 @@ static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i,
     if (gamma > 0) {
         if constexpr (!EXAMINES) fetch_rows(l, i, gamma, h);
         copy_words(h->draft, weir__seat_draft(&l, i), gamma * sizeof *h->draft);
+        copy_words(h->q_stats, weir__seat_q_stats(&l, i), (gamma + 1) * sizeof *h->q_stats);
     }
     __syncthreads();
     if (threadIdx.x == 0) {
         weir__seat_block(&l, i, &h->seat, &h->accept);
         h->accept.row = h->row;
-        h->accept.note = h->note;
         h->accept.draft = h->draft;
+        h->accept.q_stats = h->q_stats;
         if constexpr (EXAMINES) h->accept.p_stats = h->p_stats;
     }
     __syncthreads();
@@ -136,19 +138,34 @@ static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i
     copy_words(&l.seat[i].n, &h->seat.n, sizeof h->seat - SEAT_FIXED);
 }
 
+/* One attempt to decide and close a live seat; false: a row was refused whose residual turned out to have no
+ * mass, which its note now says, so that the next attempt takes its draft. At most one a row. */
+static __device__ __forceinline__ bool try_to_close(const weir_env &t, const weir_loop &l, int32_t i,
+                                                    close_shared *h) {
+    const weir_decision d = team_decide(&t, &h->args, &h->accept, h->note);
+    const bool blind = weir__decided_blindly(&d, h->note);
+    if (threadIdx.x == 0) plan_seat(l, i, d, h);
+    __syncthreads();
+    if (!h->closes) return true;
+    const weir_closing c = weir__close(&t, &h->emit, l.n_vocab);
+    const bool early = blind && c.empty;
+    __syncthreads(); /* all have read what follows */
+    if (threadIdx.x == 0) {
+        if (early)
+            h->note[d.n_accept].verdict.mass = 0.0f;
+        else
+            weir__store_closing(&h->emit, &c);
+    }
+    __syncthreads();
+    return !early;
+}
+
 /* Decides and closes one live seat, and notes its outcome; every thread of its team. */
 static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_loop &l, int32_t i,
                                                   int32_t block, close_shared *h) {
-    const weir_decision d = team_decide(&t, &h->args, &h->accept);
-    if (threadIdx.x == 0) plan_seat(l, i, d, h);
     uint32_t *outcome = reinterpret_cast<uint32_t *>(&h->outcome);
     for (size_t k = threadIdx.x; k < sizeof h->outcome / 4; k += TEAM_THREADS) outcome[k] = 0;
-    __syncthreads();
-    if (h->closes) {
-        const weir_closing c = weir__close(&t, &h->emit, l.n_vocab);
-        if (threadIdx.x == 0) weir__store_closing(&h->emit, &c); /* fields that the others do not read */
-        __syncthreads();
-    }
+    while (!try_to_close(t, l, i, h)) continue;
     if (t.rank == 0) commit_seat(l, i, block, h);
 }
 

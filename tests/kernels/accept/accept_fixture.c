@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 block *block_new(int n_draft, int n_vocab, int ld) {
     block *b = calloc(1, sizeof *b);
@@ -91,11 +92,25 @@ int32_t block_emit(block *b, bool bonus_pi) {
     return b->emit.status == WEIR_OK ? b->emit.token : -1;
 }
 
+bool block_make_empty(block *b) {
+    const size_t n = (size_t)(b->n_draft + 1) * (size_t)b->ld;
+    memcpy(b->p, b->q, n * sizeof *b->p);
+    b->p[b->draft[0]] = nextafterf(b->q[b->draft[0]], -INFINITY);
+    b->position = 0;
+    b->law.key[0] = KEY_OF_COIN_ONE;
+    b->law.key[1] = 0;
+    block_stats(b);
+    return memcmp(&b->q_stats[0].psum, &b->p_stats[0].psum, sizeof(float)) == 0 &&
+           memcmp(&b->q_stats[0].sum, &b->p_stats[0].sum, sizeof(float)) == 0 &&
+           b->q_stats[0].argmax != b->draft[0];
+}
+
 weir_law rule_law(weir_rule rule, float alpha) {
     weir_law law = weir_law_default();
     const weir_rule_info *f = weir_rule_facts(rule);
     law.rule = rule;
     law.alpha = isnan(alpha) ? f->alpha_default : alpha;
     law.beta = isnan(f->beta_default) ? 1.0f : f->beta_default;
+    law.measure_reject = true;
     return law;
 }

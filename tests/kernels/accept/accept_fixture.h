@@ -25,6 +25,15 @@ int32_t block_draw(block *b, int j);         /* row j of q, purpose DRAFT, as th
 void block_accept(block *b);                 /* asserts that the op itself succeeds */
 int32_t block_emit(block *b, bool bonus_pi); /* the token that closes the block; -1 on a failed status */
 
-weir_law rule_law(weir_rule rule, float alpha); /* alpha NaN: the default; beta the rule's default */
+/* alpha NaN: the default; beta the rule's default; R is measured */
+weir_law rule_law(weir_rule rule, float alpha);
+
+/* Key {k, 0} whose coin at position 0, row 0 is 1. */
+enum { KEY_OF_COIN_ONE = 182758777 };
+
+/* From then on p is q but for the first draft, a few ulp below: the residual of row 0 has no mass, and its
+ * coin refuses the draft. Its logit must not be the largest. false: the sums have other bits, so that there
+ * is mass. */
+bool block_make_empty(block *b);
 
 #endif

@@ -17,6 +17,7 @@ static weir_law law_of(uint64_t *seed, int rule, int rep) {
     law.gate_scaled = rep % 8 == 4;
     law.block_verify = rep % 8 == 3 && rule != WEIR_RULE_CACTUS;
     law.key[0] = (uint32_t)rng_u64(seed);
+    law.measure_reject = law.key[0] % 2;
     return law;
 }
 

@@ -9,8 +9,8 @@
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
 
-/* Keys {k, 0} whose coin at position 0, row 0 is extreme. */
-enum { KEY_OF_COIN_ONE = 182758777, KEY_OF_TINY_COIN = 36934599 };
+/* As KEY_OF_COIN_ONE, a coin near 0. */
+enum { KEY_OF_TINY_COIN = 36934599 };
 
 static float coin_of(const weir_law *law, int position, int row) {
     uint32_t c[4] = {0, (uint32_t)position, WEIR_PURPOSE_ACCEPT, (uint32_t)row};
@@ -270,6 +270,30 @@ Test(accept, a_rejection_without_residual_mass_takes_the_draft) {
         }
 }
 
+/* The same where nobody asks for R: what the coin refused is looked at before it ends the block. */
+Test(accept, an_empty_residual_is_found_without_R) {
+    uint64_t seed = 52;
+    int empty = 0;
+    for (int rep = 0; rep < 300; rep++) {
+        const int n = rep % 2 ? 400 : 2500;
+        block *b = block_new(3, n, n);
+        b->law = rule_law((weir_rule)(rep % WEIR_RULE_COUNT), rep % 3 ? NAN : 0.0f);
+        fill(b, &seed, false);
+        const bool made = block_make_empty(b);
+        block_accept(b);
+        const int n_accept = b->session.n_accept, n_examined = b->session.n_examined;
+        const bool none = made && b->row[0].deferred && n_accept > 0;
+        b->law.measure_reject = false;
+        block_accept(b);
+        cr_assert(b->session.n_accept == n_accept && b->session.n_examined == n_examined, "rule %d",
+                  b->law.rule);
+        cr_assert(n_accept == 3 || b->session.verdict.mass > 0.0f, "rule %d", b->law.rule);
+        empty += none && isnan(b->row[0].reject);
+        block_free(b);
+    }
+    cr_expect(empty > 40, "%d rows", empty);
+}
+
 Test(accept, a_token_of_no_mass_is_refused_by_every_coin) {
     const float q[] = {0.0f, 0.0f}, p[] = {0.0f, -INFINITY};
     for (int bv = 0; bv < 2; bv++)
@@ -513,6 +537,44 @@ Test(accept, makes_the_statistics_that_it_needs) {
         block_free(b);
     }
     cr_expect(skipped > 30);
+}
+
+static bool weighs(weir_rule rule) {
+    return rule == WEIR_RULE_OPT || rule == WEIR_RULE_OPT_LOG || rule == WEIR_RULE_LOSSY ||
+           rule == WEIR_RULE_TYPICAL || rule == WEIR_RULE_TOKEN_V3_EXACT_TAIL;
+}
+
+/* The bits of R, or those of NaN where it costs a pass that nobody asked for. */
+static int32_t reject_bits(const block *b, int position, int32_t measured) {
+    const weir_rule rule = position < b->law.exact_first ? WEIR_RULE_EXACT : (weir_rule)b->law.rule;
+    return b->law.temp > 0.0f && !weighs(rule) ? wf_bits(NAN) : measured;
+}
+
+/* Tokens, sources and logs are the same whether R is asked for or not, and R is NaN where it is not measured,
+ * never a number. */
+Test(accept, R_that_nobody_asks_for_changes_nothing_else) {
+    uint64_t seed = 51;
+    int absent = 0, present = 0;
+    for (int rep = 0; rep < 1600; rep++) {
+        const int n = rep % 3 ? 40 : 1500;
+        block *b = block_new(rep % 6, n, n);
+        b->law = random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
+        b->law.block_verify = rep % 5 == 0 && b->law.rule != WEIR_RULE_CACTUS;
+        b->position = rep % 4;
+        fill(b, &seed, rep % 2);
+        trace want, got;
+        run(b, &want);
+        b->law.measure_reject = false;
+        run(b, &got);
+        for (int j = 0; j < want.n_examined; j++) {
+            want.rows[j][0] = reject_bits(b, b->position + j, want.rows[j][0]);
+            *(isnan(b->row[j].reject) ? &absent : &present) += 1;
+        }
+        if (b->emit.kind != WEIR_EMIT_P) want.emit[2] = reject_bits(b, b->emit.position, want.emit[2]);
+        cr_assert(!memcmp(&got, &want, sizeof got), "rule %d, case %d", b->law.rule, rep);
+        block_free(b);
+    }
+    cr_expect(absent > 500 && present > 500, "%d rows without R, %d with it", absent, present);
 }
 
 /* Many sessions at once give what each gives alone, whatever the order and the threads. */

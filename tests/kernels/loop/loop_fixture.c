@@ -313,6 +313,7 @@ weir_seat seat_of_mix(int i, int gamma) {
     s.law.temp = table[k].temp;
     s.law.key[0] = 77u * (uint32_t)i;
     s.law.key[1] = 5;
+    s.law.measure_reject = i % 2;
     if (i % 4 == 2) s.law.top_k = 40, s.law.top_p = 0.9f;
     if (i % 5 == 3) s.law.bonus_pi = false;
     if (i % 3 == 0) s.law.block_verify = weir_rule_facts(table[k].rule)->pi_exists;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/accept/stats.h"
+#include "tests/kernels/accept/accept_fixture.h"
 #include "tests/kernels/loop/loop_fixture.h"
 #include "tests/support/build.h"
 #include "tests/support/device.h"
@@ -181,6 +182,53 @@ Test(cuda_loop, few_rows_take_one_kernel) {
         if (in_sample(i, 5)) run_mix(&t, 1, gammas[i % 4], i, build_is_tsan() ? 1 : 3, V, LD);
     run_mix(&t, 2, 3, 4, 3, V, LD);
     run_mix(&t, 1, 0, 2, 2, V, LD); /* the verifier alone */
+    close_twins(&t);
+}
+
+/* Logits of a block whose first row's residual has no mass: p is q, but a few ulp lower at the draft. */
+static bucket_logits empty_logits(int gamma, int32_t draft) {
+    bucket_logits x = logits_new(1, gamma, V, EOS, 3);
+    for (int v = 0; v < V; v++) x.q[v] = v == 7 ? 0.0f : -5.0f - 0.001f * (float)(v % 50);
+    memcpy(x.p, x.q, V * sizeof *x.p);
+    if (draft >= 0) x.p[draft] = nextafterf(x.q[draft], -INFINITY);
+    return x;
+}
+
+/* A coin of 1 refuses a draft whose residual has no mass. That is found by the race, where R was not asked
+ * for, and the block goes on: the same tokens as with R, by either path of a device. */
+Test(cuda_loop, a_residual_without_mass_does_not_end_a_block) {
+    enum { GAMMA = 3 };
+    twins t = open_twins(V);
+    weir_block_outcome want;
+    int32_t draft = -1;
+    for (int k = 0; k < (build_is_tsan() ? 4 : 6); k++) {
+        weir_seat seat = seat_of_mix(0, GAMMA);
+        seat.n_eos = 0;
+        seat.law.block_verify = false;
+        seat.law.key[0] = KEY_OF_COIN_ONE;
+        seat.law.key[1] = 0;
+        seat.law.measure_reject = k == 1 || k >= 4;
+        bucket *b = bucket_new(k < 3 ? t.cpu : t.device, 1, GAMMA, false, V, LD);
+        b->at_once = k % 2;
+        bucket_sit(b, &seat, 1);
+        bucket_logits x = empty_logits(GAMMA, draft);
+        bucket_block(b, &x);
+        logits_free(&x);
+        const weir_block_outcome *r = &b->record[0];
+        const bool measured = seat.law.measure_reject;
+        if (k == 0) draft = r->draft[0]; /* drawn from q alone, so that it stays */
+        if (k == 1) want = *r;
+        if (k > 0) {
+            cr_assert(r->n_accept > 0 && r->n_examined == want.n_examined && r->n_accept == want.n_accept &&
+                          r->token == want.token && !memcmp(r->draft, want.draft, sizeof r->draft),
+                      "case %d: %d accepted, token %d", k, r->n_accept, r->token);
+            for (int j = 0; j < r->n_examined; j++)
+                cr_assert(measured ? r->row[j].reject == want.row[j].reject : isnan(r->row[j].reject),
+                          "case %d: R %g", k, r->row[j].reject);
+        }
+        bucket_free(b);
+    }
+    cr_assert(want.row[0].reject > 0.0f && want.row[0].accepted && want.n_examined > 1);
     close_twins(&t);
 }
 
