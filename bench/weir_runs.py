@@ -52,7 +52,7 @@ def run(setting, prompts, *, temp, seed, threads, max_tokens=128):
     # One seed per prompt: equal prompts must not share draws, nor may neighbouring runs.
     requests = [{"prompt": p, "seed": seed * 1_000_003 + i} for i, p in enumerate(prompts)]
     command = [str(PROGRAM), "generate", *setting_flags(setting), "--jsonl", "--temp", str(temp),
-               "-n", str(max_tokens), "-np", "1", "-t", str(threads), "-q"]
+               "--measure-rejection", "-n", str(max_tokens), "-np", "1", "-t", str(threads), "-q"]
     out = ask(command, requests)
     if len(out) != len(prompts):
         raise RuntimeError(f"{' '.join(command)}: {len(out)} answers to {len(prompts)} prompts")

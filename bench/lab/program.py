@@ -99,7 +99,7 @@ def said(words: Any) -> str:
 def command_of(program: Path, model: Path, draft: Path | None, max_tokens: int, flags: Iterable[str], *,
                threads: int, parallel: int, ctx_size: int) -> list[str]:
     out = [str(program), "generate", "-m", str(model), *(["-md", str(draft)] if draft else []), "--jsonl",
-           "-q", "-np", str(parallel), "-n", str(max_tokens)]
+           "-q", "--measure-rejection", "-np", str(parallel), "-n", str(max_tokens)]
     if threads:
         out += ["-t", str(threads)]
     if ctx_size:

@@ -115,6 +115,17 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
                            .otherwise = WIRE_AS_ZERO,
                            .terse = true,
                            .where = WIRE_ANSWER | WIRE_LINE | WIRE_ASK},
+    [WIRE_MEASURE_REJECTION] =
+        {.name = "measure_rejection",
+         .type = WIRE_BOOL,
+         .at = AT(law.measure_reject),
+         .absent = "off",
+         .help = "Report rejection_rate, the mean probability that a row rejects its draft, which takes one "
+                 "more pass over both models' rows. Without it, it is null, except at temperature 0 and "
+                 "under rules that need it themselves (opt, opt-log, lossy, typical, token-v3-exact-tail). "
+                 "Tokens are the same.",
+         .need = WIRE_IF_BLOCKS,
+         .where = WIRE_GENERATE | WIRE_ASK},
     [WIRE_TEMPERATURE] = {.name = "temperature",
                           .line = "temp",
                           .type = WIRE_NUMBER,

@@ -41,6 +41,7 @@ typedef enum wire_id {
     WIRE_GAMMA,
     WIRE_BONUS,
     WIRE_BLOCK_VERIFY,
+    WIRE_MEASURE_REJECTION,
     WIRE_TEMPERATURE,
     WIRE_TOP_K,
     WIRE_TOP_P,

@@ -465,6 +465,29 @@ Test(generate, every_method_runs) {
     }
 }
 
+/* The rejection rate is a number where it is asked for, or free; else null, and n/a in the summary. The tokens
+ * are the same. */
+Test(generate, rejection_is_measured_where_it_is_asked_for) {
+    static const char *const asked[] = {"", "--measure-rejection", "--deferral-rule opt", "--temp 0"};
+    json_t *ids[4];
+    for (int i = 0; i < 4; i++) {
+        char line[200];
+        snprintf(line, sizeof line, "generate -m @V -md @D --stats --jsonl -p 'It snowed a lot.' --seed 4 %s",
+                 asked[i]);
+        outcome o = run(line);
+        expect_success(&o);
+        json_t *a = json_array_get(json_lines(&o), 0);
+        const json_t *rate = at(a, "metrics.speculative_decoding.rejection_rate");
+        const double x = json_number_value(rate);
+        cr_expect(i == 0 ? json_is_null(rate) : json_is_number(rate) && x >= 0 && x <= 1, "%s: %g", line, x);
+        const char *said = strstr(o.err, "rejection rate");
+        cr_assert(said && (strncmp(said + 25, "n/a", 3) == 0) == (i == 0), "%s", o.err);
+        ids[i] = json_deep_copy(at(a, "token_ids"));
+    }
+    cr_expect(json_array_size(ids[0]) > 3 && json_equal(ids[0], ids[1]));
+    for (int i = 0; i < 4; i++) json_decref(ids[i]);
+}
+
 /* ---- for the eye --------------------------------------------------------------------------------------- */
 
 Test(generate, sources_are_marks_in_a_pipe_and_colours_on_a_terminal) {

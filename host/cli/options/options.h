@@ -55,6 +55,7 @@ typedef enum cli_option_id {
     OPT_GATE,
     OPT_BONUS,
     OPT_BLOCK_VERIFY,
+    OPT_MEASURE_REJECTION,
     OPT_SEQ_CONFIDENCE,
     OPT_PROFILE,
     OPT_STOP,

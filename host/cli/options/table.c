@@ -228,6 +228,10 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
                           .env = true,
                           .field = &wire_fields[WIRE_BLOCK_VERIFY],
                           .commands = G | C | V},
+    [OPT_MEASURE_REJECTION] = {.name = "measure-rejection",
+                               .env = true,
+                               .field = &wire_fields[WIRE_MEASURE_REJECTION],
+                               .commands = G | C | V},
     [OPT_SEQ_CONFIDENCE] = {.name = "seq-confidence",
                             .alias = "seq-conf",
                             .env = true,
@@ -542,8 +546,8 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
                    .env = true,
                    .type = CLI_FLAG,
                    .absent = "off",
-                   .help = "Print a summary of the run to standard error: speed, acceptance, rejection, "
-                           "deferral, sources, time.",
+                   .help = "Print a summary of the run to standard error: speed, acceptance, rejection "
+                           "(where it is measured, see --measure-rejection), deferral, sources, time.",
                    .commands = G | C},
     [OPT_QUIET] = {.name = "quiet",
                    .brief = "q",

@@ -46,7 +46,8 @@ typedef enum watch_label { /* what the samples of a family differ in */
     X(PROMPT_SIZE, "request_prompt_tokens", size, "Tokens of a request's prompt.")               \
     X(OUTPUT_SIZE, "request_generation_tokens", size, "Tokens of an answer.")                    \
     X(STEP, "step_seconds", step, "One step of all running answers.")                            \
-    X(REJECT_MASS, "reject_mass", share, "Mean probability of an answer's examined rows to be rejected.")
+    X(REJECT_MASS, "reject_mass", share,                                                         \
+      "Mean probability of an answer's examined rows to be rejected, where measured.")
 
 enum {
 #define WATCH_ENUM(id, ...) WATCH_##id,

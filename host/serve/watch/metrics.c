@@ -90,7 +90,8 @@ static void add_blocks(watch_metrics *m, weir_rule rule, const weir_session_stat
     if (rule < 0 || rule >= WEIR_RULE_COUNT) return;
     add(m, WATCH_DEFERRALS, (int)rule, s->rows_deferred);
     add(m, WATCH_EXAMINED_ROWS, (int)rule, s->rows_examined);
-    if (s->rows_examined > 0) observe(m, WATCH_REJECT_MASS, s->reject_mass / (double)s->rows_examined);
+    if (s->rows_examined > 0 && !isnan(s->reject_mass))
+        observe(m, WATCH_REJECT_MASS, s->reject_mass / (double)s->rows_examined);
 }
 
 static void add_sources(watch_metrics *m, const weir_session_stats *s) {

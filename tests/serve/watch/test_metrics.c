@@ -191,6 +191,21 @@ Test(watch_metrics, what_never_came) {
     watch_metrics_close(m);
 }
 
+/* An answer without R is no answer of R = 0. */
+Test(watch_metrics, a_mass_that_was_not_measured_is_left_out) {
+    watch_metrics *m = open_with(NULL, "demo");
+    watch_choice c = a_choice();
+    watch_choice_ended(m, &c);
+    c.stats.reject_mass = NAN;
+    watch_choice_ended(m, &c);
+    exposition e = scrape(m);
+    expect(&e, "weir:spec_decode_num_drafts_total", "", 6);
+    expect(&e, "weir:reject_mass_count", "", 1);
+    expect(&e, "weir:reject_mass_sum", "", 0.12);
+    exposition_free(&e);
+    watch_metrics_close(m);
+}
+
 Test(watch_metrics, edges_of_buckets) {
     watch_metrics *m = open_with("vllm", "demo");
     const char *bucket = "vllm:step_seconds_bucket";
