@@ -210,17 +210,23 @@ def sample(g, vocab, rows=1, extents=True):
     return team(g, rows, vocab, passes * rows, passes, ROW + RACE + BOUNDS * (not extents))
 
 
-def accept_step(g, vocab, gamma=5, token=False, extents=True):
-    """One kernel: statistics of the rows; the drafter's rows beside the weights that are kept of those, once,
-    or twice for a token rule; a barrier of all rows; the decision, and a race over one pair. Seven trips
-    besides: the seat, its rows' places, the logits of its drafts, notes, the rejected pair, outcome,
-    arrival."""
+# Passes over a pair of rows that a rule cannot do without, and their instructions. One more measures R where
+# it is asked for and the rule does not need it itself.
+RULES = {"exact": 0, "opt": PAIR, "token-v2": MEMBER}
+
+
+def accept_step(g, vocab, gamma=5, rule="exact", extents=True, reject=False):
+    """One kernel: statistics of the rows; the passes of a rule over the drafter's rows, beside the weights
+    that are kept of those; a barrier of all rows; the decision, and a race over one pair. Six trips besides:
+    the seat with the drafter's statistics, the logits of its drafts, notes, the logits of the drawn token,
+    outcome, arrival. reject: R is asked for."""
     passes = 1 + (not extents)
     stats = sweep(g, gamma + 1, vocab, passes * (gamma + 1), passes, ROW + BOUNDS * (not extents))
-    pairs = 2 if token else 1
-    rows = sweep(g, gamma, vocab, gamma * pairs, pairs, 2 * MEMBER if token else PAIR)
+    more = {"exact": PAIR, "opt": 0, "token-v2": MEMBER}[rule] if reject else 0
+    pairs = (RULES[rule] > 0) + (more > 0)
+    rows = sweep(g, gamma, vocab, gamma * pairs, pairs, RULES[rule] + more)
     close = sweep(g, 1, vocab, 2, 1, BOTH + RACE)
-    return g.team_gap + stats + rows + g.meet + g.trip + close + 7 * g.trip
+    return g.team_gap + stats + rows + g.meet + g.trip + close + 6 * g.trip
 
 
 def layer_kernels(g, m, rows, n_self, n_cross, ranks=1, early=False):

@@ -14,7 +14,7 @@ import structures
 from constants import GPUS, measured, slow
 from kernels import (ASKED, GEMMA2_27B, GEMMA2_2B, GEMMA2_9B, GEMMA3_1B, GEMMA3_270M, GEMMA3_27B, GEMMA3_4B,
                      KERNELS_OF_LAYER, LARGE, LLAMA3_1B, LLAMA3_70B, LLAMA3_8B, QWEN_05B, QWEN_32B, QWEN_7B,
-                     SMALL, T5, XL, XXL, Decoder, accept_step, bytes_of, decoder_block, decoder_bytes,
+                     RULES, SMALL, T5, XL, XXL, Decoder, accept_step, bytes_of, decoder_block, decoder_bytes,
                      decoder_kernels, decoder_layer, emitted, ends, forward, kernels_of, layer, linear,
                      on_all_ranks, on_rank_0, partial_sums, ranks_block, sample, weights_of)
 
@@ -62,8 +62,9 @@ def products():
 def steps():
     for g in GPUS:
         for vocab in (32128, 256128):
-            for name, token in (("exact, opt", False), ("token-v2", True)):
-                yield [g.name, f"6 × {vocab:,}", name, span(g, lambda x: accept_step(x, vocab, 5, token))]
+            for rule in RULES:
+                yield [g.name, f"6 × {vocab:,}", rule,
+                       *(span(g, lambda x: accept_step(x, vocab, 5, rule, reject=r)) for r in (False, True))]
 
 
 def blocks():
@@ -208,7 +209,7 @@ def main():
     print("## Products of decode rows, in a chain of dependent kernels\n")
     table(["GPU", "matrix", "µs, M = 1", "µs, M = 6", "ratio", "% of copy, M = 6"], products())
     print("## Accept step, γ = 5, no truncation\n")
-    table(["GPU", "logits", "rule", "µs"], steps())
+    table(["GPU", "logits", "rule", "µs", "µs, where R is asked for"], steps())
     print("## T5 v1.1 blocks, one session, encoder 1,024, after 64 tokens\n")
     table(["GPU", "pair", "γ", "µs: drafts", "verify", "accept", "block", "floor by bytes", "kernels"],
           blocks())
