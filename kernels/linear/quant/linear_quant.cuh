@@ -40,14 +40,14 @@ template <int S, bool OFFSET> struct quant_form {
 /* How a launch is divided, the same for all its blocks; from n_tile on: linear_quant_wide.cu. */
 struct quant_cut {
     int64_t row_bytes, n_panel;
-    int32_t dtype, block, block_bytes; /* inputs of a block */
-    int32_t n_tile;                    /* row tiles */
-    int32_t groups;                    /* blocks of an output: 1, or one for each piece */
-    int32_t n_step;                    /* groups of inputs in all pieces */
-    weir_linear_tiling tree;           /* the pieces as slices, one a part */
-    unsigned char *x;                  /* (octets, n_step, ROWS) */
-    float *squares;                    /* (n_row) */
-    float *record;                     /* (pieces, n_row, 16 n_panel), if groups > 1 */
+    int32_t dtype, block_log2, block_bytes; /* a block has 2^block_log2 inputs */
+    int32_t n_tile;                         /* row tiles */
+    int32_t groups;                         /* blocks of an output: 1, or one for each piece */
+    int32_t n_step;                         /* groups of inputs in all pieces */
+    weir_linear_tiling tree;                /* the pieces as slices, one a part */
+    unsigned char *x;                       /* (octets, n_step, ROWS) */
+    float *squares;                         /* (n_row) */
+    float *record;                          /* (pieces, n_row, 16 n_panel), if groups > 1 */
 };
 
 /* The pieces of a weight's inputs. Several eighths are a chain, and segments a tree (segments.h): either way
@@ -174,10 +174,9 @@ PTX_FN void prefetch(const job &a, const quant_cut &c, const void *w, int64_t pa
     const int lane = ptx::opaque(threadIdx.x) % 32;
     const uint8_t *row = weight_row(a, c, w, panel, lane / 2);
     if (at + GROUP < end) end = at + GROUP;
-    const int log2 = c.block == GROUP ? 8 : c.block == UNIT ? 5 : 7;
-    const int64_t to = (end >> log2) * c.block_bytes;
+    const int64_t to = (end >> c.block_log2) * c.block_bytes;
 #pragma unroll 1
-    for (int64_t i = (at >> log2) * c.block_bytes + lane % 2 * 128; i < to; i += 256)
+    for (int64_t i = (at >> c.block_log2) * c.block_bytes + lane % 2 * 128; i < to; i += 256)
         ptx::prefetch_l2(row + i);
 }
 
@@ -307,7 +306,7 @@ inline quant_cut cut_of(const weir_weight *w, const weir_segments &pieces) {
     quant_cut c = {};
     c.row_bytes = static_cast<int64_t>(weir_dtype_row_bytes(w->dtype, w->k));
     c.n_panel = weir__linear_panels(w->n, w->gated);
-    c.dtype = w->dtype, c.block = weir_dtype_block(w->dtype);
+    c.dtype = w->dtype, c.block_log2 = __builtin_ctz(static_cast<unsigned>(weir_dtype_block(w->dtype)));
     c.block_bytes = quant::format_of(w->dtype).bytes;
     c.tree.n_part = pieces.n;
     for (int i = 0; i < pieces.n; i++) {
