@@ -18,7 +18,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 version=$(nvcc --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')
 
-listed=$(sed -n 's/^ *\([a-z_]*\/[a-z0-9_]*\.cu\)$/\1/p' kernels/cuda_sources.cmake | sort)
+listed=$(sed -n 's/^ *\([a-z_]*\/[a-z0-9_\/]*\.cu\)$/\1/p' kernels/cuda_sources.cmake | sort)
 there=$(cd kernels && find . -name '*.cu' | sed 's|^\./||' | sort)
 if [ "$listed" != "$there" ]; then
     echo "ptxas: kernels/cuda_sources.cmake and kernels/ differ (listed, there):"
