@@ -152,6 +152,7 @@ Test(methods, never_deferring_speculation_emits_only_kept_and_bonus) {
     static answer a;
     for (int i = 0; i < 10; i++) {
         weir_session_options o = with(WEIR_METHOD_SPECULATIVE, WEIR_RULE_CHOW, 1.0f, 1.0f);
+        o.law.measure_reject = true;
         answer_run(e, &o, demo_prompts[i], &a);
         cr_assert(count(&a, WEIR_SOURCE_KEPT) + count(&a, WEIR_SOURCE_BONUS) == (int)a.n);
         cr_assert(a.stats.reject_mass == 0.0 && a.stats.rows_deferred == 0);
