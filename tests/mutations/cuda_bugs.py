@@ -24,6 +24,8 @@ BUGS = [
     bug("cuda/ways.cu", "host", "rubbish after a number of seconds", "if (*end || !(v >= 0.0 && v <= 86400.0))", "if (!(v >= 0.0 && v <= 86400.0))"),
     bug("cuda/ways.cu", "host", "a line that was read is written over", "if (cu->n_about < WEIR_CUDA_ABOUTS - 1) cu->n_about++;", ""),
     bug("cuda/backend_cuda.cu", "host", "what is refused while recording goes unnoticed", "cu->refuses = true;", ""),
+    bug("cuda/backend_cuda.cu", "wait", "what an op left is thought to be the next one's", "    cu->left = {};\n", "",
+        tests=["runner_early"]),
     bug("cuda/backend_cuda.cu", "host", "about forgets what a launch gave up", "cu->refused |= cu->told & ~cu->ways.on;", ""),
     bug("cuda/stream.cu", "host", "memory of a device that hangs is freed", "if (!p || cu->stuck) return;", "if (!p) return;"),
     bug("cuda/stream.cu", "host", "closing waits for a device that hangs", "    if (cu->stuck) return WEIR_ECUDA;\n", ""),

@@ -33,7 +33,7 @@ TESTS = {
     "kernels/accept/examine.cuh": ["runner_accept", "runner_loop_ops"],
     "kernels/accept/sweep/sweep.cuh": ["runner_row_stats", "runner_accept", "runner_loop_ops"],
     "kernels/accept/sweep/team.cuh": ["runner_row_stats", "runner_accept", "runner_loop_ops"],
-    "kernels/attention/attention": ["runner_attention", "runner_attention_stages"],
+    "kernels/attention/attention": ["runner_attention", "runner_attention_stages", "runner_early"],
     "kernels/attention/kv": ["runner_kv", "runner_attention"],
     "kernels/comm/nccl.cu": ["runner_nccl"],
     "kernels/comm/": ["runner_nccl", "runner_exchange", "runner_exchange_failures", "runner_model_ranks",

@@ -55,7 +55,7 @@ static void make_q(const chain *x) {
     const early_case *c = x->c;
     const data *d = x->p.d;
     float *k = x->p.y + c->n_head * c->head_dim, *v = k + c->n_head_kv * c->head_dim;
-    const weir_kv_append append = {
+    weir_kv_append append = {
         .kv = &x->cache->view, .k = k, .v = v, .ld = d->ldy, .slot = x->slot, .pos = x->pos,
         .n_row = x->n_row, .layer = ATT_LAYER};
     weir_linear a = {.x = x->p.x,
@@ -70,6 +70,7 @@ static void make_q(const chain *x) {
                      .rows = true,
                      .append = c->kind == EARLY_PRODUCT ? &append : NULL};
     cr_assert_eq(x->be->op.linear(x->be, &a), WEIR_OK);
+    if (c->kind == EARLY_APPEND) cr_assert_eq(x->be->op.kv_append(x->be, &append), WEIR_OK);
     if (c->kind != EARLY_ROPE) return;
     weir_rope turn = {.q = x->p.y,
                       .k = k,
