@@ -16,7 +16,8 @@ typedef struct weir_rank_plan {
     int32_t head[2], n_head[2]; /* its query heads: the first, and how many */
     int32_t n_head_kv[2];       /* heads of keys and values that they read; other ranks may have them too */
     int64_t n_ff[2];            /* columns of the feed-forward */
-    int64_t id[2], n_id[2];     /* rows of the vocabulary */
+    int32_t expert[2], n_expert[2]; /* experts of a mixture's layers; of the shared one, a part */
+    int64_t id[2], n_id[2];         /* rows of the vocabulary */
     size_t weights[2], kv, scratch, exchange, total; /* bytes; exchange: of scratch, for partial results */
 } weir_rank_plan;
 

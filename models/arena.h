@@ -63,17 +63,17 @@ typedef struct model_arena {
     float *prompt_qkv; /* encoder: (n_prompt, its width) */
     float *att;        /* (C, own inner) attention output; an encoder's too */
     float *h;          /* (C, own n_ff) feed-forward; an encoder's too, and cross K and V; of experts
-                          (C * n_used, expert_ff) and (C, shared_ff) */
+                          (C * n_used, expert_ff) and (C, own n_shared_ff) */
     float *sub;        /* (C, dim) output of a sub-layer before the norm after it; an encoder's too */
     float *x_out;      /* (n_row, dim) of the rows whose logits are wanted */
     float *q_out;      /* (n_row, own inner) */
     float *router;     /* (C, n_expert) logits of experts */
     float *entry;      /* (C * n_used, dim) rows by expert, then what the experts returned */
     float *shared;     /* (C, dim) what the shared expert returned */
-    float *shared_gate;                 /* (C) */
-    float *expert_weight;               /* (C, n_used) */
-    int32_t *expert, *expert_place;     /* (C, n_used) kernels/moe/route.h */
-    int32_t *expert_begin, *expert_row; /* (n_expert + 1), (C * n_used) */
+    float *shared_gate;                                /* (C) */
+    float *expert_weight;                              /* (C, n_used) */
+    int32_t *expert, *expert_place;                    /* (C, n_used) kernels/moe/route.h */
+    int32_t *expert_begin, *expert_row, *expert_owner; /* (n_expert + 1), (C * n_used) twice */
     float *part;     /* (2, C, dim) partial sums, in turn: the others may still read the last ones */
     float *logits;   /* (n_row, n_id) of ranks that give theirs to rank 0 */
     void *pool;      /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */

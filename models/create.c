@@ -36,15 +36,16 @@ static weir_status share_out(weir_model *m, weights *w) {
     m->shape.place = place;
     if (s != WEIR_OK) return s;
     memcpy(w->block, scan.block, sizeof w->block);
-    m->has_heads = m->has_ff = 0;
+    m->has_heads = m->has_ff = m->has_shared_ff = 0;
     for (int r = 0; r < place.n_rank; r++) {
         const weir_share h = weir__share_of(
             &m->shape, w->block,
             (weir_place){.device = place.device, .whole_body = place.whole_body, r, place.n_rank});
         m->has_heads |= (uint32_t)(h.n_head > 0) << r;
         m->has_ff |= (uint32_t)(h.n_ff > 0) << r;
-        m->first_id[r] = h.id;
-        m->first_id[r + 1] = h.id + h.n_id;
+        m->has_shared_ff |= (uint32_t)(h.n_shared_ff > 0) << r;
+        m->first_id[r] = h.id, m->first_id[r + 1] = h.id + h.n_id;
+        m->first_expert[r] = h.expert, m->first_expert[r + 1] = h.expert + h.n_expert;
         if (r == place.rank) m->shape.own = h;
     }
     return WEIR_OK;
@@ -64,8 +65,12 @@ static weir_status walk(weir_model *m, weights *w) {
     f->n_vocab_rows = (int32_t)m->shape.n_vocab_rows;
     f->share = m->shape.own;
     f->n_head_kv = f->share.n_head_kv > 0 ? f->share.n_head_kv : 1;
-    if (weir__body_is_shared(&m->shape)) f->n_reduce = 2 * f->n_layer_self + f->n_layer_cross;
-    f->reduce_floats = f->embed_floats = (size_t)m->shape.dim;
+    f->exchange_floats = f->embed_floats = (size_t)m->shape.dim;
+    f->given_floats = (size_t)m->shape.dim;
+    if (weir__body_is_shared(&m->shape)) {
+        f->n_exchange = w->n_exchange, f->given_floats += w->given_floats;
+        if (f->exchange_floats < w->exchange_floats) f->exchange_floats = w->exchange_floats;
+    }
     if (m->shape.encoder && m->shape.enc.dim > m->shape.dim) f->embed_floats = (size_t)m->shape.enc.dim;
     f->head_dim = m->shape.head_dim;
     f->encoder_decoder = m->shape.encoder;

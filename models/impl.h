@@ -36,9 +36,10 @@ struct weir_model {
     weir_backend *be; /* NULL: a model that is only measured */
     weir_model_facts facts;
     model_shape shape;
-    uint32_t has_heads, has_ff;       /* bit r: rank r has some of them */
-    int64_t first_id[WEIR_RANKS + 1]; /* of each rank's share of the vocabulary */
-    uint32_t n_reduced;               /* partial sums so far: which half of the arena's is next */
+    uint32_t has_heads, has_ff, has_shared_ff; /* bit r: rank r has some of them */
+    int64_t first_id[WEIR_RANKS + 1];          /* of each rank's share of the vocabulary, */
+    int64_t first_expert[WEIR_RANKS + 1];      /* and of experts */
+    uint32_t n_reduced;                        /* partial sums so far: which half of the arena's is next */
     weir_model_lead lead;
     float eps;         /* of its norms */
     float residual;    /* what a sub-layer's output is multiplied by before it is added; 0 = 1 */

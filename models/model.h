@@ -29,10 +29,12 @@ typedef struct weir_place {
 /* A rank's share of a model (share.c). Of an encoder-decoder the encoder and the products that make cross
  * keys are whole on every rank. */
 typedef struct weir_share {
-    int32_t head, n_head;       /* its first query head of decoder layers, and how many */
-    int32_t head_kv, n_head_kv; /* the KV heads that these read: other ranks may have some of them too */
-    int64_t ff, n_ff;           /* columns of the feed-forward */
-    int64_t id, n_id;           /* rows of the embedding and of the head */
+    int32_t head, n_head;           /* its first query head of decoder layers, and how many */
+    int32_t head_kv, n_head_kv;     /* the KV heads that these read: other ranks may have some of them too */
+    int64_t ff, n_ff;               /* columns of the feed-forward */
+    int32_t expert, n_expert;       /* experts of each layer that mixes */
+    int64_t shared_ff, n_shared_ff; /* columns of their shared one */
+    int64_t id, n_id;               /* rows of the embedding and of the head */
 } weir_share;
 
 typedef enum weir_act { WEIR_ACT_RELU, WEIR_ACT_GELU_TANH, WEIR_ACT_GELU_ERF, WEIR_ACT_SILU } weir_act;
@@ -190,9 +192,11 @@ typedef struct weir_model_facts {
     weir_dtype kv_dtype; /* of its caches: bf16 where a device serves bf16 or quantised matrices,
                                      else f32 */
     weir_share share;
-    int32_t n_reduce;     /* exchanges of partial sums of a decoder call; 0 where its body is whole */
-    size_t reduce_floats; /* of each, a row */
-    size_t embed_floats;  /* of a row of the wider embedding: ranks collect it whole */
+    int32_t n_exchange;     /* exchanges that a decoder call's layers make: partial sums, what experts
+                               returned; 0 where its body is whole */
+    size_t exchange_floats; /* of a row: in the widest of them, dim at least; */
+    size_t given_floats;    /* in all, its row of the embedding included */
+    size_t embed_floats;    /* of a row of the wider embedding: ranks collect it whole */
 } weir_model_facts;
 
 /* The names of all tensors that a model of that config asks for, in the order of its load. `visit` may end
@@ -229,7 +233,7 @@ weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_co
 /* The same for a decoder. Tensors are asked for by their Hugging Face names
  * ("model.layers.0.self_attn.q_proj.weight"). n_prompt is its context: one that exceeds n_ctx_original has
  * longrope's long divisors, for prompts of any length, since cached keys keep their rotation.
- * ENOTSUP: qk_norm_whole or experts, and a body that is shared out over ranks. */
+ * ENOTSUP: qk_norm_whole, and a body that is shared out over ranks. */
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
                                   weir_place place, weir_model_facts *out, weir_err *err);
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,

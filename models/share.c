@@ -15,13 +15,18 @@ enum {
 };
 
 int64_t weir__shared_unit(const model_shape *s, shared_dim dim, int block) {
-    const int64_t natural = dim == SHARED_HEADS ? s->head_dim : s->ff_dim % FF_UNIT == 0 ? FF_UNIT : TILE;
+    const int64_t ff = dim == SHARED_EXPERT ? s->shared_ff : s->ff_dim;
+    const int64_t natural = dim == SHARED_HEADS ? s->head_dim : ff % FF_UNIT == 0 ? FF_UNIT : TILE;
     return common_multiple(common_multiple(natural, TILE), block > 0 ? block : 1);
 }
 
 weir_share weir__share_whole(const model_shape *s) {
-    return (weir_share){
-        .n_head = s->n_head, .n_head_kv = s->n_head_kv, .n_ff = s->ff_dim, .n_id = s->n_vocab_rows};
+    return (weir_share){.n_head = s->n_head,
+                        .n_head_kv = s->n_head_kv,
+                        .n_ff = s->ff_dim,
+                        .n_expert = s->n_expert,
+                        .n_shared_ff = s->shared_ff,
+                        .n_id = s->n_vocab_rows};
 }
 
 /* Its inputs [*first, *first + *n) of a dimension of m. */
@@ -52,5 +57,8 @@ weir_share weir__share_of(const model_shape *s, const int block[SHARED_DIMS], we
     if (p.whole_body) return h;
     take_heads(s, block, p, &h);
     take(s, block, p, SHARED_FF, s->ff_dim, &h.ff, &h.n_ff);
+    take(s, block, p, SHARED_EXPERT, s->shared_ff, &h.shared_ff, &h.n_shared_ff);
+    h.expert = p.rank * s->n_expert / p.n_rank;
+    h.n_expert = (p.rank + 1) * s->n_expert / p.n_rank - h.expert;
     return h;
 }

@@ -7,6 +7,12 @@
 
 #include "kernels/weight/pack.h"
 
+void weir__note_exchange(weights *w, int64_t floats) {
+    w->n_exchange++;
+    w->given_floats += (size_t)floats;
+    if ((size_t)floats > w->exchange_floats) w->exchange_floats = (size_t)floats;
+}
+
 /* ---- tensors by name ----------------------------------------------------------------------------------- */
 
 /* A tensor of one matrix, or (outer > 0) of a stack of them. */
@@ -150,6 +156,7 @@ static void split(weights *w, const model_shape *s, const matrix_list *l, weir_w
     const int block = weir_dtype_block(made->dtype);
     if (l->inputs == SHARED_NONE || l->use != WEIR_USE_ROWS) return;
     if (block > w->block[l->inputs]) w->block[l->inputs] = block;
+    weir__note_exchange(w, made->n);
     const bool shared = weir__body_is_shared(s);
     weir__weight_split_inputs(made, l->cols.n, weir__shared_unit(s, l->inputs, w->block[l->inputs]),
                               shared ? s->place.rank : 0, shared ? s->place.n_rank : 1);
@@ -213,17 +220,17 @@ weir_status weir__load_matrix(weights *w, const matrix_list *l, weir_weight *out
 /* ---- several alike ------------------------------------------------------------------------------------- */
 
 /* The parts of number i; whole: the tensors of a stacked list, found with number 0. */
-static weir_status find_nth(weights *w, const matrix_stack *s, int i, part *whole, part *p) {
+static weir_status find_nth(weights *w, const matrix_stack *s, int64_t i, part *whole, part *p) {
     matrix_list one = s->each;
     char prefix[WEIR__PREFIX_CAP];
     if (!s->stacked) {
-        (void)snprintf(prefix, sizeof prefix, "%s%d.", one.prefix, i);
+        (void)snprintf(prefix, sizeof prefix, "%s%d.", one.prefix, (int)i);
         one.prefix = prefix;
         return find_parts(w, &one, p);
     }
     for (int k = 0; k < one.n; k++) {
         const int64_t rows = one.rows[k].n;
-        if (i == 0) WEIR_TRY(find_matrix(w, &one, one.what[k], s->n, rows, &whole[k]));
+        if (i == 0) WEIR_TRY(find_matrix(w, &one, one.what[k], (int)s->which.n, rows, &whole[k]));
         p[k] = whole[k];
         p[k].t.n_outer = 0;
         p[k].t = weir_tensor_rows(&p[k].t, i * rows, rows);
@@ -231,23 +238,41 @@ static weir_status find_nth(weights *w, const matrix_stack *s, int i, part *whol
     return WEIR_OK;
 }
 
+static bool is_own(const matrix_stack *s, int64_t i) {
+    return i >= s->which.first && i < s->which.first + s->which.own;
+}
+
+/* The same, whose elements are wanted only if this rank has number i, or of a stacked list any. */
+static weir_status find_for_rank(weights *w, const matrix_stack *s, int64_t i, part *whole, part *p) {
+    float *const vector = w->vector;
+    if (!(s->stacked ? s->which.own > 0 : is_own(s, i))) w->vector = NULL;
+    const weir_status st = find_nth(w, s, i, whole, p);
+    w->vector = vector;
+    return st;
+}
+
+/* Bytes that a row reads of this rank's, with number `at` of them: on average n_used of all. */
+static bool is_read(const matrix_stack *s, int64_t at) { return at * s->which.n < s->n_used * s->which.own; }
+
 /* Number i's n parts to their place in *out, which number 0 makes. */
-static weir_status pack_nth(weights *w, const matrix_stack *s, const part *p, int i, int n,
+static weir_status pack_nth(weights *w, const matrix_stack *s, const part *p, int64_t i, int n,
                             const weir_span *rows, weir_weight *out) {
     const matrix_list *l = &s->each;
     weir_tensor own[WEIR__PARTS];
     weir_weight made = shape_of(w, l, p, rows, n, n == 2, own);
+    const int64_t at = i - s->which.first;
     const size_t bytes = weir__weight_bytes(made.layout, made.dtype, made.n, made.k, made.gated);
-    w->matrix_bytes += bytes;
-    if (i < s->n_used) w->row_bytes += bytes;
     if (i == 0) *out = made;
+    if (!is_own(s, i)) return WEIR_OK;
+    w->matrix_bytes += bytes;
+    if (is_read(s, at)) w->row_bytes += bytes;
     if (!w->vector) return WEIR_OK;
-    if (i == 0)
-        out->data = bytes > SIZE_MAX / (size_t)s->n ? NULL : weir__backend_alloc(w->be, bytes * (size_t)s->n);
+    const size_t room = (size_t)s->which.own;
+    if (at == 0) out->data = bytes > SIZE_MAX / room ? NULL : weir__backend_alloc(w->be, bytes * room);
     const weir_status st = !out->data
                                ? (w->be->device ? WEIR_EDEVMEM : WEIR_ENOMEM)
                                : weir__weight_pack_at(w->be, own, n, n == 2, l->use, p->as,
-                                                      (unsigned char *)out->data + bytes * (size_t)i, &made);
+                                                      (unsigned char *)out->data + bytes * (size_t)at, &made);
     return st == WEIR_OK ? WEIR_OK : weir_fail(w->err, st, "tensor %s: %s", p->name, weir_status_str(st));
 }
 
@@ -264,15 +289,15 @@ weir_status weir__load_stack(weights *w, const matrix_stack *s, weir_weight *out
     const int n = s->each.n;
     part first[WEIR__PARTS], whole[WEIR__PARTS], p[WEIR__PARTS];
     *n_out = 0;
-    for (int i = 0; i < s->n; i++) {
-        WEIR_TRY(find_nth(w, s, i, whole, p));
+    for (int64_t i = 0; i < s->which.n; i++) {
+        WEIR_TRY(find_for_rank(w, s, i, whole, p));
         if (i == 0) memcpy(first, p, (size_t)n * sizeof *first);
         WEIR_TRY(check_alike(w, p, first, n));
         const bool pair = n == 2 && p[0].t.dtype == p[1].t.dtype;
         *n_out = pair ? 1 : n;
         for (int k = 0; k < *n_out; k++)
             WEIR_TRY(pack_nth(w, s, p + k, i, pair ? 2 : 1, s->each.rows + k, &out[k]));
-        if (w->vector && (!s->stacked || i == s->n - 1)) release(w, p, n);
+        if (w->vector && (s->stacked ? i == s->which.n - 1 : is_own(s, i))) release(w, p, n);
     }
     return WEIR_OK;
 }

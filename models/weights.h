@@ -26,9 +26,11 @@ typedef struct weights {
 
     int64_t n_vector; /* floats of vectors, each rounded up to weir__stride */
     int64_t n_param;
-    int32_t n_quantised, n_left; /* as in the facts */
-    size_t matrix_bytes;         /* packed */
-    size_t row_bytes;            /* of them, what a row of decode and verify reads (WEIR_USE_ROWS) */
+    int32_t n_quantised, n_left;          /* as in the facts */
+    size_t matrix_bytes;                  /* packed */
+    size_t row_bytes;                     /* of them, what a row of decode and verify reads (WEIR_USE_ROWS) */
+    int32_t n_exchange;                   /* exchanges of ranks that share the layers, */
+    size_t exchange_floats, given_floats; /* and floats of a row: in the widest, in all */
 
     /* Largest block of the matrices whose inputs are such a dimension: known before a walk that loads, since
      * all layers are shared out alike. */
@@ -36,6 +38,9 @@ typedef struct weights {
 } weights;
 
 enum { WEIR__PREFIX_CAP = 64, WEIR__NAME_CAP = 128, WEIR__PARTS = 3 };
+
+/* Ranks that share the layers make an exchange of so many floats a row. */
+void weir__note_exchange(weights *w, int64_t floats);
 
 /* A tensor of this name and shape. EFORMAT. Plan: its data is NULL. */
 weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t cols, weir_tensor *t);
@@ -79,10 +84,12 @@ weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2
 
 /* n alike of a list of matrices, one after another in one block (weir__weight_at): a layer's experts. Those
  * of number i are called prefix + i + "." + what + ".weight"; stacked: the file has one tensor (n, rows,
- * cols) for all of a kind, called prefix + what + ".weight". A row reads n_used of them. */
+ * cols) for all of a kind, called prefix + what + ".weight". A row reads n_used of them. The rank has
+ * those of `which`: a weight without data where that is none. */
 typedef struct matrix_stack {
     matrix_list each;
-    int n, n_used;
+    weir_span which;
+    int n_used;
     bool stacked;
 } matrix_stack;
 

@@ -108,14 +108,17 @@ static const char *range(char buf[48], int64_t first, int64_t n) {
 }
 
 static void print_shares(const weir_engine_facts *f, int i) {
-    cli_outf("ranks of the %s\n  %4s %12s %6s %9s %15s %12s\n", role[i], "rank", "q heads", "KV", "ff", "ids",
-             "weights MiB");
+    const bool mixes = f->n_expert[i] > 0;
+    cli_outf("ranks of the %s\n  %4s %12s %6s %9s %15s %12s%s\n", role[i], "rank", "q heads", "KV", "ff",
+             "ids", "weights MiB", mixes ? "      experts" : "");
     for (int r = 0; r < f->n_rank; r++) {
         const weir_rank_plan *p = &f->rank_plan[r];
-        char heads[48], ids[48];
-        cli_outf("  %4d %12s %6d %9lld %15s %12.2f\n", r, range(heads, p->head[i], p->n_head[i]),
+        char heads[48], ids[48], experts[48];
+        cli_outf("  %4d %12s %6d %9lld %15s %12.2f", r, range(heads, p->head[i], p->n_head[i]),
                  p->n_head_kv[i], (long long)p->n_ff[i], range(ids, p->id[i], p->n_id[i]),
                  mib(p->weights[i]));
+        if (mixes) cli_outf(" %12s", range(experts, p->expert[i], p->n_expert[i]));
+        cli_outf("\n");
     }
 }
 
@@ -201,6 +204,10 @@ static json_t *rank_json(const weir_engine_facts *f, int r) {
         wire_set(m, "n_head", json_integer(p->n_head[i]));
         wire_set(m, "n_head_kv", json_integer(p->n_head_kv[i]));
         wire_set(m, "n_ff", json_integer((json_int_t)p->n_ff[i]));
+        if (f->n_expert[i] > 0) {
+            wire_set(m, "expert", json_integer(p->expert[i]));
+            wire_set(m, "n_expert", json_integer(p->n_expert[i]));
+        }
         wire_set(m, "id", json_integer((json_int_t)p->id[i]));
         wire_set(m, "n_id", json_integer((json_int_t)p->n_id[i]));
         wire_set(m, "weights_bytes", size_json(p->weights[i]));

@@ -191,6 +191,7 @@ static weir_status add_share(weir_engine *e, int i, int rank, weir_bytes *kv, we
         all.backend -
         family->scratch_bytes(ck, e->pair.be, &f, alone, e->pair.n_row_max, e->pair.ctx_size).backend;
     p->head[i] = f.share.head, p->n_head[i] = f.share.n_head, p->n_head_kv[i] = f.share.n_head_kv;
+    p->expert[i] = f.share.expert, p->n_expert[i] = f.share.n_expert;
     p->n_ff[i] = f.share.n_ff, p->id[i] = (int64_t)f.share.id, p->n_id[i] = f.share.n_id;
     p->weights[i] = f.weight_bytes;
     add(kv, kv_bytes(e, &f, e->pair.n_parallel, e->pair.kv_share));
@@ -202,7 +203,7 @@ static weir_status add_share(weir_engine *e, int i, int rank, weir_bytes *kv, we
 static void note_slice(weir_engine *e, const weir_model_facts *f, int64_t most_ids) {
     enum { SLICE = 1 << 20 }; /* 4 MiB; 64 MiB of each of 8 ranks */
     const size_t chunk = (size_t)e->pair.be->chunk, calls = (size_t)e->pair.n_row_max,
-                 rows = calls > chunk ? calls : chunk, row = f->reduce_floats, ids = (size_t)most_ids;
+                 rows = calls > chunk ? calls : chunk, row = f->exchange_floats, ids = (size_t)most_ids;
     size_t floats = rows * row > calls * ids ? rows * row : calls * ids;
     if (floats > SLICE) floats = SLICE;
     if (floats < f->embed_floats) floats = f->embed_floats;
@@ -211,17 +212,16 @@ static void note_slice(weir_engine *e, const weir_model_facts *f, int64_t most_i
     if (floats > e->pair.exchange_floats) e->pair.exchange_floats = floats;
 }
 
-/* The exchanges of a call with logits, and what a rank gives of them for a row: partial sums, its row of the
- * embedding, its logits. */
+/* The exchanges of a call with logits, and what a rank gives of them for a row: partial sums, what experts
+ * returned, its row of the embedding, its logits. */
 static void note_exchanges(weir_engine *e, int i) {
     const weir_model_facts *f = &e->pair.side[i].facts;
     int64_t most = 0;
     for (int r = 0; r < e->pair.n_rank; r++)
         if (e->pair.facts.rank_plan[r].n_id[i] > most) most = e->pair.facts.rank_plan[r].n_id[i];
     note_slice(e, f, most);
-    e->pair.facts.exchanges[i] = f->n_reduce + 2;
-    e->pair.facts.exchange_row[i] =
-        sizeof(float) * (f->reduce_floats * (size_t)(f->n_reduce + 1) + (size_t)most);
+    e->pair.facts.exchanges[i] = f->n_exchange + 2;
+    e->pair.facts.exchange_row[i] = sizeof(float) * (f->given_floats + (size_t)most);
 }
 
 /* Of the ranks whose memory is rank 0's: on this machine all, or of a job as many of the largest as there are

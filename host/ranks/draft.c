@@ -21,7 +21,7 @@ static bool usable(double x) { return isfinite(x) && x > 0.0; }
 static double step_ratio(const ranks_figures *f) {
     if (!usable(f->exchange_seconds) || !usable(f->read_rate) || !usable(f->whole_bytes)) return (double)NAN;
     const double whole = f->whole_bytes / f->read_rate, share = f->share_bytes / f->read_rate;
-    return (share + f->n_reduce * f->exchange_seconds) / whole;
+    return (share + f->n_exchange * f->exchange_seconds) / whole;
 }
 
 bool weir__draft_is_shared(const ranks_figures *f, char *text, size_t cap) {
@@ -44,7 +44,7 @@ bool weir__draft_is_shared(const ranks_figures *f, char *text, size_t cap) {
 
 /* ---- the figures --------------------------------------------------------------------------------------- */
 
-static weir_status most_bytes(weir_engine *e, bool whole, double *bytes, int32_t *n_reduce, weir_err *err) {
+static weir_status most_bytes(weir_engine *e, bool whole, double *bytes, int32_t *n_exchange, weir_err *err) {
     *bytes = 0.0;
     for (int r = 0; r < e->pair.n_rank; r++) {
         weir_place place = weir__ranks_place(e, WEIR_DRAFTER, r);
@@ -52,7 +52,7 @@ static weir_status most_bytes(weir_engine *e, bool whole, double *bytes, int32_t
         place.whole_body = whole;
         WEIR_TRY(weir__plan_measure(e, WEIR_DRAFTER, place, &f, err));
         if ((double)f.decode_bytes > *bytes) *bytes = (double)f.decode_bytes;
-        *n_reduce = f.n_reduce;
+        *n_exchange = f.n_exchange;
     }
     return WEIR_OK;
 }
@@ -61,7 +61,7 @@ weir_status weir__draft_sizes(weir_engine *e, ranks_figures *f, weir_err *err) {
     int32_t none;
     f->can_share = weir__plan_can_share(e, WEIR_DRAFTER);
     WEIR_TRY(most_bytes(e, true, &f->whole_bytes, &none, err));
-    return most_bytes(e, false, &f->share_bytes, &f->n_reduce, err);
+    return most_bytes(e, false, &f->share_bytes, &f->n_exchange, err);
 }
 
 /* Of a copy that reads and writes together what a step reads, so that it is served by the same cache or
@@ -75,7 +75,7 @@ static size_t sample_bytes(const weir_engine *e) {
 weir_status weir__draft_measure(const weir_engine *e, weir_backend *be, ranks_figures *f, weir_err *err) {
     enum { COPIES = 5, EXCHANGES = 32, BATCHES = 1 + 3 }; /* the first one is to warm up */
     static const weir_interrupt never;
-    const size_t row = e->pair.side[WEIR_DRAFTER].facts.reduce_floats * sizeof(float);
+    const size_t row = e->pair.side[WEIR_DRAFTER].facts.exchange_floats * sizeof(float);
     double seconds[BATCHES];
     ranks_figures all[WEIR_RANKS];
     f->read_rate = weir__copy_rate(be, sample_bytes(e), COPIES, &never);

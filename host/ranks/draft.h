@@ -11,7 +11,7 @@ typedef struct ranks_figures {
     double exchange_seconds; /* of one reduction of the drafter's row */
     double read_rate;        /* bytes a second that a rank reads while all do */
     double whole_bytes, share_bytes;
-    int32_t n_reduce; /* reductions of a step where layers are shared out */
+    int32_t n_exchange; /* exchanges of a step's layers where layers are shared out */
     bool can_share;
 } ranks_figures;
 

@@ -23,7 +23,7 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
 /* Rows of several matrices of one shape and dtype, which lie one after another (mixtures of experts): rows
  * [begin[g], begin[g + 1]) of x and y are those of matrix g. */
 typedef struct weir_groups {
-    const int32_t *begin; /* (n + 1) rising from 0 to at most n_row; backend memory */
+    const int32_t *begin; /* (n + 1) rising, from 0 at least to at most n_row; backend memory */
     int32_t n;
     int64_t most; /* rows of one, at most */
 } weir_groups;
@@ -66,7 +66,8 @@ typedef struct weir_groups {
  *         and v are columns of y, v after k
  *
  * groups  NULL, or which rows belong to which matrix: w describes the first, weir__weight_at the others. Rows
- *         past the last group are left as they are, and a matrix without rows is not read. A row has the bits
+ *         before the first group and past the last are left as they are, and a matrix without rows is not
+ *         read. A row has the bits
  *         that it has in a product with its matrix alone (on a device: with rows = true). Not with a minmax
  *         or a weight that is split along its inputs.
  *

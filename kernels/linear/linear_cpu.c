@@ -59,7 +59,7 @@ static double dot(const weir_linear *a, const float *x, double factor, int64_t n
 
 static weir_status check_groups(const weir_linear *a) {
     const weir_groups *g = a->groups;
-    if (g->begin[0] != 0 || g->begin[g->n] > a->n_row) return WEIR_EINVAL;
+    if (g->begin[0] < 0 || g->begin[g->n] > a->n_row) return WEIR_EINVAL;
     for (int32_t i = 0; i < g->n; i++) {
         const int64_t rows = (int64_t)g->begin[i + 1] - g->begin[i];
         if (rows < 0 || rows > g->most) return WEIR_EINVAL;

@@ -113,7 +113,7 @@ PTX_FN void place_entries(const weir_route &a, int32_t *next, int32_t from, int3
     __syncwarp();
     if (i >= n) return;
     a.place[i] = place;
-    if (place >= 0) a.row[place] = i / a.n_used;
+    if (place >= 0) a.row[place] = i / a.n_used, a.owner[place] = e;
 }
 
 __global__ void __launch_bounds__(THREADS) sort_kernel(const weir_route a) {
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(THREADS) sort_kernel(const weir_route a) {
     for (int e = threadIdx.x; e < a.n_expert; e += THREADS) count[e] = 0;
     __syncthreads();
     for (int32_t i = threadIdx.x; i < n; i += THREADS) {
-        a.row[i] = 0;
+        a.row[i] = a.owner[i] = 0;
         if (a.expert[i] >= 0) atomicAdd(&count[a.expert[i]], 1);
     }
     __syncthreads();

@@ -18,6 +18,7 @@ enum { WEIR_EXPERTS = 1024, WEIR_EXPERTS_USED = 32 }; /* most of a layer, and of
  *   weight  (n_row, n_used); dead rows: 0
  *   begin   (n_expert + 1) entries [begin[e], begin[e + 1]) are those of expert e
  *   row     (n_row * n_used) of each entry; 0 from begin[n_expert] on
+ *   owner   (n_row * n_used) its expert; 0 from begin[n_expert] on
  *   place   (n_row, n_used) the entry of a row's j-th expert; dead rows: -1
  *
  * All arrays are backend memory, results do not alias inputs. A row's choice and weights depend on its logits
@@ -33,7 +34,7 @@ typedef struct weir_route {
     int32_t n_expert, n_used;
     bool over_all;
     float *weight;
-    int32_t *expert, *begin, *row, *place;
+    int32_t *expert, *begin, *row, *owner, *place;
 } weir_route;
 
 static inline weir_status weir__route_check(const weir_route *a) {
@@ -41,7 +42,8 @@ static inline weir_status weir__route_check(const weir_route *a) {
     if (a->n_used > WEIR_EXPERTS_USED || a->n_expert > WEIR_EXPERTS || a->ld < a->n_expert)
         return WEIR_EINVAL;
     if (a->n_row > INT32_MAX / WEIR_EXPERTS_USED) return WEIR_EINVAL;
-    if (!a->logits || !a->weight || !a->expert || !a->begin || !a->row || !a->place) return WEIR_EINVAL;
+    if (!a->logits || !a->weight || !a->expert || !a->begin || !a->row || !a->owner || !a->place)
+        return WEIR_EINVAL;
     return WEIR_OK;
 }
 

@@ -43,14 +43,14 @@ static void sort_entries(const weir_route *a) {
     int32_t *begin = a->begin;
     for (int32_t e = 0; e <= a->n_expert; e++) begin[e] = 0;
     for (int64_t i = 0; i < n; i++) {
-        a->row[i] = 0;
+        a->row[i] = a->owner[i] = 0;
         if (a->expert[i] >= 0 && a->expert[i] + 2 <= a->n_expert) begin[a->expert[i] + 2]++;
     }
     for (int32_t e = 2; e <= a->n_expert; e++) begin[e] += begin[e - 1];
     for (int64_t i = 0; i < n; i++) {
         const int32_t e = a->expert[i];
         a->place[i] = e < 0 ? -1 : begin[e + 1]++;
-        if (e >= 0) a->row[a->place[i]] = (int32_t)(i / a->n_used);
+        if (e >= 0) a->row[a->place[i]] = (int32_t)(i / a->n_used), a->owner[a->place[i]] = e;
     }
 }
 

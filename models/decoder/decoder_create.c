@@ -97,7 +97,7 @@ bool weir__decoder_slides(const weir_decoder_config *c) {
     return false;
 }
 
-static weir_status check_experts(const weir_decoder_config *c, weir_place place, weir_err *err) {
+static weir_status check_experts(const weir_decoder_config *c, weir_err *err) {
     const weir_expert_config *e = &c->experts;
     const model_bound bound[] = {
         {"num_experts", e->n, 0, WEIR_EXPERTS},
@@ -110,10 +110,7 @@ static weir_status check_experts(const weir_decoder_config *c, weir_place place,
     if (e->n == 0) return WEIR_OK;
     if (c->post_norms || c->residual_scale > 0.0f)
         return weir_fail(err, WEIR_EINVAL, "decoder config: experts with a norm or a scale after them");
-    if (place.n_rank <= 1 || place.whole_body) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP,
-                     "decoder config: num_experts is %d: experts cannot be shared out over %d ranks",
-                     (int)e->n, (int)place.n_rank);
+    return WEIR_OK;
 }
 
 /* Choices that no family has together, and a sum over heads that are on several ranks. */
@@ -138,7 +135,7 @@ weir_status weir__decoder_check(const weir_decoder_config *c, weir_place place, 
     WEIR_TRY(check_sizes(c, n_row, n_prompt, err));
     WEIR_TRY(check_numbers(c, err));
     WEIR_TRY(check_choices(c, place, err));
-    WEIR_TRY(check_experts(c, place, err));
+    WEIR_TRY(check_experts(c, err));
     WEIR_TRY(check_rope(&c->rope, c->head_dim, "global", err));
     if (weir__decoder_slides(c)) WEIR_TRY(check_rope(&c->rope_sliding, c->head_dim, "sliding", err));
     if (!place.device || c->head_dim <= WEIR_ATTENTION_CUDA_DIMS) return WEIR_OK;

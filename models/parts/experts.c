@@ -21,41 +21,46 @@ size_t weir__experts_floats(const model_shape *s, int64_t chunk) {
 
 /* ---- loading ------------------------------------------------------------------------------------------- */
 
-static matrix_list list_of(const char *prefix, const char *a, const char *b, int64_t rows, int64_t cols) {
+static matrix_list list_of(const char *prefix, const char *a, const char *b, weir_span rows, weir_span cols) {
     return (matrix_list){.prefix = prefix,
                          .what = {a, b},
-                         .rows = {weir__span_all(rows), weir__span_all(rows)},
-                         .cols = weir__span_all(cols),
+                         .rows = {rows, rows},
+                         .cols = cols,
                          .n = b ? 2 : 1,
                          .use = WEIR_USE_ROWS};
 }
 
 static weir_status load_each(weights *w, const model_shape *s, const expert_names *n, experts *e) {
+    const weir_span ff = weir__span_all(s->expert_ff), dim = weir__span_all(s->dim);
     char prefix[WEIR__PREFIX_CAP];
     int n_out;
     (void)snprintf(prefix, sizeof prefix, "%sexperts.", n->prefix);
-    matrix_stack l = {.each = list_of(prefix, n->gate, n->up, s->expert_ff, s->dim),
-                      .n = s->n_expert,
+    matrix_stack l = {.each = list_of(prefix, n->gate, n->up, ff, dim),
+                      .which = {s->n_expert, s->own.expert, s->own.n_expert},
                       .n_used = s->n_used,
                       .stacked = n->stacked};
     WEIR_TRY(weir__load_stack(w, &l, e->in, &e->n_in));
-    l.each = list_of(prefix, n->down, NULL, s->dim, s->expert_ff);
+    l.each = list_of(prefix, n->down, NULL, dim, ff);
+    weir__note_exchange(w, s->n_used * s->dim); /* what they return */
     return weir__load_stack(w, &l, &e->out, &n_out);
 }
 
 static weir_status load_shared(weights *w, const model_shape *s, const expert_names *n, experts *e) {
+    const weir_span ff = {s->shared_ff, s->own.shared_ff, s->own.n_shared_ff}, dim = weir__span_all(s->dim);
     char prefix[WEIR__PREFIX_CAP];
     (void)snprintf(prefix, sizeof prefix, "%sshared_expert.", n->prefix);
-    const matrix_list in = list_of(prefix, n->gate, n->up, s->shared_ff, s->dim),
-                      out = list_of(prefix, n->down, NULL, s->dim, s->shared_ff),
-                      gate = list_of(n->prefix, "shared_expert_gate", NULL, 1, s->dim);
+    const matrix_list in = list_of(prefix, n->gate, n->up, ff, dim),
+                      gate = list_of(n->prefix, "shared_expert_gate", NULL, weir__span_all(1), dim);
+    matrix_list out = list_of(prefix, n->down, NULL, dim, ff);
+    out.inputs = SHARED_EXPERT;
     WEIR_TRY(weir__load_gated(w, &in, e->shared_in, &e->n_shared_in));
     WEIR_TRY(weir__load_matrix(w, &out, &e->shared_out));
     return weir__load_matrix(w, &gate, &e->shared_gate);
 }
 
 weir_status weir__experts_load(weights *w, const model_shape *s, const expert_names *n, experts *e) {
-    const matrix_list router = list_of(n->prefix, "gate", NULL, s->n_expert, s->dim);
+    const matrix_list router =
+        list_of(n->prefix, "gate", NULL, weir__span_all(s->n_expert), weir__span_all(s->dim));
     WEIR_TRY(weir__load_matrix(w, &router, &e->router));
     WEIR_TRY(load_each(w, s, n, e));
     return s->shared_ff > 0 ? load_shared(w, s, n, e) : WEIR_OK;
@@ -77,7 +82,7 @@ void weir__experts_free(weir_backend *be, experts *e) {
 /* h = act(gate·norm x) * (up·norm x), of a gated pair or of two matrices. */
 static weir_status into_h(weir_model *m, const model_rows *r, weir_linear a, const weir_weight in[2], int n) {
     a.y = m->a.h, a.ldy = in[0].n, a.epilogue = m->act;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n && in[0].data; i++) {
         a.w = &in[i];
         if (i > 0) a.epilogue = WEIR_EPI_MUL;
         WEIR_TRY(weir__product(m, r, a));
@@ -104,16 +109,25 @@ static weir_status route(weir_model *m, const experts *e, const model_rows *r) {
                      .expert = a->expert,
                      .begin = a->expert_begin,
                      .row = a->expert_row,
+                     .owner = a->expert_owner,
                      .place = a->expert_place};
     WEIR_TRY(weir__product(m, r, logits));
     return m->be->op.route(m->be, &to);
+}
+
+/* Entries whose expert another rank has come from there. */
+static weir_status collect(weir_model *m, int64_t n) {
+    const weir_collect_rows all = {
+        .x = m->a.entry, .id = m->a.expert_owner, .n_row = n, .n = m->shape.dim, .first = m->first_expert};
+    return weir__body_is_shared(&m->shape) ? m->be->exchange->collect_rows(m->be, &all) : WEIR_OK;
 }
 
 /* What every row's experts return, into the arena's entries. */
 static weir_status each(weir_model *m, const experts *e, const model_rows *r) {
     const model_arena *a = &m->a;
     const int64_t dim = m->shape.dim, n = r->n * m->shape.n_used;
-    const weir_groups groups = {.begin = a->expert_begin, .n = m->shape.n_expert, .most = r->n};
+    const weir_groups groups = {
+        .begin = a->expert_begin + m->shape.own.expert, .n = m->shape.own.n_expert, .most = r->n};
     weir_gather rows = {.dst = a->entry,
                         .ld_dst = dim,
                         .src = r->x,
@@ -131,7 +145,8 @@ static weir_status each(weir_model *m, const experts *e, const model_rows *r) {
                              .groups = &groups};
     WEIR_TRY(m->be->op.gather(m->be, &rows));
     WEIR_TRY(into_h(m, r, in, e->in, e->n_in));
-    return weir__product(m, r, out);
+    if (e->out.data) WEIR_TRY(weir__product(m, r, out));
+    return collect(m, n);
 }
 
 static weir_status shared(weir_model *m, const experts *e, const model_rows *r) {
@@ -140,10 +155,10 @@ static weir_status shared(weir_model *m, const experts *e, const model_rows *r) 
     const weir_linear
         in = {.x = r->x, .ldx = dim, .norm = e->norm},
         gate = {.x = r->x, .ldx = dim, .norm = e->norm, .w = &e->shared_gate, .y = a->shared_gate, .ldy = 1},
-        out = {.x = a->h, .ldx = m->shape.shared_ff, .w = &e->shared_out, .y = a->shared, .ldy = dim};
+        out = {.x = a->h, .ldx = e->shared_out.k, .w = &e->shared_out, .y = a->shared, .ldy = dim};
     WEIR_TRY(weir__product(m, r, gate));
     WEIR_TRY(into_h(m, r, in, e->shared_in, e->n_shared_in));
-    return weir__product(m, r, out);
+    return weir__summed_product(m, r, out, m->has_shared_ff);
 }
 
 weir_status weir__experts(weir_model *m, const experts *e, const model_rows *r) {

@@ -5,13 +5,14 @@
 
 /* x += sum over the n_used likeliest experts e of a row: weight_e F_e(norm x), + sigmoid(g·norm x) F(norm x)
  * of a shared one; F as in feed_forward.h, likelihoods from router·norm x (kernels/moe/route.h). Matrices are
- * (outputs, inputs). */
+ * (outputs, inputs). Of ranks each has some of the experts, and a share of the shared one's columns. */
 typedef struct experts {
     const float *norm;  /* (dim) before it; the family loads it */
     weir_weight router; /* (n_expert, dim) */
-    weir_weight in[2]; /* (expert_ff, dim) of every expert, one after another: a gated pair, or gate and up */
+    weir_weight
+        in[2]; /* (expert_ff, dim) of every own expert, one after another: a gated pair, or gate and up */
     int n_in;
-    weir_weight out;                                   /* (dim, expert_ff) of every expert */
+    weir_weight out;                                   /* (dim, expert_ff) of every own expert */
     weir_weight shared_in[2], shared_out, shared_gate; /* the last (1, dim) */
     int n_shared_in;                                   /* 0: there is no shared expert */
     bool over_all;                                     /* kernels/moe/route.h; the family sets it */

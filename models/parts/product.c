@@ -25,6 +25,11 @@ static weir_status reduce(weir_model *m, const model_rows *r, weir_linear a, uin
     return m->be->exchange->reduce(m->be, &sum);
 }
 
+weir_status weir__summed_product(weir_model *m, const model_rows *r, weir_linear a, uint32_t has) {
+    const bool split = a.w->split == WEIR_SPLIT_INPUTS && weir__body_is_shared(&m->shape);
+    return split ? reduce(m, r, a, has) : weir__product(m, r, a);
+}
+
 weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight *w, uint32_t has,
                            const float *in, const float *post) {
     const int64_t dim = r->dim;
@@ -35,8 +40,7 @@ weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight
                            .ldy = dim,
                            .epilogue = post ? WEIR_EPI_STORE : WEIR_EPI_ADD,
                            .scale = m->residual};
-    WEIR_TRY(w->split == WEIR_SPLIT_INPUTS && weir__body_is_shared(&m->shape) ? reduce(m, r, a, has)
-                                                                              : weir__product(m, r, a));
+    WEIR_TRY(weir__summed_product(m, r, a, has));
     if (!post) return WEIR_OK;
     weir_rmsnorm n = {
         .y = r->x, .x = m->a.sub, .w = post, .n_row = r->n, .dim = dim, .eps = m->eps, .add = true};

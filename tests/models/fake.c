@@ -73,7 +73,10 @@ static bool find(void *ud, const char *name, weir_tensor *out) {
     if (!k->kind->shape_of(k, name, &rows, &cols) || is(k->hidden, name)) return false;
     const weir_dtype usual = rows > 1 || weir_dtype_is_float(k->dtype) ? k->dtype : WEIR_DTYPE_F32;
     const weir_dtype dtype = is(k->redtyped, name) ? k->other : usual;
-    *out = (weir_tensor){fake_data(k, name, dtype, (rows + 1) * (cols + 1)), dtype, rows, cols};
+    const bool all = k->decoder.experts.names == WEIR_EXPERTS_STACKED && strstr(name, ".experts.");
+    const int64_t n = all ? k->decoder.experts.n : 1;
+    *out = (weir_tensor){fake_data(k, name, dtype, n * (rows + 1) * (cols + 1)), dtype, rows, cols};
+    if (all) out->n_outer = 1, out->outer[0] = n;
     if (is("rope_freqs.weight", name)) out->data = k->rope_freqs, out->dtype = WEIR_DTYPE_F32;
     if (is(k->reshaped, name)) out->cols++;
     if (is(k->stacked, name)) out->n_outer = 1, out->outer[0] = 1;

@@ -62,7 +62,7 @@ Test(t5gemma_load, counts_parameters_and_layers) {
     cr_expect_eq(f.n_param, 101 * (40 + 24) + enc + dec + 40 + 24);
     cr_expect(f.encoder_decoder && f.n_layer_self == 3 && f.n_layer_cross == 3 && f.n_layer_slide == 0);
     cr_expect(f.n_head_kv == 1 && f.head_dim == 6 && f.n_pass == 2 * 2 + 1 && f.n_open == 1);
-    cr_expect(f.reduce_floats == 24 && f.embed_floats == 40 && f.dtype == WEIR_DTYPE_BF16);
+    cr_expect(f.exchange_floats == 24 && f.embed_floats == 40 && f.dtype == WEIR_DTYPE_BF16);
     cr_assert_eq(fake_create(k, be, &m, NULL), WEIR_OK);
     made = *weir__model_get_facts(m);
     cr_expect(made.weight_bytes == f.weight_bytes && made.decode_bytes == f.decode_bytes);

@@ -197,7 +197,7 @@ DENSE = [
     bug("kernels/linear/linear_cpu.c", "index", "a group's rows go to the first group's place", "groups",
         "of.y += begin * a->ldy", "of.y += 0 * a->ldy"),
     bug("kernels/linear/linear_cpu.c", "check", "groups past the last row", "groups",
-        "if (g->begin[0] != 0 || g->begin[g->n] > a->n_row) return WEIR_EINVAL;", "if (g->begin[0] != 0) return WEIR_EINVAL;"),
+        "if (g->begin[0] < 0 || g->begin[g->n] > a->n_row) return WEIR_EINVAL;", "if (g->begin[0] < 0) return WEIR_EINVAL;"),
     bug("kernels/moe/route_cpu.c", "index", "of equal experts the higher goes first", "moe",
         "j > 0 && key > weir__expert_key", "j > 0 && key >= weir__expert_key"),
     bug("kernels/moe/route_cpu.c", "math", "weights are shares of the chosen alone", "moe decoder_golden",

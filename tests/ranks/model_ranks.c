@@ -202,6 +202,25 @@ subject model_llama(void) {
     return s;
 }
 
+/* Ten experts, so that ranks have one or two, and in one layer of three none of them; a shared one. */
+subject model_mixture(void) {
+    subject s = model_qwen();
+    s.name = "10 experts";
+    s.decoder.n_layer = 3, s.decoder.dense[1] = true;
+    s.decoder.experts = (weir_expert_config){.n = 10, .n_used = 3, .ff_dim = 40, .shared_ff = 80};
+    return s;
+}
+
+/* Fewer experts than ranks, in one tensor of the file; rows are normed over those they use. */
+subject model_few_experts(void) {
+    subject s = model_llama();
+    s.name = "3 experts";
+    s.decoder.n_vocab_rows = 1100;
+    s.decoder.experts = (weir_expert_config){
+        .n = 3, .n_used = 2, .ff_dim = 64, .normed = true, .names = WEIR_EXPERTS_STACKED};
+    return s;
+}
+
 /* Factors that are no powers of two; tensors of which a rank has several pieces. */
 subject model_granite(void) {
     subject s = model_llama();

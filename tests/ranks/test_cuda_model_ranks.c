@@ -46,6 +46,8 @@ Test(cuda_model_ranks, fourteen_heads_on_two_of_keys) { check_all(model_qwen(), 
 Test(cuda_model_ranks, fewer_heads_than_ranks) { check_all(model_gemma(), 1); }
 Test(cuda_model_ranks, heads_that_divide) { check_all(model_llama(), 8); }
 Test(cuda_model_ranks, multipliers_and_fused_tensors) { check_all(model_granite(), 8); }
+Test(cuda_model_ranks, experts) { check_all(model_mixture(), 8); }
+Test(cuda_model_ranks, fewer_experts_than_ranks) { check_all(model_few_experts(), 1); }
 Test(cuda_model_ranks, t5_gated_with_a_head_of_its_own) { check_all(model_t5(6, 16, true, false), 1); }
 Test(cuda_model_ranks, t5gemma) { check_all(model_t5gemma(), 8); }
 Test(cuda_model_ranks, t5_tied) { check_all(model_t5(8, 8, false, true), 8); }

@@ -96,7 +96,7 @@ static void measure(void *arg, weir_comm *c) {
     ranks_figures *f = &m->rank[c->rank];
     cr_assert_eq(weir__backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, &err), WEIR_OK, "%s", err.text);
     cr_assert_eq(be->exchange->join(be, c, 0, &err), WEIR_OK);
-    *f = (ranks_figures){.whole_bytes = c->rank + 100.0, .n_reduce = c->rank + 7};
+    *f = (ranks_figures){.whole_bytes = c->rank + 100.0, .n_exchange = c->rank + 7};
     cr_expect_eq(weir__draft_measure(m->e, be, f, &err), WEIR_OK, "%s", err.text);
     weir__backend_close(be);
 }
@@ -105,13 +105,13 @@ Test(draft_place, every_rank_has_rank_0s_figures) {
     for (int n = 2; n <= 4; n *= 2) {
         measuring m = {.e = open_pair(n, 0, true)};
         group_run(n, 60.0, measure, &m);
-        cr_expect(m.rank[0].whole_bytes == 100.0 && m.rank[0].n_reduce == 7);
+        cr_expect(m.rank[0].whole_bytes == 100.0 && m.rank[0].n_exchange == 7);
         /* a copy in a cache or a memory, and a barrier of threads */
         cr_expect(m.rank[0].read_rate > 1e7 && m.rank[0].read_rate < 1e13, "%g B/s", m.rank[0].read_rate);
         cr_expect(m.rank[0].exchange_seconds > 1e-8 && m.rank[0].exchange_seconds < 1.0, "%g s",
                   m.rank[0].exchange_seconds);
         for (int r = 1; r < n; r++)
-            cr_expect(m.rank[r].whole_bytes == m.rank[0].whole_bytes && m.rank[r].n_reduce == 7 &&
+            cr_expect(m.rank[r].whole_bytes == m.rank[0].whole_bytes && m.rank[r].n_exchange == 7 &&
                       m.rank[r].read_rate == m.rank[0].read_rate &&
                       m.rank[r].exchange_seconds == m.rank[0].exchange_seconds);
         weir_engine_close(m.e);
@@ -145,7 +145,7 @@ Test(draft_place, the_plan_is_that_of_what_is_chosen) {
     ranks_figures s = {0};
     cr_assert_eq(weir__draft_sizes(e, &s, &err), WEIR_OK, "%s", err.text);
     cr_expect(s.can_share && s.share_bytes < s.whole_bytes && 4.0 * s.share_bytes >= s.whole_bytes);
-    cr_expect_eq(s.n_reduce + 2, given.exchanges[1]);
+    cr_expect_eq(s.n_exchange + 2, given.exchanges[1]);
     weir_engine_options o = weir_engine_options_default();
     o.costs = TEST_COSTS;
     o.dry_run = true;

@@ -35,6 +35,15 @@ Test(model_ranks, multipliers_and_fused_tensors) {
     check_all(model_granite(), WEIR_ISA_AVX2);
     check_all(model_granite(), weir__isa_best());
 }
+Test(model_ranks, experts) {
+    check_all(model_mixture(), WEIR_ISA_PORTABLE);
+    check_all(model_mixture(), WEIR_ISA_AVX2);
+    check_all(model_mixture(), weir__isa_best());
+}
+Test(model_ranks, fewer_experts_than_ranks) {
+    check_all(model_few_experts(), WEIR_ISA_PORTABLE);
+    check_all(model_few_experts(), weir__isa_best());
+}
 Test(model_ranks, avx2_too) { check_all(model_qwen(), WEIR_ISA_AVX2); }
 Test(model_ranks, t5_gated_with_a_head_of_its_own) {
     check_all(model_t5(6, 16, true, false), WEIR_ISA_PORTABLE);

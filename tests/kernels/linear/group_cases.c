@@ -12,9 +12,9 @@
 
 enum { GROUPS = 40, TAIL = 2 };
 
-/* Rows of groups: many are empty, as experts are. */
+/* Rows of groups: many are empty, as experts are. before: rows of no group, as those of another rank's. */
 typedef struct deal {
-    int32_t n, rows[GROUPS];
+    int32_t n, rows[GROUPS], before;
 } deal;
 
 typedef struct grouped {
@@ -45,7 +45,7 @@ static void pack_all(grouped *g) {
 }
 
 static grouped grouped_new(weir_backend *be, product p, const deal *d, uint64_t *rng) {
-    grouped g = {.be = be, .p = p, .n = d->n, .ldx = p.k + 4, .ldy = p.n + PAD};
+    grouped g = {.be = be, .p = p, .n = d->n, .begin = {d->before}, .ldx = p.k + 4, .ldy = p.n + PAD};
     for (int i = 0; i < d->n; i++) {
         g.gate[i] = matrix_new(p.dtype, p.n, p.k, 0.3f, rng);
         g.up[i] = matrix_new(p.dtype, p.n, p.k, 0.3f, rng);
@@ -114,13 +114,14 @@ static void check_bits(weir_backend *be, product p, const deal *d, uint64_t *rng
         assert_same(got + r0 * g.ldy, want + r0 * g.ldy, (size_t)(n * g.ldy), what);
     }
     const int64_t end = g.begin[g.n];
+    assert_same(got, g.y0, (size_t)(g.begin[0] * g.ldy), what);
     assert_same(got + end * g.ldy, g.y0 + end * g.ldy, (size_t)(TAIL * g.ldy), what);
     guarded_free(got), guarded_free(want);
     grouped_free(&g);
 }
 
 static const deal deals[] = {
-    {1, {3}},      {3, {0, 2, 1}},    {5, {3, 0, 1, 9, 2}},
+    {1, {3}},      {3, {0, 2, 1}, 5}, {5, {3, 0, 1, 9, 2}, 1},
     {2, {17, 40}}, {4, {0, 0, 0, 0}}, {40, {1, 0, 0, 2, [9] = 1, [31] = 3, [32] = 1, [33] = 8, [39] = 2}},
 };
 

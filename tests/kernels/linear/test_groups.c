@@ -22,7 +22,7 @@ Test(groups, groups_that_are_no_partition_are_refused) {
     float panels[2 * 16 * 2] = {0};
     panels[0] = w[0], panels[32] = w[1];
     one.data = panels;
-    static const int32_t begin[][3] = {{0, 2, 5}, {1, 2, 4}, {0, 3, 2}, {0, 0, 4}, {0, 1, 4}};
+    static const int32_t begin[][3] = {{0, 2, 5}, {-1, 2, 4}, {0, 3, 2}, {0, 0, 4}, {0, 1, 4}};
     for (int i = 0; i < 5; i++) {
         const weir_groups g = {.begin = begin[i], .n = 2, .most = i == 3 ? 3 : 4};
         weir_linear a = {

@@ -18,7 +18,8 @@ enum { MOST_ROWS = 90, MOST_EXPERTS = 200, PAD = 3 };
 typedef struct routed {
     float weight[MOST_ROWS * WEIR_EXPERTS_USED];
     int32_t expert[MOST_ROWS * WEIR_EXPERTS_USED], begin[MOST_EXPERTS + 1],
-        row[MOST_ROWS * WEIR_EXPERTS_USED], place[MOST_ROWS * WEIR_EXPERTS_USED];
+        row[MOST_ROWS * WEIR_EXPERTS_USED], owner[MOST_ROWS * WEIR_EXPERTS_USED],
+        place[MOST_ROWS * WEIR_EXPERTS_USED];
 } routed;
 
 typedef struct shape {
@@ -32,7 +33,7 @@ static void run_route(weir_backend *be, shape s, const float *logits, const int3
     float *there = device_put(be, logits, (size_t)(s.n_row * ld) * sizeof *logits);
     int32_t *slots = slot ? device_put(be, slot, (size_t)s.n_row * sizeof *slot) : NULL;
     float *weight = device_room(be, (size_t)n * sizeof *weight);
-    int32_t *ints = device_room(be, (size_t)(3 * n + s.n_expert + 1) * sizeof *ints);
+    int32_t *ints = device_room(be, (size_t)(4 * n + s.n_expert + 1) * sizeof *ints);
     weir_route a = {.logits = there,
                     .ld = ld,
                     .slot = slots,
@@ -44,11 +45,13 @@ static void run_route(weir_backend *be, shape s, const float *logits, const int3
                     .expert = ints,
                     .row = ints + n,
                     .place = ints + 2 * n,
-                    .begin = ints + 3 * n};
+                    .owner = ints + 3 * n,
+                    .begin = ints + 4 * n};
     cr_assert_eq(be->op.route(be, &a), WEIR_OK);
     device_get(be, out->weight, weight, (size_t)n * sizeof *weight);
     device_get(be, out->expert, a.expert, (size_t)n * sizeof *ints);
     device_get(be, out->row, a.row, (size_t)n * sizeof *ints);
+    device_get(be, out->owner, a.owner, (size_t)n * sizeof *ints);
     device_get(be, out->place, a.place, (size_t)n * sizeof *ints);
     device_get(be, out->begin, a.begin, (size_t)(s.n_expert + 1) * sizeof *ints);
     weir__backend_free(be, there), weir__backend_free(be, slots);
@@ -86,12 +89,14 @@ static void check_entries(shape s, const routed *got, const char *what) {
             if (got->expert[i] != e) continue;
             cr_assert_eq(got->place[i], at, "%s: place of choice %d", what, i);
             cr_assert_eq(got->row[at], i / s.n_used, "%s: row of entry %d", what, at);
+            cr_assert_eq(got->owner[at], e, "%s: expert of entry %d", what, at);
             at++;
         }
     }
     cr_assert_eq(got->begin[s.n_expert], at, "%s: entries end at %d, want %d", what, got->begin[s.n_expert],
                  at);
-    for (; at < s.n_row * s.n_used; at++) cr_assert_eq(got->row[at], 0, "%s: row of no entry", what);
+    for (; at < s.n_row * s.n_used; at++)
+        cr_assert(got->row[at] == 0 && got->owner[at] == 0, "%s: row of no entry", what);
 }
 
 static float *random_logits(shape s, uint64_t *rng) {
@@ -199,15 +204,16 @@ void moe_case_route_refusals(weir_backend *be) {
                              .expert = ints,
                              .begin = ints + 8,
                              .row = ints + 16,
-                             .place = ints + 24};
-    weir_route bad[13];
-    for (int i = 0; i < 13; i++) bad[i] = good;
+                             .owner = ints + 24,
+                             .place = ints + 32};
+    weir_route bad[14];
+    for (int i = 0; i < 14; i++) bad[i] = good;
     bad[0].logits = NULL, bad[1].weight = NULL, bad[2].expert = NULL, bad[3].begin = NULL;
     bad[4].row = NULL, bad[5].place = NULL, bad[6].n_row = -1, bad[7].n_used = 0, bad[8].n_used = 5;
     bad[9].ld = 3, bad[10].n_expert = WEIR_EXPERTS + 1, bad[10].ld = WEIR_EXPERTS + 1;
     bad[11].n_expert = bad[11].ld = 64, bad[11].n_used = WEIR_EXPERTS_USED + 1;
-    bad[12].n_row = INT32_MAX;
-    for (int i = 0; i < 13; i++) cr_assert_eq(be->op.route(be, &bad[i]), WEIR_EINVAL, "case %d", i);
+    bad[12].n_row = INT32_MAX, bad[13].owner = NULL;
+    for (int i = 0; i < 14; i++) cr_assert_eq(be->op.route(be, &bad[i]), WEIR_EINVAL, "case %d", i);
     weir__backend_free(be, there), weir__backend_free(be, ints);
 }
 
