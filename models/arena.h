@@ -8,9 +8,10 @@ typedef struct model_shape {
     int64_t dim, ff_dim;
     int32_t n_head, n_head_kv, head_dim;
     int64_t n_vocab_rows;
-    bool gated;      /* the feed-forward has two matrices in: gate and up */
-    bool post_norms; /* a norm after each sub-layer, before the residual */
-    bool encoder;    /* prompts go through a stack of their own, of these sizes: */
+    bool gated;          /* the feed-forward has two matrices in: gate and up */
+    bool post_norms;     /* a norm after each sub-layer, before the residual */
+    bool norm_all_heads; /* norms of q and of k span all heads: every rank that has some makes all of both */
+    bool encoder;        /* prompts go through a stack of their own, of these sizes: */
     struct {
         int64_t dim, ff_dim;
         int32_t n_head, n_head_kv, head_dim;
@@ -49,7 +50,13 @@ static inline model_shape weir__encoder_shape(const model_shape *s) {
 /* The same of this rank's decoder layers. */
 static inline int64_t weir__own_inner(const model_shape *s) { return (int64_t)s->own.n_head * s->head_dim; }
 static inline int64_t weir__own_width(const model_shape *s) {
-    return weir__own_inner(s) + 2 * (int64_t)s->own.n_head_kv * s->head_dim;
+    const int64_t kv = (int64_t)s->own.n_head_kv * s->head_dim;
+    return s->norm_all_heads ? weir__inner(s) + weir__inner_kv(s) + kv : weir__own_inner(s) + 2 * kv;
+}
+
+/* Where this rank's q begins in such a row. */
+static inline int64_t weir__own_q_at(const model_shape *s) {
+    return s->norm_all_heads ? (int64_t)s->own.head * s->head_dim : 0;
 }
 
 /* Activations of one call, all in one block of backend memory; 0 elements: NULL. C = max(n_row, chunk) rows
@@ -111,8 +118,8 @@ typedef struct model_rows {
     int64_t n;
     float *x;    /* (n, dim) */
     int64_t dim; /* of the stack that they go through */
-    float
-        *q; /* (n, own inner) queries, row stride ldq; K and V after them in the row until rows are dropped */
+    float *q; /* (n, own inner) queries, row stride ldq; until rows are dropped they are in rows of all that
+                 products make of q, K and V, from weir__own_q_at on */
     int64_t ldq;
     const int32_t *slot, *pos, *n_key, *n_src; /* (n); n_src: encoder-decoders */
     int32_t group;                             /* kernels/attention/attention.h */

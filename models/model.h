@@ -232,8 +232,7 @@ weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_co
 
 /* The same for a decoder. Tensors are asked for by their Hugging Face names
  * ("model.layers.0.self_attn.q_proj.weight"). n_prompt is its context: one that exceeds n_ctx_original has
- * longrope's long divisors, for prompts of any length, since cached keys keep their rotation.
- * ENOTSUP: qk_norm_whole, and a body that is shared out over ranks. */
+ * longrope's long divisors, for prompts of any length, since cached keys keep their rotation. */
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
                                   weir_place place, weir_model_facts *out, weir_err *err);
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,

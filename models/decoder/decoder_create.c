@@ -113,8 +113,8 @@ static weir_status check_experts(const weir_decoder_config *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* Choices that no family has together, and a sum over heads that are on several ranks. */
-static weir_status check_choices(const weir_decoder_config *c, weir_place place, weir_err *err) {
+/* Choices that no family has together. */
+static weir_status check_choices(const weir_decoder_config *c, weir_err *err) {
     const char *wrong = NULL;
     if (c->no_pre_norms && !c->post_norms)
         wrong = "no norm before a sub-layer, and none after it";
@@ -122,19 +122,14 @@ static weir_status check_choices(const weir_decoder_config *c, weir_place place,
         wrong = "norms over all heads of q and k without qk_norm, or with biases";
     else if (c->residual_scale > 0.0f && c->post_norms)
         wrong = "a residual scale after a norm";
-    if (wrong) return weir_fail(err, WEIR_EINVAL, "decoder config: %s", wrong);
-    if (!c->qk_norm_whole || place.n_rank <= 1 || place.whole_body) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP,
-                     "decoder config: q_norm and k_norm span all heads, which cannot be shared out over %d "
-                     "ranks",
-                     (int)place.n_rank);
+    return wrong ? weir_fail(err, WEIR_EINVAL, "decoder config: %s", wrong) : WEIR_OK;
 }
 
 weir_status weir__decoder_check(const weir_decoder_config *c, weir_place place, int64_t n_row,
                                 int64_t n_prompt, weir_err *err) {
     WEIR_TRY(check_sizes(c, n_row, n_prompt, err));
     WEIR_TRY(check_numbers(c, err));
-    WEIR_TRY(check_choices(c, place, err));
+    WEIR_TRY(check_choices(c, err));
     WEIR_TRY(check_experts(c, err));
     WEIR_TRY(check_rope(&c->rope, c->head_dim, "global", err));
     if (weir__decoder_slides(c)) WEIR_TRY(check_rope(&c->rope_sliding, c->head_dim, "sliding", err));
@@ -179,6 +174,7 @@ static model_shape shape_of(const weir_decoder_config *c) {
                          .n_vocab_rows = c->n_vocab_rows,
                          .gated = true,
                          .post_norms = c->post_norms,
+                         .norm_all_heads = c->qk_norm_whole,
                          .dense = has_dense(c),
                          .n_expert = e->n,
                          .n_used = e->n > 0 ? e->n_used : 0,

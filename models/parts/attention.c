@@ -57,13 +57,20 @@ static weir_span elements(weir_span heads, int32_t head_dim) {
     return (weir_span){heads.n * head_dim, heads.first * head_dim, heads.own * head_dim};
 }
 
-static matrix_list list_of(const model_shape *s, const attention_heads *h, const attention_names *n,
-                           weir_use use) {
-    const weir_span q = elements(h->q, h->head_dim), kv = elements(h->kv, h->head_dim);
+/* A rank without heads needs none, and one whose norm is over all makes them all. */
+static attention_heads made_of(const attention_heads *h, bool whole_norm) {
+    attention_heads made = *h;
+    if (whole_norm && h->q.own > 0) made.q = weir__span_all(h->q.n), made.kv = weir__span_all(h->kv.n);
+    return made;
+}
+
+static matrix_list list_of(const model_shape *s, const attention *a, const attention_names *n, weir_use use) {
+    const int32_t head_dim = s->head_dim;
     return (matrix_list){.prefix = n->prefix,
                          .what = {n->q, n->k, n->v},
                          .fused = n->qkv,
-                         .rows = {q, kv, kv},
+                         .rows = {elements(a->made.q, head_dim), elements(a->made.kv, head_dim),
+                                  elements(a->heads.kv, head_dim)},
                          .cols = weir__span_all(s->dim),
                          .n = 3,
                          .use = use};
@@ -83,7 +90,8 @@ static matrix_list output_of(const model_shape *s, const attention_heads *h, con
 weir_status weir__attention_load(weights *w, const model_shape *s, const attention_names *n, weir_use use,
                                  attention *a) {
     a->heads = heads_of(s, use);
-    const matrix_list qkv = list_of(s, &a->heads, n, use), o = output_of(s, &a->heads, n, use);
+    a->made = made_of(&a->heads, n->whole_norm);
+    const matrix_list qkv = list_of(s, a, n, use), o = output_of(s, &a->heads, n, use);
     const int64_t q_wide = n->whole_norm ? weir__inner(s) : s->head_dim,
                   k_wide = n->whole_norm ? weir__inner_kv(s) : s->head_dim;
     a->whole_norm = n->whole_norm;
@@ -127,23 +135,37 @@ void weir__cross_free(weir_backend *be, cross_attention *a) {
 
 /* ---- run ---- */
 
+/* The rows of q, k and v that products make, and this rank's k and v in them. */
+static float *made_rows(const attention *a, const model_rows *r) {
+    return r->q - (a->heads.q.first - a->made.q.first) * a->heads.head_dim;
+}
+
+static float *own_k(const attention *a, const model_rows *r) {
+    return made_rows(a, r) + weir__heads_inner(&a->made) +
+           (a->heads.kv.first - a->made.kv.first) * a->heads.head_dim;
+}
+
+static float *own_v(const attention *a, const model_rows *r) {
+    return made_rows(a, r) + weir__heads_inner(&a->made) + weir__heads_inner_kv(&a->made);
+}
+
 /* Norms over all heads of q, and over all of k, in place. */
 static weir_status norm_all_heads(weir_model *m, const attention *a, const model_rows *r) {
-    const int64_t n_q = weir__heads_inner(&a->heads);
+    const int64_t n_q = weir__heads_inner(&a->made);
+    float *rows = made_rows(a, r);
     weir_rmsnorm q = {
-        .y = r->q, .x = r->q, .w = a->q_norm, .n_row = r->n, .dim = n_q, .ld = r->ldq, .eps = m->eps};
+        .y = rows, .x = rows, .w = a->q_norm, .n_row = r->n, .dim = n_q, .ld = r->ldq, .eps = m->eps};
     weir_rmsnorm k = q;
-    k.x = k.y = r->q + n_q, k.w = a->k_norm, k.dim = weir__heads_inner_kv(&a->heads);
+    k.x = k.y = rows + n_q, k.w = a->k_norm, k.dim = weir__heads_inner_kv(&a->made);
     WEIR_TRY(m->be->op.rmsnorm(m->be, &q));
     return m->be->op.rmsnorm(m->be, &k);
 }
 
-/* Rows of k, each followed by v after `inner_kv` floats. */
-static weir_kv_append append_of(attention_cache c, const model_rows *r, const float *k, int64_t inner_kv,
+static weir_kv_append append_of(attention_cache c, const model_rows *r, const float *k, const float *v,
                                 int64_t ld) {
     return (weir_kv_append){.kv = c.kv,
                             .k = k,
-                            .v = k + inner_kv,
+                            .v = v,
                             .ld = ld,
                             .slot = r->slot,
                             .pos = r->pos,
@@ -152,7 +174,7 @@ static weir_kv_append append_of(attention_cache c, const model_rows *r, const fl
 }
 
 static weir_kv_append self_append(const attention *a, attention_cache c, const model_rows *r) {
-    return append_of(c, r, r->q + weir__heads_inner(&a->heads), weir__heads_inner_kv(&a->heads), r->ldq);
+    return append_of(c, r, own_k(a, r), own_v(a, r), r->ldq);
 }
 
 weir_status weir__attention_append(weir_model *m, const attention *a, attention_cache c,
@@ -166,10 +188,9 @@ static weir_status position(weir_model *m, const attention *a, const attention_k
                             const model_rows *r) {
     const attention_heads *h = &a->heads;
     const bool norms = a->q_norm && !a->whole_norm;
-    float *k = r->q + weir__heads_inner(h);
     weir_rope turn = {.q = r->q,
-                      .k = k,
-                      .v = k + weir__heads_inner_kv(h),
+                      .k = own_k(a, r),
+                      .v = own_v(a, r),
                       .ld = r->ldq,
                       .bias = a->bias,
                       .q_norm = norms ? a->q_norm : NULL,
@@ -194,7 +215,7 @@ static weir_status position(weir_model *m, const attention *a, const attention_k
 
 weir_status weir__attention_qkv(weir_model *m, const attention *a, const attention_kind *kind,
                                 attention_cache c, const model_rows *r) {
-    weir_linear p = {.x = r->x, .ldx = r->dim, .norm = a->norm, .y = r->q, .ldy = r->ldq};
+    weir_linear p = {.x = r->x, .ldx = r->dim, .norm = a->norm, .y = made_rows(a, r), .ldy = r->ldq};
     const weir_kv_append append = self_append(a, c, r);
     if (a->heads.q.own == 0) return WEIR_OK;
     if (c.kv && a->n_qkv == 1 && !a->bias && !a->q_norm && !kind->inv_freq) { /* nothing comes between */
@@ -249,8 +270,8 @@ weir_status weir__cross_append(weir_model *m, const cross_attention *a, const fl
                                const model_rows *r) {
     const int64_t ld = 2 * weir__inner_kv(&m->shape);
     weir_linear kv = {.x = r->x, .ldx = r->dim, .norm = norm, .y = m->a.h, .ldy = ld};
-    weir_kv_append append =
-        append_of(c, r, m->a.h + a->heads.kv.first * a->heads.head_dim, weir__inner_kv(&m->shape), ld);
+    const float *k = m->a.h + a->heads.kv.first * a->heads.head_dim;
+    weir_kv_append append = append_of(c, r, k, k + weir__inner_kv(&m->shape), ld);
     for (int i = 0; i < a->n_kv; i++) {
         kv.w = &a->kv[i];
         WEIR_TRY(weir__product(m, r, kv));

@@ -12,9 +12,6 @@ typedef struct attention_heads {
 
 static inline int64_t weir__heads_inner(const attention_heads *h) { return h->q.own * h->head_dim; }
 static inline int64_t weir__heads_inner_kv(const attention_heads *h) { return h->kv.own * h->head_dim; }
-static inline int64_t weir__heads_width(const attention_heads *h) {
-    return weir__heads_inner(h) + 2 * weir__heads_inner_kv(h);
-}
 
 /* A layer's self attention: x += post(o·attention(position(qkv·norm(x)))). Matrices are (outputs, inputs). */
 typedef struct attention {
@@ -23,6 +20,7 @@ typedef struct attention {
         qkv[WEIR__PARTS]; /* products that make (width, dim): q, k and v, neighbours of one dtype stacked */
     int n_qkv;
     attention_heads heads;
+    attention_heads made;         /* those whose q and k they make: heads, or all; v is of heads */
     const float *bias;            /* (width) of q, k, v; or NULL */
     const float *q_norm, *k_norm; /* (head_dim) of every head; whole_norm: of all together; or NULL */
     bool whole_norm;
@@ -54,7 +52,7 @@ typedef struct attention_names {
     const char *q, *k, *v, *o;
     const char *qkv;             /* what the file calls q, k and v in one; NULL: it has three */
     const char *q_norm, *k_norm; /* NULL: none */
-    bool whole_norm;             /* they span all heads, which are then on one rank */
+    bool whole_norm;             /* they span all heads */
     bool bias;                   /* of q, k and v */
 } attention_names;
 

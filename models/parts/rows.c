@@ -30,7 +30,7 @@ weir_row_keys weir__rows_begin(const weir_model *m, const weir_kv *kv, const wei
     *r = (model_rows){.n = b->n_row,
                       .x = a->x,
                       .dim = m->shape.dim,
-                      .q = a->qkv,
+                      .q = a->qkv + weir__own_q_at(&m->shape),
                       .ldq = weir__own_width(&m->shape),
                       .slot = b->slot,
                       .pos = b->pos,

@@ -24,7 +24,7 @@ static weir_status prompt_step(weir_model *m, const weir_kv *kv, int64_t n, int3
     const model_rows r = {.n = n - i < chunk ? n - i : chunk,
                           .x = m->a.prompt_x + place * chunk * m->shape.dim,
                           .dim = m->shape.dim,
-                          .q = m->a.qkv,
+                          .q = m->a.qkv + weir__own_q_at(&m->shape),
                           .ldq = weir__own_width(&m->shape),
                           .slot = weir__prompt_at(m, n, 1) + i,
                           .pos = m->a.iota + i,

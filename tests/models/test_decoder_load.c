@@ -58,20 +58,29 @@ Test(decoder_load, fused_and_apart_take_the_same_room) {
               f[0].decode_bytes == f[1].decode_bytes && f[0].n_param > 0);
 }
 
-/* A sum over heads that are on several ranks. */
-Test(decoder_load, norms_over_all_heads_are_not_shared_out) {
+/* Norms over all heads take all of q and k, on every rank that has some heads. */
+Test(decoder_load, ranks_have_q_and_k_of_all_heads_that_a_norm_spans) {
     weir_decoder_config c = plain;
-    c.qkv_bias = false, c.qk_norm_whole = true;
-    fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
-    const weir_tensor_source src = fake_source(k);
-    weir_model_facts f;
-    weir_err err = {""};
-    cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 2}, &f, &err), WEIR_ENOTSUP);
-    cr_expect(strstr(err.text, "q_norm and k_norm span all heads") && strstr(err.text, "2 ranks"), "%s",
-              err.text);
-    cr_expect_eq(weir__decoder_measure(&c, &src, (weir_place){.n_rank = 2, .whole_body = true}, &f, &err),
-                 WEIR_OK);
-    fake_free(k);
+    c.qkv_bias = false, c.head_dim = 16, c.n_head = c.n_head_kv = 4, c.dim = 64;
+    weir_model_facts f[2][2];
+    for (int whole = 0; whole < 2; whole++) {
+        c.qk_norm_whole = whole == 1;
+        fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
+        const weir_tensor_source src = fake_source(k);
+        for (int32_t r = 0; r < 2; r++) {
+            const weir_place place = {.rank = r, .n_rank = 2};
+            cr_assert_eq(weir__decoder_measure(&c, &src, place, &f[whole][r], NULL), WEIR_OK);
+        }
+        fake_free(k);
+    }
+    /* of three layers the other two heads of q and k, and norms of four heads instead of one */
+    const size_t heads = 3 * 2 * 2 * 16 * 64 * sizeof(float), norms = 3 * 2 * 3 * 16 * sizeof(float);
+    for (int32_t r = 0; r < 2; r++) {
+        cr_expect(f[0][r].share.n_head == 2 && f[1][r].share.n_head == 2);
+        cr_expect_eq(f[1][r].decode_bytes - f[0][r].decode_bytes, heads);
+        cr_expect_eq(f[1][r].weight_bytes - f[0][r].weight_bytes, heads + norms);
+        cr_expect_eq(f[1][r].n_exchange, f[0][r].n_exchange);
+    }
 }
 
 Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {

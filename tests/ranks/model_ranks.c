@@ -202,6 +202,23 @@ subject model_llama(void) {
     return s;
 }
 
+/* Norms over all heads, of which a rank has some, and norms after sub-layers alone. */
+subject model_olmo(void) {
+    subject s = model_qwen();
+    s.name = "norms over 14 heads";
+    s.decoder.qkv_bias = false;
+    s.decoder.qk_norm_whole = s.decoder.post_norms = s.decoder.no_pre_norms = true;
+    return s;
+}
+
+/* Fewer such heads than ranks, some of which have none; each with its own keys. */
+subject model_few_olmo(void) {
+    subject s = model_olmo();
+    s.name = "norms over 3 heads";
+    s.decoder.head_dim = 10, s.decoder.n_head = s.decoder.n_head_kv = 3;
+    return s;
+}
+
 /* Ten experts, so that ranks have one or two, and in one layer of three none of them; a shared one. */
 subject model_mixture(void) {
     subject s = model_qwen();

@@ -32,6 +32,7 @@ void model_check_ranks(subject *s, int most);
 
 subject model_qwen(void), model_gemma(void), model_llama(void);
 subject model_granite(void); /* what sub-layers add is scaled, q, k and v are one tensor */
+subject model_olmo(void), model_few_olmo(void);
 subject model_mixture(void), model_few_experts(void);
 subject model_small_blocks(void), model_large_blocks(void); /* of 32 and of 256 elements */
 subject model_t5(int32_t n_head, int32_t head_dim, bool gated, bool tied);

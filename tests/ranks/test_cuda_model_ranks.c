@@ -46,6 +46,10 @@ Test(cuda_model_ranks, fourteen_heads_on_two_of_keys) { check_all(model_qwen(), 
 Test(cuda_model_ranks, fewer_heads_than_ranks) { check_all(model_gemma(), 1); }
 Test(cuda_model_ranks, heads_that_divide) { check_all(model_llama(), 8); }
 Test(cuda_model_ranks, multipliers_and_fused_tensors) { check_all(model_granite(), 8); }
+Test(cuda_model_ranks, norms_over_all_heads) {
+    check_all(model_olmo(), 8);
+    check_all(model_few_olmo(), 1);
+}
 Test(cuda_model_ranks, experts) { check_all(model_mixture(), 8); }
 Test(cuda_model_ranks, fewer_experts_than_ranks) { check_all(model_few_experts(), 1); }
 Test(cuda_model_ranks, t5_gated_with_a_head_of_its_own) { check_all(model_t5(6, 16, true, false), 1); }

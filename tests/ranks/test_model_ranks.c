@@ -35,6 +35,12 @@ Test(model_ranks, multipliers_and_fused_tensors) {
     check_all(model_granite(), WEIR_ISA_AVX2);
     check_all(model_granite(), weir__isa_best());
 }
+Test(model_ranks, norms_over_all_heads) {
+    check_all(model_olmo(), WEIR_ISA_PORTABLE);
+    check_all(model_olmo(), WEIR_ISA_AVX2);
+    check_all(model_olmo(), weir__isa_best());
+    check_all(model_few_olmo(), weir__isa_best());
+}
 Test(model_ranks, experts) {
     check_all(model_mixture(), WEIR_ISA_PORTABLE);
     check_all(model_mixture(), WEIR_ISA_AVX2);
