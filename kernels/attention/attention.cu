@@ -337,7 +337,8 @@ __device__ void finish_split(const split_args &a, int split, bool alone, int hea
             float o = 0.0f;
             for (int j = 0; j < WARPS; j++) o += sh.work[j * PASS * DIMS + i];
             if (alone) {
-                a.rows.o[w.row * a.rows.ldo + static_cast<int64_t>(w.head) * head_dim + d] = o / sh.sum[m];
+                a.rows.o[w.row * a.rows.ldo + static_cast<int64_t>(w.head) * head_dim + d] =
+                    o / a.rows.with_sink(w.head, sh.sum[m], sh.max[m]);
                 continue;
             }
             float *part = part_of(a, sh, m, split, head_dim);
@@ -348,7 +349,7 @@ __device__ void finish_split(const split_args &a, int split, bool alone, int hea
     }
 }
 
-/* The last block of a tile: o = sum of splits e^(max - top) o, over the same of the sums. */
+/* The last block of a tile: o = sum of splits e^(max - top) o, over the same of the sums and the sink's. */
 template <int MT, typename S> __device__ void merge(const split_args &a, int head_dim, const S &sh) {
     for (int i = static_cast<int>(threadIdx.x); i < MT * head_dim; i += THREADS) {
         const int m = i / head_dim, d = i % head_dim;
@@ -364,7 +365,8 @@ template <int MT, typename S> __device__ void merge(const split_args &a, int hea
             sum = fmaf(p[1], keep, sum);
             o = fmaf(p[2 + d], keep, o);
         }
-        a.rows.o[w.row * a.rows.ldo + static_cast<int64_t>(w.head) * head_dim + d] = o / sum;
+        a.rows.o[w.row * a.rows.ldo + static_cast<int64_t>(w.head) * head_dim + d] =
+            o / a.rows.with_sink(w.head, sum, top);
     }
 }
 

@@ -15,17 +15,23 @@ struct attention_rows {
     float scale, softcap;
     const float *bias;
     int32_t bias_left, bias_right, window;
+    const float *sinks;
 
     explicit attention_rows(const weir_attention *a, int64_t row0 = 0, int64_t n = -1)
         : q(a->q + row0 * a->ldq), ldq(a->ldq), o(a->o + row0 * a->ldo), ldo(a->ldo), slot(a->slot + row0),
           pos(a->pos + row0), n_key(a->n_key + row0), n_row(n < 0 ? a->n_row : n), n_head(a->n_head),
           head0(a->head), heads_of_kv(weir__attention_heads_of_kv(a)), scale(a->scale), softcap(a->softcap),
-          bias(a->bias), bias_left(a->bias_left), bias_right(a->bias_right), window(a->window) {}
+          bias(a->bias), bias_left(a->bias_left), bias_right(a->bias_right), window(a->window),
+          sinks(a->sinks) {}
 
     /* cap(scale * dot), without the bias. */
     __device__ float score(float dot) const {
         const float s = dot * scale;
         return softcap > 0.0f ? softcap * tanhf(s / softcap) : s;
+    }
+    /* A row's sum of weights e^(score - max), with the sink's. */
+    __device__ float with_sink(int32_t head, float sum, float max) const {
+        return sinks ? sum + expf(sinks[head] - max) : sum;
     }
     __device__ float bias_at(int32_t head, int32_t distance) const {
         const int32_t d = distance < -bias_left ? -bias_left : distance > bias_right ? bias_right : distance;

@@ -22,17 +22,21 @@
  *   prefill  rows are consecutive positions of one slot, chunked as in linear.h
  *   bias  (n_head, bias_left + 1 + bias_right) f32 or NULL: bias(h, d) reads column
  *         clamp(d, -bias_left, bias_right) + bias_left
+ *   sinks (n_head) f32 or NULL: the softmax's denominator of head h has exp(sinks[h]) besides, a weight that
+ *         no value has (gpt-oss; arXiv 2309.17453, where the sink is a position). -inf: as without. It is
+ *         added once, after all positions.
  *
  * Keys are taken page by page at absolute positions and pages are merged in order (online softmax), so a
  * row's result depends on its own n_key and nothing else. The truth is in double. Error of a fast path: |o -
  * truth| <= 2^-24 * max|V| * (2 (head_dim + 8) S + 2 n_key + 32), S the largest over t of scale * sum |q
  * K[t]| + |bias|: an error e of a score is one of 2e of its weight, and the sums add theirs. With a softcap,
- * 24 replaces the 8: two more roundings and a tanh of relative error 2^-21, whose slope is at most 1. For a
- * bf16 pool the truth is computed from the rounded K and V.
+ * 24 replaces the 8: two more roundings and a tanh of relative error 2^-21, whose slope is at most 1. With
+ * sinks 40 replaces the 32: a sink x above the largest score errs by x 2^-24 of its weight, which moves o by
+ * at most ln(n_key) / 4 of these units. For a bf16 pool the truth is computed from the rounded K and V.
  *
  * prefill on a device, bf16 pool, head_dim a multiple of 16 up to 128: tensor cores, for which queries and
  * weights are rounded to bf16, so |o - truth| <= max|V| * (e^(2E) - 1 + 2^-8 + 2^-22 (n_key + 32)), E = (2^-8
- * + 2^-22 (head_dim + 8)) S: a rounded query moves a score by 2^-8 S at most, a rounded weight the sum by
+ * + 2^-22 (head_dim + 8)) S (32 and 8 with a cap or sinks as above): a rounded query moves a score by 2^-8 S at most, a rounded weight the sum by
  * 2^-8 of itself; it is 2^-22 because tensor cores truncate where f32 rounds. In this case a position that
  * other rows of the same 64 look at must not hold infinities or NaN, even if the row itself does not look at
  * it. Every other prefill is computed like decode rows, within the bound above.
@@ -55,6 +59,7 @@ typedef struct weir_attention {
     float scale;
     const float *bias;
     int32_t bias_left, bias_right;
+    const float *sinks;
     float softcap;  /* 0 = none */
     int32_t window; /* 0 = none */
     int32_t ahead;  /* with a window: n_key[r] <= pos[r] + 1 + ahead */

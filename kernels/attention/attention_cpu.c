@@ -41,6 +41,7 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
             sum += p;
             for (int64_t d = 0; d < n; d++) acc[d] += p * (double)v[d0 + d];
         }
+        if (a->sinks) sum += exp((double)a->sinks[h] - max);
         for (int64_t d = 0; d < n; d++) o[d0 + d] = (float)(acc[d] / sum);
     }
 }

@@ -195,6 +195,7 @@ __device__ void store_rows(const attention_rows &a, const int64_t (&row)[2], con
         sum += __shfl_xor_sync(0xffffffffu, sum, 1);
         sum += __shfl_xor_sync(0xffffffffu, sum, 2);
         if (row[half] >= a.n_row) continue;
+        if (live[half]) sum = a.with_sink(head, sum, st.max[half]);
         float *out = a.o + row[half] * a.ldo + static_cast<int64_t>(head) * head_dim;
 #pragma unroll
         for (int n = 0; n < HD / 8; n++) {

@@ -180,7 +180,9 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
         const float keep = t0 == first ? 0.0f : expf(max - new_max);
         sum = sum * keep + page_weights(s, new_max, n);
         max = new_max;
-        const float scale = t0 + n == n_key ? 1.0f / sum : 1.0f;
+        const bool last = t0 + n == n_key;
+        if (last && a->sinks) sum += expf(a->sinks[h] - max);
+        const float scale = last ? 1.0f / sum : 1.0f;
         page_values(o, s, block + head_dim * WEIR_PAGE + in_page * head_dim, head_dim, n, keep, scale,
                     t0 == first);
     }

@@ -56,6 +56,10 @@ SPLITS = [
     bug("attention/attention.cu", "dead row", "a dead row's output is not zeros", "for (int d = lane; d < head_dim; d += 32) o[d] = 0.0f;", "(void)o;"),
     bug("attention/attention.cu", "index", "a window's parts lie at absolute splits", "(split - w.keys.first / SPLIT);", "split;"),
     bug("attention/attention.cuh", "math", "softcap without its scale", "softcap * tanhf(s / softcap)", "tanhf(s / softcap)"),
+    bug("attention/attention.cu", "math", "a single split has no sink", "o / a.rows.with_sink(w.head, sh.sum[m], sh.max[m]);", "o / sh.sum[m];"),
+    bug("attention/attention.cu", "math", "a sink weighs by the last split's maximum", "o / a.rows.with_sink(w.head, sum, top);",
+        "o / a.rows.with_sink(w.head, sum, part[(hi - lo) * (head_dim + 2)]);"),
+    bug("attention/attention.cuh", "index", "all heads have the first one's sink", "sinks[head] - max", "sinks[0] - max"),
     bug("attention/attention.cuh", "bounds", "far distances have no bias of their own", "distance < -bias_left ? -bias_left : distance > bias_right", "distance > bias_right"),
     bug("attention/attention.cuh", "off by one", "the window is one position wider", "static_cast<int64_t>(pos) + 1 - a.window", "static_cast<int64_t>(pos) - a.window"),
     bug("attention/attention.cuh", "dead row", "a dead row has positions", "if (slot < 0 || begin >= n) return", "if (begin >= n) return"),
@@ -78,6 +82,7 @@ PREFILL = [
     bug("attention/attention_prefill.cu", "mask", "values that nobody looks at are copied", "seen ? 16 : 0", "seen ? 16 : 16"),
     bug("attention/attention_prefill.cu", "bounds", "rows past the last are stored", "        if (row[half] >= a.n_row) continue;\n", ""),
     bug("attention/attention_prefill.cu", "off by one", "the bias of the position before", "bias[at - index[half] + WEIR_PAGE]", "bias[at - index[half] + WEIR_PAGE - 1]"),
+    bug("attention/attention_prefill.cu", "reduction", "a lane adds its sink before the row's sum", "a.with_sink(head, sum, st.max[half]);", "a.with_sink(head, st.sum[half], st.max[half]);"),
     bug("attention/attention_prefill.cu", "dead row", "a dead row's output is what no positions give", "= live[half] ? o[n][2 * half] / sum : 0.0f;", "= o[n][2 * half] / sum;"),
 ]
 

@@ -86,13 +86,17 @@ att_cache *att_cache_new(weir_backend *be, const att_case *s, const int32_t *n_k
     const size_t n_bias = s->bias ? (size_t)s->n_head * (size_t)(s->bias_left + 1 + s->bias_right) : 1;
     c->bias = floats_normal(n_bias, 1.0f, rng);
     c->device_bias = upload(be, c->bias, n_bias * sizeof *c->bias);
+    c->sinks = guarded_new((size_t)s->n_head);
+    for (int32_t h = 0; h < s->n_head; h++)
+        c->sinks[h] = s->sink + (s->sinks ? (float)rng_normal(rng) : 0.0f);
+    c->device_sinks = upload(be, c->sinks, (size_t)s->n_head * sizeof *c->sinks);
     return c;
 }
 
 void att_cache_free(att_cache *c) {
     weir__backend_free(c->be, c->view.pool), weir__backend_free(c->be, (void *)c->view.table);
-    weir__backend_free(c->be, c->device_bias);
-    guarded_free(c->k), guarded_free(c->v), guarded_free(c->bias);
+    weir__backend_free(c->be, c->device_bias), weir__backend_free(c->be, c->device_sinks);
+    guarded_free(c->k), guarded_free(c->v), guarded_free(c->bias), guarded_free(c->sinks);
     free(c->table), free(c->n_key), free(c);
 }
 
@@ -135,6 +139,7 @@ weir_status att_try(const att_cache *c, const att_rows *r, int32_t first, int32_
                         .bias = c->c.bias ? c->device_bias : NULL,
                         .bias_left = c->c.bias_left,
                         .bias_right = c->c.bias_right,
+                        .sinks = c->c.sinks ? c->device_sinks : NULL,
                         .softcap = c->c.softcap,
                         .window = c->c.window,
                         .ahead = c->c.ahead,
@@ -202,6 +207,7 @@ void att_expect(const att_cache *c, const att_rows *r, int32_t row, bool tensor_
         double max = -INFINITY, sum = 0, size = 0, max_v = 0;
         for (int32_t t = first; t < n; t++) max = fmax(max, p[t] = score(c, r, row, h, t, &size));
         for (int32_t t = first; t < n; t++) sum += p[t] = exp(p[t] - max);
+        if (s->sinks) sum += exp((double)c->sinks[h] - max);
         const double e = size * (s->head_dim + (s->softcap > 0 ? 24 : 8));
         for (int32_t d = 0; d < s->head_dim; d++) {
             double *o = &want[h * s->head_dim + d];
@@ -210,8 +216,9 @@ void att_expect(const att_cache *c, const att_rows *r, int32_t row, bool tensor_
                 max_v = fmax(max_v, fabs((double)v[t * ld + d]));
             }
         }
-        const double near = 0x1p-24 * (2 * e + 2 * n + 32);
-        const double tensor = expm1(2 * (0x1p-8 * size + 0x1p-22 * e)) + 0x1p-8 + 0x1p-22 * (n + 32);
+        const int32_t more = s->sinks ? 40 : 32;
+        const double near = 0x1p-24 * (2 * e + 2 * n + more);
+        const double tensor = expm1(2 * (0x1p-8 * size + 0x1p-22 * e)) + 0x1p-8 + 0x1p-22 * (n + more);
         for (int32_t d = 0; d < s->head_dim; d++)
             bound[h * s->head_dim + d] = max_v * (tensor_cores ? tensor : near);
     }

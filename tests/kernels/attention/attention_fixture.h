@@ -11,6 +11,8 @@ typedef struct att_case {
     int32_t n_slot, max_key;
     bool bias;
     int32_t bias_left, bias_right;
+    bool sinks; /* one of each head, normal around `sink` */
+    float sink;
     float softcap;
     int32_t window, ahead;
     weir_dtype dtype; /* of the pool */
@@ -28,6 +30,8 @@ typedef struct att_cache {
     float *k, *v; /* host (n_slot, max_key, n_head_kv * head_dim), as the pool holds them */
     float *bias;  /* host (n_head, bias_left + 1 + bias_right) */
     float *device_bias;
+    float *sinks; /* host (n_head) */
+    float *device_sinks;
     int32_t *table; /* host (n_slot, table_stride) */
     int32_t *n_key; /* (n_slot) positions appended */
     size_t pool_bytes;

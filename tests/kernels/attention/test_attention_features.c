@@ -91,6 +91,59 @@ Test(attention, limits_of_the_softcap) {
     }
 }
 
+/* Sinks near the scores, far below them and so far above that the weight of e^(sink - max) is infinite: then
+ * nothing is left for the values. */
+Test(attention, sinks_are_within_their_bound) {
+    uint64_t rng = 184;
+    static const float sink[] = {0.0f, 6.0f, -200.0f, 500.0f};
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
+        weir_backend *be = open_backend(2, (weir_isa)isa);
+        for (int i = 0; i < 8; i++) {
+            const att_case s = {.n_head = 4,
+                                .n_head_kv = 2,
+                                .head_dim = i % 3 ? 24 : 7,
+                                .n_slot = 2,
+                                .max_key = MAX_KEY,
+                                .sinks = true,
+                                .sink = sink[i % 4],
+                                .softcap = i % 5 == 4 ? 5.0f : 0.0f,
+                                .window = i < 4 ? 0 : 70};
+            att_cache *c = att_cache_new(be, &s, FULL, &rng);
+            att_rows r = causal_rows(c, &rng);
+            char what[96];
+            (void)snprintf(what, sizeof what, "%s sinks near %g window %d", weir__isa_name(be->isa),
+                           (double)s.sink, s.window);
+            att_check(c, &r, false, what);
+            att_rows_free(&r);
+            att_cache_free(c);
+        }
+        weir__backend_close(be);
+    }
+}
+
+/* A sink of -inf has no weight: the same bits as without one. A row without positions stays zeros. */
+Test(attention, sinks_of_no_weight_change_no_bit) {
+    uint64_t rng = 185;
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
+        weir_backend *be = open_backend(1, (weir_isa)isa);
+        const att_case s = {
+            .n_head = 2, .n_head_kv = 1, .head_dim = 16, .n_slot = 1, .max_key = MAX_KEY, .sink = -INFINITY};
+        att_cache *c = att_cache_new(be, &s, FULL, &rng);
+        att_rows r = causal_rows(c, &rng);
+        float want[N_KEYS * 32], o[N_KEYS * 32];
+        att_run(c, &r, 0, r.n, want);
+        c->c.sinks = true;
+        att_run(c, &r, 0, r.n, o);
+        assert_same(o, want, (size_t)(r.n * 32), weir__isa_name(be->isa));
+        c->c.window = 10, r.slot[0] = 0, r.pos[0] = 100, r.n_key[0] = 91, r.slot[1] = -1;
+        att_run(c, &r, 0, 2, o);
+        for (int d = 0; d < 64; d++) cr_assert_eq(o[d], 0.0f);
+        att_rows_free(&r);
+        att_cache_free(c);
+        weir__backend_close(be);
+    }
+}
+
 /* An encoder's layer that slides: as many positions after a row's own as before it. */
 Test(attention, a_window_on_both_sides_is_within_its_bound) {
     uint64_t rng = 187;

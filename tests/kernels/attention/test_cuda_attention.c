@@ -97,6 +97,43 @@ Test(cuda_attention, softcap_window_and_bias_are_within_their_bound) {
     }
 }
 
+/* One split and several, with a window, in a prompt on tensor cores and beside them; a row's bits do not
+ * depend on its company. */
+Test(cuda_attention, sinks_are_within_their_bound) {
+    uint64_t rng = 415;
+    static const float sink[] = {0.0f, 6.0f, -200.0f, 500.0f};
+    static const int32_t n_key[2] = {300, 70}, heads[2] = {3, 4};
+    for (int i = 0; i < 8; i++) {
+        if (!in_sample(i, 3)) continue;
+        const att_case c = {.n_head = heads[i / 4],
+                            .n_head_kv = 1,
+                            .head_dim = i % 2 ? 16 : 9,
+                            .n_slot = 2,
+                            .max_key = 320,
+                            .sinks = true,
+                            .sink = sink[i % 4],
+                            .window = i % 3 == 2 ? 100 : 0,
+                            .dtype = DTYPES[i % 2]};
+        weir_backend *be = open_for(&c, 8);
+        att_cache *cache = att_cache_new(be, &c, n_key, &rng);
+        att_rows r = group_rows(cache, 3, &rng);
+        const size_t width = (size_t)(c.n_head * c.head_dim);
+        float all[6 * 64], one[64];
+        att_check(cache, &r, false, "sinks");
+        att_run(cache, &r, 0, 6, all);
+        r.group = 1;
+        for (int32_t j = 0; j < 6; j++) {
+            att_run(cache, &r, j, 1, one);
+            assert_same(one, all + (size_t)j * width, width, "alone");
+        }
+        r.n = 3, r.prefill = true;
+        att_check(cache, &r, c.dtype == WEIR_DTYPE_BF16, "sinks, prompt");
+        att_rows_free(&r);
+        att_cache_free(cache);
+        weir__backend_close(be);
+    }
+}
+
 /* Every query sees the whole source, wherever it stands. */
 Test(cuda_attention, cross_attention_is_within_its_bound) {
     uint64_t rng = 421;
