@@ -11,7 +11,9 @@
 #include "kernels/linear/linear.h"
 #include "kernels/loop/loop.h"
 #include "kernels/moe/combine.h"
+#include "kernels/moe/glu.h"
 #include "kernels/moe/route.h"
+#include "kernels/rows/bias.h"
 #include "kernels/rows/embed.h"
 #include "kernels/rows/gather.h"
 #include "kernels/rows/rmsnorm.h"
@@ -31,12 +33,14 @@ typedef struct weir_backend weir_backend;
     X(embed, weir_embed)              /* rows/embed.h */          \
     X(rmsnorm, weir_rmsnorm)          /* rows/rmsnorm.h */        \
     X(linear, weir_linear)            /* linear/linear.h */       \
+    X(bias, weir_bias)                /* rows/bias.h */           \
     X(rope, weir_rope)                /* rows/rope.h */           \
     X(kv_append, weir_kv_append)      /* attention/kv.h */        \
     X(attention, weir_attention)      /* attention/attention.h */ \
     X(row_keys, weir_row_keys)        /* rows/gather.h */         \
     X(gather, weir_gather)            /* rows/gather.h */         \
     X(route, weir_route)              /* moe/route.h */           \
+    X(glu, weir_glu)                  /* moe/glu.h */             \
     X(combine, weir_combine)          /* moe/combine.h */         \
     X(row_stats, weir_row_stats_args) /* accept/stats.h */        \
     X(draw, weir_draw_args)           /* accept/stats.h */        \

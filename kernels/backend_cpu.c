@@ -20,12 +20,14 @@ static const weir_backend_ops portable_ops = {
     .embed = weir__embed_cpu,
     .rmsnorm = weir__rmsnorm_cpu,
     .linear = weir__linear_cpu,
+    .bias = weir__bias_cpu,
     .rope = weir__rope_cpu,
     .kv_append = weir__kv_append_cpu,
     .attention = weir__attention_cpu,
     .row_keys = weir__row_keys_cpu,
     .gather = weir__gather_cpu,
     .route = weir__route_cpu,
+    .glu = weir__glu_cpu,
     .combine = weir__combine_cpu,
     .row_stats = weir__row_stats_cpu,
     .draw = weir__draw_cpu,
@@ -49,6 +51,7 @@ static weir_backend_ops ops_for(weir_isa isa) {
         op.linear = weir__linear_avx2;
         op.rope = weir__rope_avx2;
         op.attention = weir__attention_avx2;
+        op.glu = weir__glu_avx2;
         break;
     case WEIR_ISA_AVX512:
     case WEIR_ISA_AVX512BF16:
@@ -58,6 +61,7 @@ static weir_backend_ops ops_for(weir_isa isa) {
                     : isa == WEIR_ISA_AVX512BF16 ? weir__linear_avx512bf16
                                                  : weir__linear_avx512;
         op.attention = weir__attention_avx512;
+        op.glu = weir__glu_avx512;
         op.rope = weir__rope_avx512;
         break;
     }

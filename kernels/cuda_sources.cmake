@@ -29,7 +29,9 @@ set(WEIR_CUDA_SOURCES
   loop/rows.cu
   loop/sample.cu
   moe/combine.cu
+  moe/glu.cu
   moe/route.cu
+  rows/bias.cu
   rows/embed.cu
   rows/gather.cu
   rows/rmsnorm.cu

@@ -19,7 +19,11 @@ __global__ void __launch_bounds__(THREADS) combine_kernel(const weir_combine a) 
     const float *weight = a.weight + row * a.n_used;
     if (i >= a.dim || place[0] < 0) return;
     float sum = 0.0f;
-    for (int j = 0; j < a.n_used; j++) sum = fmaf(weight[j], a.part[place[j] * a.ld + i], sum);
+    for (int j = 0; j < a.n_used; j++) {
+        float part = a.part[place[j] * a.ld + i];
+        if (a.bias) part += a.bias[a.expert[row * a.n_used + j] * a.dim + i];
+        sum = fmaf(weight[j], part, sum);
+    }
     if (a.shared) sum = fmaf(1.0f / (1.0f + expf(-a.gate[row])), a.shared[row * a.ld_shared + i], sum);
     float *y = a.y + row * a.ldy + i;
     *y = __fadd_rn(*y, sum);

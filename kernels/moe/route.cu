@@ -37,13 +37,17 @@ PTX_FN candidate warp_best(candidate c) {
     return c;
 }
 
+PTX_FN float logit_of(const weir_route &a, const float *logits, int32_t e) {
+    return a.bias ? logits[e] + a.bias[e] : logits[e];
+}
+
 /* The chosen one of this step; taken: bit i, this lane's expert 32 i + lane has been chosen. */
-PTX_FN int32_t choose_one(const float *logits, int32_t n_expert, uint32_t *taken) {
+PTX_FN int32_t choose_one(const weir_route &a, const float *logits, uint32_t *taken) {
     const int lane = threadIdx.x % 32;
     candidate mine = {INT32_MIN, INT32_MAX};
-    for (int i = 0, e = lane; e < n_expert; i++, e += 32) {
+    for (int i = 0, e = lane; e < a.n_expert; i++, e += 32) {
         if (*taken >> i & 1) continue;
-        mine = better({weir__expert_key(logits[e]), e}, mine);
+        mine = better({weir__expert_key(logit_of(a, logits, e)), e}, mine);
     }
     const int32_t best = warp_best(mine).id;
     if (best % 32 == lane) *taken |= 1u << best / 32;
@@ -67,15 +71,15 @@ __global__ void __launch_bounds__(THREADS) choose_kernel(const weir_route a) {
     int32_t chosen = 0;
     float most = 0.0f;
     for (int j = 0; j < a.n_used; j++) {
-        const int32_t best = choose_one(logits, a.n_expert, &taken);
-        if (j == 0) most = logits[best];
+        const int32_t best = choose_one(a, logits, &taken);
+        if (j == 0) most = logit_of(a, logits, best);
         if (j == lane) chosen = best;
     }
-    const float e = mine ? expf(logits[chosen] - most) : 0.0f;
+    const float e = mine ? expf(logit_of(a, logits, chosen) - most) : 0.0f;
     float sum = e;
     if (a.over_all) {
         sum = 0.0f;
-        for (int i = lane; i < a.n_expert; i += 32) sum += expf(logits[i] - most);
+        for (int i = lane; i < a.n_expert; i += 32) sum += expf(logit_of(a, logits, i) - most);
     }
     sum = k_warp_sum(sum);
     if (mine) a.expert[at] = chosen, a.weight[at] = e / sum;

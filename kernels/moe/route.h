@@ -9,10 +9,13 @@ enum { WEIR_EXPERTS = 1024, WEIR_EXPERTS_USED = 32 }; /* most of a layer, and of
 /* The n_used likeliest experts of every row, by falling logit (equal ones: the lower id first; NaN counts as
  * the largest), and the entries (row, expert) sorted by expert, then by row.
  *
+ * The logits l are those of the product plus the biases, rounded to f32.
+ *
  *   weight[r][j] = exp(l_j) / sum exp(l_i)     over all experts i if over_all (softmax before the choice),
  *                                              else over the chosen ones: those weights add up to 1
  *
  *   logits  (n_row, n_expert) f32, row stride ld >= n_expert
+ *   bias    (n_expert) f32 or NULL
  *   slot    (n_row): a row below 0 is dead, it goes nowhere; NULL: no row is
  *   expert  (n_row, n_used); dead rows: -1
  *   weight  (n_row, n_used); dead rows: 0
@@ -29,6 +32,7 @@ enum { WEIR_EXPERTS = 1024, WEIR_EXPERTS_USED = 32 }; /* most of a layer, and of
 typedef struct weir_route {
     const float *logits;
     int64_t ld;
+    const float *bias;
     const int32_t *slot;
     int64_t n_row;
     int32_t n_expert, n_used;

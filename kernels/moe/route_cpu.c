@@ -3,13 +3,17 @@
 #include "kernels/moe/choice.h"
 #include "kernels/moe/cpu.h"
 
+static float logit(const weir_route *a, const float *l, int32_t e) {
+    return a->bias ? l[e] + a->bias[e] : l[e];
+}
+
 /* Inserted one by one in rising id, so that of equal ones the lower stays ahead. */
 static void choose(const weir_route *a, const float *l, int32_t *chosen) {
     int32_t n = 0;
     for (int32_t e = 0; e < a->n_expert; e++) {
-        const int32_t key = weir__expert_key(l[e]);
+        const int32_t key = weir__expert_key(logit(a, l, e));
         int32_t j = n;
-        for (; j > 0 && key > weir__expert_key(l[chosen[j - 1]]); j--) {
+        for (; j > 0 && key > weir__expert_key(logit(a, l, chosen[j - 1])); j--) {
             if (j < a->n_used) chosen[j] = chosen[j - 1];
         }
         if (j < a->n_used) chosen[j] = e;
@@ -19,11 +23,12 @@ static void choose(const weir_route *a, const float *l, int32_t *chosen) {
 
 /* The largest logit is the first of the chosen ones. */
 static void weigh(const weir_route *a, const float *l, const int32_t *chosen, float *weight) {
-    const double most = (double)l[chosen[0]];
+    const double most = (double)logit(a, l, chosen[0]);
     const int32_t n = a->over_all ? a->n_expert : a->n_used;
     double sum = 0.0;
-    for (int32_t i = 0; i < n; i++) sum += exp((double)l[a->over_all ? i : chosen[i]] - most);
-    for (int32_t j = 0; j < a->n_used; j++) weight[j] = (float)(exp((double)l[chosen[j]] - most) / sum);
+    for (int32_t i = 0; i < n; i++) sum += exp((double)logit(a, l, a->over_all ? i : chosen[i]) - most);
+    for (int32_t j = 0; j < a->n_used; j++)
+        weight[j] = (float)(exp((double)logit(a, l, chosen[j]) - most) / sum);
 }
 
 static void route_row(const weir_route *a, int64_t r) {

@@ -127,3 +127,29 @@ void gather_case_refusals(weir_backend *be) {
         cr_assert_eq(be->op.gather(be, &bad[i]), i < 7 ? WEIR_EINVAL : WEIR_OK, "case %d", i);
     weir__backend_free(be, there), weir__backend_free(be, x);
 }
+
+void gather_case_biases(weir_backend *be) {
+    uint64_t rng = 9;
+    static const int64_t dims[] = {1, 255, 256, 517};
+    for (int c = 0; c < 4; c++) {
+        const int64_t dim = dims[c], ld = dim + 3, n = 5;
+        float *x = guarded_new((size_t)(n * ld)), *bias = guarded_new((size_t)dim),
+              *got = guarded_new((size_t)(n * ld));
+        for (int64_t i = 0; i < n * ld; i++) x[i] = rng_normal(&rng);
+        for (int64_t i = 0; i < dim; i++) bias[i] = rng_normal(&rng);
+        float *x_there = device_put(be, x, (size_t)(n * ld) * 4),
+              *bias_there = device_put(be, bias, (size_t)dim * 4);
+        weir_bias a = {.x = x_there, .ld = ld, .bias = bias_there, .n_row = n - 1, .dim = dim};
+        cr_assert_eq(be->op.bias(be, &a), WEIR_OK);
+        device_get(be, got, x_there, (size_t)(n * ld) * 4);
+        for (int64_t i = 0; i < n * ld; i++) {
+            const bool its = i % ld < dim && i / ld < n - 1;
+            cr_assert_eq(got[i], its ? x[i] + bias[i % ld] : x[i], "dim %ld element %ld", (long)dim, (long)i);
+        }
+        weir_bias bad[5] = {a, a, a, a, a};
+        bad[0].x = NULL, bad[1].bias = NULL, bad[2].n_row = -1, bad[3].dim = -1, bad[4].ld = dim - 1;
+        for (int i = 0; i < 5; i++) cr_assert_eq(be->op.bias(be, &bad[i]), WEIR_EINVAL, "case %d", i);
+        weir__backend_free(be, x_there), weir__backend_free(be, bias_there);
+        guarded_free(x), guarded_free(bias), guarded_free(got);
+    }
+}

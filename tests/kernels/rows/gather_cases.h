@@ -8,5 +8,6 @@ void gather_case_keys(weir_backend *be);
 void gather_case_optional(weir_backend *be);
 void gather_case_rows(weir_backend *be);
 void gather_case_refusals(weir_backend *be);
+void gather_case_biases(weir_backend *be); /* one vector added to every row, and nothing beside it */
 
 #endif

@@ -12,6 +12,7 @@ static void on_cpu(void (*run)(weir_backend *)) {
 Test(gather, keys_follow_the_rows_that_are_picked) { on_cpu(gather_case_keys); }
 Test(gather, results_may_be_left_out) { on_cpu(gather_case_optional); }
 Test(gather, rows_are_copied_and_nothing_beside_them) { on_cpu(gather_case_rows); }
+Test(gather, a_bias_is_added_to_rows_and_nothing_beside_them) { on_cpu(gather_case_biases); }
 Test(gather, refuses_what_its_contract_refuses) { on_cpu(gather_case_refusals); }
 
 /* Only where the host can look before anything runs. */
