@@ -19,7 +19,8 @@ llama.cpp), natively, and links llama_cpp.c to it. Parts, in this order:
                   shorter keys, on prompts of ../shared/data whose answers repeat them, and on some that do
                   not; ratios are to the faster of llama.cpp's
     types         the drafter requantised by llama-quantize to each type of blocks: what the new file holds
-                  (rows that are no multiples of a block become another type), and `tokens` of it
+                  (rows that are no multiples of a block become another type), and `tokens` of it; with
+                  --judge also whose token float32 takes, as in `float`
     type_speed    weir's decoding of the verifier in each of these types, rounds interleaved: time per byte of
                   the weights that a token reads, as a ratio to q4_k's. weir alone
 """
@@ -258,31 +259,42 @@ def float_logprobs(model, ids):
         return torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=-1)
 
 
-def part_float(programs, args):
+TAKEN = ("llama.cpp's", "weir's", "another")
+
+
+def float_model(args, path):
+    """The file's weights in float32."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    texts, rows = texts_of(args.prompts), []
     torch.set_num_threads(args.threads)
+    return AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+
+
+def taken_by(programs, args, model, path):
+    """How often float32 takes each of TAKEN's tokens where the two engines' answers part."""
+    taken = dict.fromkeys(TAKEN, 0)
+    prompts = weir_ids(path, prompts_of(args.prompts))
+    for prompt, (a, b, at) in zip(prompts, greedy_pairs(programs, args, path)):
+        if at is not None:
+            best = int(float_logprobs(model, prompt + a["token_ids"][:at])[-1].argmax())
+            taken[TAKEN[0] if best == a["token_ids"][at] else
+                  TAKEN[1] if best == b["token_ids"][at] else TAKEN[2]] += 1
+    return taken.values()
+
+
+def part_float(programs, args):
+    texts, rows = texts_of(args.prompts), []
     for path in (args.verifier, args.drafter):
-        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name,
-                                                     dtype=torch.float32).eval()
-        total, count = 0.0, 0
+        model, total, count = float_model(args, path), 0.0, 0
         for ids in weir_ids(path, texts):
             found = float_logprobs(model, ids)
             total -= math.fsum(found[k, t].item() for k, t in enumerate(ids[1:]))
             count += len(ids) - 1
-        taken = {"llama.cpp's": 0, "weir's": 0, "another": 0}
-        prompts = weir_ids(path, prompts_of(args.prompts))
-        for prompt, (a, b, at) in zip(prompts, greedy_pairs(programs, args, path)):
-            if at is not None:
-                best = int(float_logprobs(model, prompt + a["token_ids"][:at])[-1].argmax())
-                taken["llama.cpp's" if best == a["token_ids"][at] else "weir's" if best == b["token_ids"][at]
-                      else "another"] += 1
-        rows.append([path.name, count, f"{math.exp(total / count):.4f}", *taken.values()])
+        rows.append([path.name, count, f"{math.exp(total / count):.4f}",
+                     *taken_by(programs, args, model, path)])
         del model
-    return [runs.markdown(["model", "tokens", "perplexity, float32",
-                           *(f"takes {w} token" for w in ("llama.cpp's", "weir's", "another"))],
+    return [runs.markdown(["model", "tokens", "perplexity, float32", *(f"takes {w} token" for w in TAKEN)],
                           rows)]
 
 
@@ -379,11 +391,15 @@ def part_types(programs, args):
         gaps = [a["gaps"][at] for a, _, at in greedy_pairs(programs, args, path) if at is not None]
         rows.append([kind, ", ".join(f"{n} {t}" for t, n in held.items()), row[1],
                      f"{max(gaps):.3f}" if gaps else "–"])
+        if args.judge:
+            rows[-1] += taken_by(programs, args, float_model(args, path), path)
         notes += of_file
         print(*rows[-1], *of_file, sep="\n  ", file=sys.stderr, flush=True)
     return [f"Of {args.drafter.name}.",
             runs.markdown(["type", "matrices", f"first {args.tokens} greedy tokens equal",
-                           "llama.cpp's largest gap at a difference, nats"], rows), "\n".join(notes)]
+                           "llama.cpp's largest gap at a difference, nats",
+                           *(f"float32 takes {w} token" for w in TAKEN if args.judge)], rows),
+            "\n".join(notes)]
 
 
 def part_type_speed(programs, args):
@@ -437,6 +453,7 @@ def parse_args():
                         "stays")
     p.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES),
                    help="of types and type_speed (default: all)")
+    p.add_argument("--judge", action="store_true", help="part types: ask float32 too")
     p.add_argument("--requantised", type=Path, default=BUILD / "types", metavar="DIR",
                    help="folder of the requantised files (default: build/peers/types)")
     p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md",
