@@ -32,7 +32,8 @@ void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *
     a->prompt_qkv = take(base, &used, all * weir__width(&e), 4);
     a->att = take(base, &used, chunk * max64(inner, weir__inner(&e)), 4);
     const int64_t cross = s->encoder ? 2 * weir__inner_kv(s) : 0;
-    const int64_t ff = max64(s->dense ? s->own.n_ff : 0, max64(s->n_used * s->expert_ff, s->own.n_shared_ff));
+    const int64_t each = s->n_used * s->expert_ff * (s->biased ? 2 : 1);
+    const int64_t ff = max64(s->dense ? s->own.n_ff : 0, max64(each, s->own.n_shared_ff));
     a->h = take(base, &used, chunk * max64(max64(ff, e.ff_dim), cross), 4);
     a->sub = take(base, &used, s->post_norms ? chunk * max64(s->dim, e.dim) : 0, 4);
     a->router = take(base, &used, chunk * s->n_expert, 4);

@@ -20,6 +20,7 @@ typedef struct model_shape {
     bool dense;               /* some layer has a feed-forward that is no mixture of experts */
     int32_t n_expert, n_used; /* of those that are; 0: there is none */
     int64_t expert_ff, shared_ff;
+    bool biased; /* of experts gate and up are apart until they have their biases */
     weir_place place;
     weir_share own; /* of this rank; filled in by the walk over the tensors, or from facts */
 } model_shape;
@@ -70,7 +71,7 @@ typedef struct model_arena {
     float *prompt_qkv; /* encoder: (n_prompt, its width) */
     float *att;        /* (C, own inner) attention output; an encoder's too */
     float *h;          /* (C, own n_ff) feed-forward; an encoder's too, and cross K and V; of experts
-                          (C * n_used, expert_ff) and (C, own n_shared_ff) */
+                          (C * n_used, expert_ff; biased: twice that) and (C, own n_shared_ff) */
     float *sub;        /* (C, dim) output of a sub-layer before the norm after it; an encoder's too */
     float *x_out;      /* (n_row, dim) of the rows whose logits are wanted */
     float *q_out;      /* (n_row, own inner) */

@@ -75,6 +75,7 @@ typedef struct weir_rope_config {
                                    ln(factor) + 1, of longrope sqrt(1 + ln(factor) / ln(n_ctx_original)) */
     int32_t n_ctx_original;     /* llama3, yarn, longrope: the trained context */
     int32_t n_dim;              /* leading elements of a head that turn; 0 = head_dim */
+    bool untruncated;           /* yarn: its ramp does not begin and end at whole dimensions (gpt-oss) */
     bool interleaved;           /* pairs (2 i, 2 i + 1), as GGUF's llama rows are stored; else (i, i + n_dim /
                                    2) */
 } weir_rope_config;
@@ -91,6 +92,7 @@ typedef enum weir_expert_names {
     WEIR_EXPERTS_MLP,     /* mlp.gate, mlp.experts.E.gate_proj, …up_proj, …down_proj (Qwen2 and 3) */
     WEIR_EXPERTS_SPARSE,  /* block_sparse_moe.gate, block_sparse_moe.experts.E.w1, …w3, …w2 (Mixtral) */
     WEIR_EXPERTS_STACKED, /* mlp.gate, mlp.experts.gate_proj, …: all experts are one tensor (GGUF) */
+    WEIR_EXPERTS_ROUTER,  /* the same with mlp.router for mlp.gate (gpt-oss) */
 } weir_expert_names;
 
 /* Mixtures of experts: a layer's feed-forward is the weighted sum of a few of many. */
@@ -100,11 +102,14 @@ typedef struct weir_expert_config {
     int32_t ff_dim;    /* of each */
     int32_t shared_ff; /* of the one that all rows use too, weighted by the sigmoid of its gate; 0: none */
     bool normed;       /* a row's weights add up to 1; else they are shares of the softmax over all experts */
+    bool biased;       /* the router and every expert's matrices have biases (".bias" for ".weight"), and a
+                          clamped unit stands in the activation's place (kernels/moe/glu.h; gpt-oss) */
+    float limit;       /* of that unit */
     weir_expert_names names;
 } weir_expert_config;
 
 /* A decoder-only family is a table of choices: Llama, Mistral, Mixtral, Qwen2, Qwen3 and their mixtures of
- * experts, Gemma 2, Gemma 3, Phi-3, OLMo 2, Granite 3, SmolLM3. */
+ * experts, gpt-oss, Gemma 2, Gemma 3, Phi-3, OLMo 2, Granite 3, SmolLM3. */
 typedef struct weir_decoder_config {
     int32_t dim, ff_dim, head_dim, n_head, n_head_kv, n_layer;
     int32_t n_vocab_rows; /* rows of embedding and head, padding included */
@@ -115,7 +120,9 @@ typedef struct weir_decoder_config {
     bool no_pre_norms;     /* those are the only ones (OLMo 2) */
     bool qk_norm;          /* RMSNorm of every head of q and k, before they turn (Qwen3, Gemma 3) */
     bool qk_norm_whole;    /* with it: of all heads of q together, and of all of k (OLMo 2) */
-    bool qkv_bias;         /* Qwen2 */
+    bool qkv_bias;         /* Qwen2, gpt-oss */
+    bool o_bias;           /* gpt-oss */
+    bool sinks;            /* a number of each head in its softmax (kernels/attention/attention.h; gpt-oss) */
     bool fused;            /* the file holds q, k and v as one matrix, gate and up as another (Phi-3) */
     bool tied;             /* head = embedding */
     float embed_scale;     /* of looked-up rows: 1, sqrt(dim) (Gemma), or any (Granite) */

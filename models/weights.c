@@ -58,15 +58,26 @@ float *weir__next_vector(weights *w, int64_t n, const float **out) {
     return w->vector + at;
 }
 
-weir_status weir__load_norm(weights *w, const char *prefix, const char *what, int64_t n, const float **out) {
-    char name[WEIR__NAME_CAP];
+static weir_status load_vector(weights *w, const char *name, int64_t n, float plus, const float **out) {
     weir_tensor t;
-    (void)snprintf(name, sizeof name, "%s%s.weight", prefix, what);
     WEIR_TRY(weir__want_vector(w, name, n, &t));
     float *to = weir__next_vector(w, n, out);
-    for (int64_t i = 0; to && i < n; i++) to[i] = w->norm_plus + weir_tensor_get(&t, 0, i);
+    for (int64_t i = 0; to && i < n; i++) to[i] = plus + weir_tensor_get(&t, 0, i);
     w->n_param += n;
     return WEIR_OK;
+}
+
+weir_status weir__load_norm(weights *w, const char *prefix, const char *what, int64_t n, const float **out) {
+    char name[WEIR__NAME_CAP];
+    (void)snprintf(name, sizeof name, "%s%s.weight", prefix, what);
+    return load_vector(w, name, n, w->norm_plus, out);
+}
+
+weir_status weir__load_vector(weights *w, const char *prefix, const char *what, int64_t n,
+                              const float **out) {
+    char name[WEIR__NAME_CAP];
+    (void)snprintf(name, sizeof name, "%s%s", prefix, what);
+    return load_vector(w, name, n, 0.0f, out);
 }
 
 weir_status weir__load_bias(weights *w, const matrix_list *l, const float **out) {
@@ -259,7 +270,8 @@ static weir_status pack_nth(weights *w, const matrix_stack *s, const part *p, in
                             const weir_span *rows, weir_weight *out) {
     const matrix_list *l = &s->each;
     weir_tensor own[WEIR__PARTS];
-    weir_weight made = shape_of(w, l, p, rows, n, n == 2, own);
+    const bool gated = n == 2 && !s->apart;
+    weir_weight made = shape_of(w, l, p, rows, n, gated, own);
     const int64_t at = i - s->which.first;
     const size_t bytes = weir__weight_bytes(made.layout, made.dtype, made.n, made.k, made.gated);
     if (i == 0) *out = made;
@@ -271,7 +283,7 @@ static weir_status pack_nth(weights *w, const matrix_stack *s, const part *p, in
     if (at == 0) out->data = bytes > SIZE_MAX / room ? NULL : weir__backend_alloc(w->be, bytes * room);
     const weir_status st = !out->data
                                ? (w->be->device ? WEIR_EDEVMEM : WEIR_ENOMEM)
-                               : weir__weight_pack_at(w->be, own, n, n == 2, l->use, p->as,
+                               : weir__weight_pack_at(w->be, own, n, gated, l->use, p->as,
                                                       (unsigned char *)out->data + bytes * (size_t)at, &made);
     return st == WEIR_OK ? WEIR_OK : weir_fail(w->err, st, "tensor %s: %s", p->name, weir_status_str(st));
 }
@@ -281,6 +293,28 @@ static weir_status check_alike(const weights *w, const part *p, const part *firs
         if (p[k].t.dtype == first[k].t.dtype) continue;
         return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: %s, but %s is %s", p[k].name,
                          weir_dtype_name(p[k].t.dtype), first[k].name, weir_dtype_name(first[k].t.dtype));
+    }
+    return WEIR_OK;
+}
+
+weir_status weir__load_stack_bias(weights *w, const matrix_stack *s, const float **out) {
+    const matrix_list *l = &s->each;
+    int64_t width = 0, at = 0;
+    for (int p = 0; p < l->n; p++) width += l->rows[p].n;
+    float *to = weir__next_vector(w, s->which.n * width, out);
+    w->n_param += s->which.n * width;
+    for (int p = 0; p < l->n; at += l->rows[p].n, p++) {
+        char name[WEIR__NAME_CAP];
+        weir_tensor t;
+        (void)snprintf(name, sizeof name, "%s%s.bias", l->prefix, l->what[p]);
+        WEIR_TRY(weir__want(w, name, s->which.n, l->rows[p].n, &t));
+        if (w->src && !weir_dtype_is_float(t.dtype))
+            return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: %s, want f32, f16 or bf16", name,
+                             weir_dtype_name(t.dtype));
+        for (int64_t i = 0; to && i < s->which.n * l->rows[p].n; i++)
+            to[i / l->rows[p].n * width + at + i % l->rows[p].n] =
+                weir_tensor_get(&t, i / l->rows[p].n, i % l->rows[p].n);
+        if (w->vector && w->src->release) w->src->release(w->src->ud, name);
     }
     return WEIR_OK;
 }

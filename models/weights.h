@@ -53,6 +53,9 @@ float *weir__next_vector(weights *w, int64_t n, const float **out);
 /* The vector prefix + what + ".weight", plus norm_plus. */
 weir_status weir__load_norm(weights *w, const char *prefix, const char *what, int64_t n, const float **out);
 
+/* The vector prefix + what. */
+weir_status weir__load_vector(weights *w, const char *prefix, const char *what, int64_t n, const float **out);
+
 /* A dimension of n in the file, and the rank's part of it. */
 typedef struct weir_span {
     int64_t n, first, own;
@@ -85,17 +88,22 @@ weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2
 /* n alike of a list of matrices, one after another in one block (weir__weight_at): a layer's experts. Those
  * of number i are called prefix + i + "." + what + ".weight"; stacked: the file has one tensor (n, rows,
  * cols) for all of a kind, called prefix + what + ".weight". A row reads n_used of them. The rank has
- * those of `which`: a weight without data where that is none. */
+ * those of `which`: a weight without data where that is none. apart: two of a kind are stacked along their
+ * outputs and no gated pair. */
 typedef struct matrix_stack {
     matrix_list each;
     weir_span which;
     int n_used;
-    bool stacked;
+    bool stacked, apart;
 } matrix_stack;
 
 /* As weir__load_gated, or weir__load_stacked of one matrix (each.n = 1); out: room for each.n. EFORMAT also
  * where the dtypes of two alike differ. */
 weir_status weir__load_stack(weights *w, const matrix_stack *s, weir_weight *out, int *n_out);
+
+/* The biases of all of a stack, on every rank; its kinds are one tensor each (n, rows), ".bias" for ".weight": for each
+ * number those of its matrices in one, (n, sum of rows). */
+weir_status weir__load_stack_bias(weights *w, const matrix_stack *s, const float **out);
 
 /* One vector of the biases of stacked matrices (".bias" for ".weight"). */
 weir_status weir__load_bias(weights *w, const matrix_list *l, const float **out);

@@ -11,6 +11,7 @@
 #include "host/formats/safetensors/f8.h"
 #include "host/formats/safetensors/int4.h"
 #include "host/formats/safetensors/safetensors.h"
+#include "host/formats/safetensors/stacks.h"
 #include "host/formats/tensor_names.h"
 #include "kernels/base/mem.h"
 
@@ -126,14 +127,14 @@ static bool is_weight(const char *name) {
 }
 
 /* "llama (silu, untied head, GPTQ)" */
-static void note_form(weir_checkpoint *c) {
+static void note_form(weir_checkpoint *c, weir_int4_form form) {
     static const char *const names[] = {[WEIR_INT4_GPTQ] = "GPTQ",
                                         [WEIR_INT4_GPTQ_V2] = "GPTQ v2",
                                         [WEIR_INT4_AWQ] = "AWQ",
                                         [WEIR_INT4_PACKED] = "pack-quantized",
                                         [WEIR_INT4_MXFP4] = "MXFP4"};
     const size_t n = strlen(c->family);
-    if (n > 0) snprintf(c->family + n - 1, sizeof c->family - n + 1, ", %s)", names[c->int4.form]);
+    if (n > 0) snprintf(c->family + n - 1, sizeof c->family - n + 1, ", %s)", names[form]);
 }
 
 /* A source can only say that a tensor is missing. A tensor that exists but cannot be used is refused here,
@@ -170,7 +171,10 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     weir_tensor table;
     weir_tensor_source src = weir__checkpoint_source(c);
     if (src.find(src.ud, weir__bulk_tensor(c), &table)) c->dtype = table.dtype;
-    if (have_codes) note_form(c);
+    if (have_codes) note_form(c, c->int4.form);
+    if (src.find(src.ud, "model.layers.0.mlp.experts.down_proj.weight", &table) &&
+        table.dtype == WEIR_DTYPE_MXFP4)
+        note_form(c, WEIR_INT4_MXFP4);
     return WEIR_OK;
 }
 
@@ -214,13 +218,20 @@ static bool as_tensor(const weir_checkpoint *c, const weir_entry *e, weir_tensor
     return true;
 }
 
+/* Whether a model's tensor is part of one that holds all of a layer's experts; its entry. */
+static bool find_stack(const weir_checkpoint *c, const char *own, weir_entry *e) {
+    return c->decoder.experts.names == WEIR_EXPERTS_ROUTER && weir__stack_find(c->tensors, own, e);
+}
+
 /* The first of the tensor's possible names that exists in the file. */
 static const char *find_named(const weir_checkpoint *c, const char *name, char room[WEIR__TENSOR_NAME_CAP],
                               weir_tensor *out) {
     const char *own;
     weir_entry e;
     for (int i = 0; (own = weir__tensor_file_name(c, name, i, room)) != NULL; i++)
-        if (find_entry(c, own, &e) && as_tensor(c, &e, out)) return own;
+        if (find_stack(c, own, &e) ? weir__stack_tensor(c->tensors, own, out)
+                                   : find_entry(c, own, &e) && as_tensor(c, &e, out))
+            return own;
     return NULL;
 }
 
@@ -243,21 +254,32 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     return find_named(ud, name, room, out) != NULL;
 }
 
-/* Of 4-bit codes and 8-bit floats alone; the others have their data. */
+/* Takes over what was made of the bytes at `of`; returns it. */
+static const void *keep(weir_checkpoint *c, const void *of, void *data) {
+    struct weir_made *w = data ? weir_alloc(1, sizeof *w) : NULL;
+    if (!w) {
+        weir_free(data);
+        return NULL;
+    }
+    *w = (struct weir_made){c->made, of, data};
+    c->made = w;
+    return data;
+}
+
+/* Of stacks, 4-bit codes and 8-bit floats alone; the others have their data. */
 static const void *source_data(void *ud, const char *name) {
     weir_checkpoint *c = ud;
     char room[WEIR__TENSOR_NAME_CAP];
     weir_tensor t;
     weir_entry e;
     const char *own = find_named(c, name, room, &t);
-    if (!own || !find_entry(c, own, &e)) return NULL;
-    struct weir_made *w = weir_alloc(1, sizeof *w);
-    if (!w) return NULL;
-    *w = (struct weir_made){c->made, e.data,
-                            weir__is_int4(c->int4, &e) ? weir__int4_pack(c->tensors, c->int4, &e)
-                                                       : weir__f8_elements(c->tensors, &e, c->f8_block)};
-    c->made = w;
-    return w->data;
+    if (!own) return NULL;
+    if (find_stack(c, own, &e))
+        return keep(c, weir__stack_key(c->tensors, own), weir__stack_elements(c->tensors, own));
+    if (!find_entry(c, own, &e)) return NULL;
+    return keep(c, e.data,
+                weir__is_int4(c->int4, &e) ? weir__int4_pack(c->tensors, c->int4, &e)
+                                           : weir__f8_elements(c->tensors, &e, c->f8_block));
 }
 
 static void source_release(void *ud, const char *name) {
@@ -267,6 +289,11 @@ static void source_release(void *ud, const char *name) {
     weir_entry e;
     const char *own = find_named(c, name, room, &t);
     if (!own) return;
+    if (find_stack(c, own, &e)) {
+        drop_one(c, weir__stack_key(c->tensors, own));
+        weir__stack_release(c->tensors, own);
+        return;
+    }
     if (!find_entry(c, own, &e)) return;
     drop_one(c, e.data);
     weir__safetensors_release(c->tensors, e.name);

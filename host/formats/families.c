@@ -261,6 +261,41 @@ static const family_row FAMILIES[] = {
                  .eos = -1,
                  .pad = -1,
                  .gguf_normed = true}},
+    {.model_type = "gpt_oss",
+     .architecture = "GptOssForCausalLM",
+     .gguf = "gpt-oss",
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_WINDOW | FAMILY_LAYER_TYPES | FAMILY_PERIOD | FAMILY_LOCAL_EXPERTS | FAMILY_SINKS,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 201088,
+                            .dim = 2880,
+                            .ff_dim = 2880,
+                            .n_layer = 36,
+                            .n_head = 64,
+                            .n_head_kv = 8,
+                            .head_dim = 64,
+                            .n_ctx_train = 131072,
+                            .eps = 1e-5f,
+                            .window = 128,
+                            .rope = {.kind = WEIR_ROPE_YARN,
+                                     .factor = 32,
+                                     .beta_fast = 32,
+                                     .beta_slow = 1,
+                                     .n_ctx_original = 4096,
+                                     .untruncated = true},
+                            .experts = {.n = 128,
+                                        .n_used = 4,
+                                        .normed = true,
+                                        .limit = 7,
+                                        .names = WEIR_EXPERTS_ROUTER}},
+                 .act = "silu",
+                 .theta = 15e4,
+                 .period = 2,
+                 .bos = -1,
+                 .eos = -1,
+                 .pad = -1,
+                 .gguf_window = 128,
+                 .gguf_normed = true}},
     {.model_type = "gemma2",
      .architecture = "Gemma2ForCausalLM",
      .gguf = "gemma2",
@@ -314,6 +349,7 @@ void weir__family_choose(const family_row *f, weir_decoder_config *c) {
     c->post_norms = weir__family_has(f, FAMILY_POST_NORMS);
     c->no_pre_norms = weir__family_has(f, FAMILY_ONLY_POST);
     c->fused = weir__family_has(f, FAMILY_FUSED);
+    c->sinks = c->o_bias = c->experts.biased = weir__family_has(f, FAMILY_SINKS);
 }
 
 const family_row *weir__family_typed(const char *model_type) {
@@ -342,7 +378,9 @@ const family_row *weir__family_gguf(const char *architecture, size_t n, bool mix
 
 static const char *listed_name(const family_row *f, family_filter filter) {
     if (f->refused || (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5)) return NULL;
-    if (filter == FAMILY_GGUF && weir__family_has(f, FAMILY_LOCAL_EXPERTS)) return NULL; /* llama again */
+    if (filter == FAMILY_GGUF && f->gguf && strcmp(f->gguf, "llama") == 0 &&
+        weir__family_has(f, FAMILY_LOCAL_EXPERTS))
+        return NULL; /* llama again */
     return filter == FAMILY_GGUF ? f->gguf : f->model_type;
 }
 

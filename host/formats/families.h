@@ -42,6 +42,7 @@ enum {
     FAMILY_SHARED_EXPERT = 1 << 27, /* with EXPERTS: one more that all rows use; biases of q, k and v if
                                        qkv_bias */
     FAMILY_STACKS = 1 << 28,        /* two stacks, an encoder and a decoder */
+    FAMILY_SINKS = 1 << 29,         /* gpt-oss: sinks, biases in attention and experts, a clamped unit */
     FAMILY_MIXES = FAMILY_LOCAL_EXPERTS | FAMILY_EXPERTS,
     FAMILY_ALL = ~0,
 };

@@ -11,6 +11,7 @@
 #include "host/formats/safetensors/f8.h"
 #include "host/formats/safetensors/int4.h"
 #include "host/formats/safetensors/safetensors.h"
+#include "host/formats/safetensors/stacks.h"
 #include "kernels/base/mem.h"
 
 static bool ends_with(const char *s, const char *end) {
@@ -252,6 +253,12 @@ static bool of_int4(const weir_checkpoint *c, const char *name, char weight[WEIR
            weir__int4_find(c->tensors, c->int4, weight, &codes);
 }
 
+/* A part of a layer's experts that are one tensor each; what a model calls it to name. */
+static bool of_stack(const weir_checkpoint *c, const char *part, char name[WEIR__ENTRY_NAME_CAP]) {
+    return c->kind == WEIR_FAMILY_DECODER && c->decoder.experts.names == WEIR_EXPERTS_ROUTER &&
+           weir__stack_name(part, name);
+}
+
 static weir_status check_foreign(const weir_checkpoint *c, const char *name, weir_err *err) {
     char weight[WEIR__ENTRY_NAME_CAP];
     if (of_adapter(name))
@@ -286,7 +293,9 @@ static weir_status check_own(weir_checkpoint *c, const name_list *l, const char 
     if (!weir__tensor_is_of_text(name) || is_buffer(name) || weir__f8_is_scale(c->tensors, name))
         return WEIR_OK;
     char weight[WEIR__ENTRY_NAME_CAP];
-    const verdict v = judge(c, l, of_int4(c, name, weight) ? weight : name);
+    const bool stack = of_stack(c, name, weight);
+    if (stack) WEIR_TRY(weir__stack_check(c->tensors, weight, c->dir, err));
+    const verdict v = judge(c, l, stack || of_int4(c, name, weight) ? weight : name);
     if (v == STRANGE_IN_LAYER && !is_no_bias(c, name))
         return weir_fail(
             err, WEIR_ENOTSUP,

@@ -36,10 +36,11 @@
  *
  * prefill on a device, bf16 pool, head_dim a multiple of 16 up to 128: tensor cores, for which queries and
  * weights are rounded to bf16, so |o - truth| <= max|V| * (e^(2E) - 1 + 2^-8 + 2^-22 (n_key + 32)), E = (2^-8
- * + 2^-22 (head_dim + 8)) S (32 and 8 with a cap or sinks as above): a rounded query moves a score by 2^-8 S at most, a rounded weight the sum by
- * 2^-8 of itself; it is 2^-22 because tensor cores truncate where f32 rounds. In this case a position that
- * other rows of the same 64 look at must not hold infinities or NaN, even if the row itself does not look at
- * it. Every other prefill is computed like decode rows, within the bound above.
+ * + 2^-22 (head_dim + 8)) S, 8 and 32 with a cap and with sinks as above: a rounded query moves a score by
+ * 2^-8 S at most, a rounded weight the sum by 2^-8 of itself; it is 2^-22 because tensor cores truncate where
+ * f32 rounds. In this case a position that other rows of the same 64 look at must not hold infinities or NaN,
+ * even if the row itself does not look at it. Every other prefill is computed like decode rows, within the
+ * bound above.
  *
  * WEIR_EINVAL  n_row < 0, query heads that do not divide among KV heads or reach past the last, layer out of
  *              range, NULL, softcap, window or ahead < 0, n_row not a multiple of group, a pool that is not

@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(THREADS) glu_kernel(const weir_glu a) {
     ptx::grid_wait();
     const int64_t i = static_cast<int64_t>(blockIdx.y) * THREADS + threadIdx.x, row = blockIdx.x;
     const int32_t group = group_of(a, row);
-    if (i >= a.n_col || group == a.n_group) return;
+    if (i >= a.n_col || group == a.n_group || row < a.begin[0]) return;
     const float *bias = a.bias + 2 * a.n_col * group;
     float *x = a.x + row * a.ld;
     float g = x[i] + bias[i], u = x[a.n_col + i] + bias[a.n_col + i];

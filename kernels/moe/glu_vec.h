@@ -32,9 +32,10 @@ static void unit(const weir_glu *a, int64_t r, const float *bias) {
 static void glu_worker(void *arg, int worker, int n_worker) {
     const weir_glu *a = arg;
     long begin, end;
-    weir__pool_split(a->begin[a->n_group], 1, worker, n_worker, &begin, &end);
+    const int32_t first = a->begin[0];
+    weir__pool_split(a->begin[a->n_group] - first, 1, worker, n_worker, &begin, &end);
     int32_t e = 0;
-    for (long r = begin; r < end; r++) {
+    for (long r = first + begin; r < first + end; r++) {
         while (r >= a->begin[e + 1]) e++;
         unit(a, r, a->bias + 2 * a->n_col * e);
     }
@@ -42,7 +43,7 @@ static void glu_worker(void *arg, int worker, int n_worker) {
 
 static weir_status run_glu(weir_backend *be, weir_glu *a) {
     WEIR_TRY(weir__glu_check(a));
-    if ((int64_t)a->begin[a->n_group] * a->n_col < SERIAL_FLOATS) {
+    if ((int64_t)(a->begin[a->n_group] - a->begin[0]) * a->n_col < SERIAL_FLOATS) {
         glu_worker(a, 0, 1);
     } else {
         weir__pool_run(be->pool, glu_worker, a);

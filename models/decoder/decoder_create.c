@@ -104,12 +104,17 @@ static weir_status check_experts(const weir_decoder_config *c, weir_err *err) {
         {"num_experts_per_tok", e->n_used, 1, e->n < WEIR_EXPERTS_USED ? e->n : WEIR_EXPERTS_USED},
         {"moe_intermediate_size", e->ff_dim, 1, 1 << 22},
         {"shared_expert_intermediate_size", e->shared_ff, 0, 1 << 22},
-        {"expert names", (int64_t)e->names, WEIR_EXPERTS_MLP, WEIR_EXPERTS_STACKED},
+        {"expert names", (int64_t)e->names, WEIR_EXPERTS_MLP, WEIR_EXPERTS_ROUTER},
     };
     WEIR_TRY(weir__check_bounds("decoder", bound, e->n == 0 ? 1 : sizeof bound / sizeof *bound, err));
     if (e->n == 0) return WEIR_OK;
     if (c->post_norms || c->residual_scale > 0.0f)
         return weir_fail(err, WEIR_EINVAL, "decoder config: experts with a norm or a scale after them");
+    if (e->biased &&
+        (e->names < WEIR_EXPERTS_STACKED || e->shared_ff > 0 || !(e->limit > 0.0f && e->limit < 1e30f)))
+        return weir_fail(
+            err, WEIR_EINVAL,
+            "decoder config: experts with biases that are not stacked, share one, or have no limit");
     return WEIR_OK;
 }
 
@@ -122,6 +127,8 @@ static weir_status check_choices(const weir_decoder_config *c, weir_err *err) {
         wrong = "norms over all heads of q and k without qk_norm, or with biases";
     else if (c->residual_scale > 0.0f && c->post_norms)
         wrong = "a residual scale after a norm";
+    else if (c->o_bias && (c->residual_scale > 0.0f || c->post_norms))
+        wrong = "a norm or a scale after a bias of o";
     return wrong ? weir_fail(err, WEIR_EINVAL, "decoder config: %s", wrong) : WEIR_OK;
 }
 
@@ -179,7 +186,8 @@ static model_shape shape_of(const weir_decoder_config *c) {
                          .n_expert = e->n,
                          .n_used = e->n > 0 ? e->n_used : 0,
                          .expert_ff = e->n > 0 ? e->ff_dim : 0,
-                         .shared_ff = e->n > 0 ? e->shared_ff : 0};
+                         .shared_ff = e->n > 0 ? e->shared_ff : 0,
+                         .biased = e->n > 0 && e->biased};
 }
 
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,

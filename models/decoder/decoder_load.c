@@ -80,9 +80,12 @@ static weir_status load_experts(const decoder_model *m, weights *w, int i, exper
                             .gate = sparse ? "w1" : "gate_proj",
                             .up = sparse ? "w3" : "up_proj",
                             .down = sparse ? "w2" : "down_proj",
-                            .stacked = m->c.experts.names == WEIR_EXPERTS_STACKED};
+                            .router = m->c.experts.names == WEIR_EXPERTS_ROUTER ? "router" : "gate",
+                            .stacked = m->c.experts.names >= WEIR_EXPERTS_STACKED,
+                            .biased = m->c.experts.biased};
     (void)snprintf(prefix, sizeof prefix, "model.layers.%d.%s.", i, sparse ? "block_sparse_moe" : "mlp");
     e->over_all = !m->c.experts.normed;
+    e->limit = m->c.experts.limit;
     return weir__experts_load(w, &m->base.shape, &n, e);
 }
 
@@ -98,7 +101,9 @@ static weir_status load_layer(const decoder_model *m, weights *w, int i, decoder
                                  .q_norm = m->c.qk_norm ? "q_norm" : NULL,
                                  .k_norm = m->c.qk_norm ? "k_norm" : NULL,
                                  .whole_norm = m->c.qk_norm_whole,
-                                 .bias = m->c.qkv_bias};
+                                 .bias = m->c.qkv_bias,
+                                 .o_bias = m->c.o_bias,
+                                 .sinks = m->c.sinks ? "sinks" : NULL};
     const feed_forward_names ff = {.prefix = prefix,
                                    .gate = "gate_proj",
                                    .up = "up_proj",

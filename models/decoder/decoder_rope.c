@@ -21,8 +21,10 @@ static double yarn_dimension(const weir_rope_config *r, int32_t n_dim, double tu
 
 /* Stretched from dimension `high` on, as trained up to `low`, a ramp between them. */
 static double yarn(const weir_rope_config *r, int32_t n_dim, int32_t i, double freq) {
-    const double low = fmax(floor(yarn_dimension(r, n_dim, (double)r->beta_fast)), 0.0);
-    double high = fmin(ceil(yarn_dimension(r, n_dim, (double)r->beta_slow)), n_dim - 1.0);
+    const double from = yarn_dimension(r, n_dim, (double)r->beta_fast),
+                 to = yarn_dimension(r, n_dim, (double)r->beta_slow);
+    const double low = fmax(r->untruncated ? from : floor(from), 0.0);
+    double high = fmin(r->untruncated ? to : ceil(to), n_dim - 1.0);
     if (high == low) high += 0.001;
     const double ramp = fmin(fmax((i - low) / (high - low), 0.0), 1.0);
     return ramp * freq / (double)r->factor + (1.0 - ramp) * freq;

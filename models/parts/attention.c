@@ -98,6 +98,8 @@ weir_status weir__attention_load(weights *w, const model_shape *s, const attenti
     if (n->q_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->q_norm, q_wide, &a->q_norm));
     if (n->k_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->k_norm, k_wide, &a->k_norm));
     if (n->bias) WEIR_TRY(weir__load_bias(w, &qkv, &a->bias));
+    if (n->sinks) WEIR_TRY(weir__load_vector(w, n->prefix, n->sinks, s->n_head, &a->sinks));
+    if (n->o_bias) WEIR_TRY(weir__load_bias(w, &o, &a->o_bias));
     WEIR_TRY(weir__load_stacked(w, &qkv, a->qkv, &a->n_qkv));
     return weir__load_matrix(w, &o, &a->o);
 }
@@ -232,7 +234,7 @@ weir_status weir__attention_qkv(weir_model *m, const attention *a, const attenti
 }
 
 static weir_status attend(weir_model *m, const attention_heads *h, const attention_kind *kind,
-                          attention_cache c, const model_rows *r, const int32_t *n_key) {
+                          attention_cache c, const model_rows *r, const int32_t *n_key, const float *sinks) {
     const bool part = h->q.own < h->q.n;
     weir_attention at = {.kv = c.kv,
                          .q = r->q,
@@ -251,6 +253,7 @@ static weir_status attend(weir_model *m, const attention_heads *h, const attenti
                          .bias = kind->bias,
                          .bias_left = kind->bias_left,
                          .bias_right = kind->bias_right,
+                         .sinks = sinks ? sinks + h->q.first : NULL,
                          .softcap = kind->softcap,
                          .window = kind->window,
                          .ahead = kind->ahead,
@@ -261,8 +264,10 @@ static weir_status attend(weir_model *m, const attention_heads *h, const attenti
 
 weir_status weir__attention_output(weir_model *m, const attention *a, const attention_kind *kind,
                                    attention_cache c, const model_rows *r) {
-    WEIR_TRY(attend(m, &a->heads, kind, c, r, r->n_key));
-    return weir__residual(m, r, &a->o, m->has_heads, m->a.att, a->post);
+    weir_bias bias = {.x = r->x, .ld = r->dim, .bias = a->o_bias, .n_row = r->n, .dim = r->dim};
+    WEIR_TRY(attend(m, &a->heads, kind, c, r, r->n_key, a->sinks));
+    WEIR_TRY(weir__residual(m, r, &a->o, m->has_heads, m->a.att, a->post));
+    return a->o_bias ? m->be->op.bias(m->be, &bias) : WEIR_OK;
 }
 
 /* All heads' keys and values are made, as on one rank; those of this rank are kept. */
@@ -287,6 +292,6 @@ weir_status weir__cross_output(weir_model *m, const cross_attention *a, const at
     q.ldq = a->q.n;
     const weir_linear p = {.x = r->x, .ldx = r->dim, .norm = a->norm, .w = &a->q, .y = q.q, .ldy = q.ldq};
     if (a->heads.q.own > 0) WEIR_TRY(weir__product(m, r, p));
-    WEIR_TRY(attend(m, &a->heads, kind, c, &q, r->n_src));
+    WEIR_TRY(attend(m, &a->heads, kind, c, &q, r->n_src, NULL));
     return weir__residual(m, r, &a->o, m->has_heads, m->a.att, a->post);
 }

@@ -22,9 +22,11 @@ typedef struct attention {
     attention_heads heads;
     attention_heads made;         /* those whose q and k they make: heads, or all; v is of heads */
     const float *bias;            /* (width) of q, k, v; or NULL */
+    const float *sinks;           /* (all heads of the model) or NULL */
     const float *q_norm, *k_norm; /* (head_dim) of every head; whole_norm: of all together; or NULL */
     bool whole_norm;
-    weir_weight o; /* (dim, inner) */
+    weir_weight o;       /* (dim, inner) */
+    const float *o_bias; /* (dim), added to x after it; or NULL */
 } attention;
 
 /* What the layers of one kind share: how scores are made, and how positions come in. */
@@ -54,6 +56,8 @@ typedef struct attention_names {
     const char *q_norm, *k_norm; /* NULL: none */
     bool whole_norm;             /* they span all heads */
     bool bias;                   /* of q, k and v */
+    bool o_bias;                 /* of o */
+    const char *sinks;           /* one number a head; NULL: none */
 } attention_names;
 
 /* A device's scratch: products of a prompt's chunks, and n_row rows over n_key positions. */

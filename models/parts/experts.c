@@ -38,9 +38,12 @@ static weir_status load_each(weights *w, const model_shape *s, const expert_name
     matrix_stack l = {.each = list_of(prefix, n->gate, n->up, ff, dim),
                       .which = {s->n_expert, s->own.expert, s->own.n_expert},
                       .n_used = s->n_used,
-                      .stacked = n->stacked};
+                      .stacked = n->stacked,
+                      .apart = n->biased};
     WEIR_TRY(weir__load_stack(w, &l, e->in, &e->n_in));
+    if (n->biased) WEIR_TRY(weir__load_stack_bias(w, &l, &e->in_bias));
     l.each = list_of(prefix, n->down, NULL, dim, ff);
+    if (n->biased) WEIR_TRY(weir__load_stack_bias(w, &l, &e->out_bias));
     weir__note_exchange(w, s->n_used * s->dim); /* what they return */
     return weir__load_stack(w, &l, &e->out, &n_out);
 }
@@ -60,7 +63,8 @@ static weir_status load_shared(weights *w, const model_shape *s, const expert_na
 
 weir_status weir__experts_load(weights *w, const model_shape *s, const expert_names *n, experts *e) {
     const matrix_list router =
-        list_of(n->prefix, "gate", NULL, weir__span_all(s->n_expert), weir__span_all(s->dim));
+        list_of(n->prefix, n->router, NULL, weir__span_all(s->n_expert), weir__span_all(s->dim));
+    if (n->biased) WEIR_TRY(weir__load_bias(w, &router, &e->router_bias));
     WEIR_TRY(weir__load_matrix(w, &router, &e->router));
     WEIR_TRY(load_each(w, s, n, e));
     return s->shared_ff > 0 ? load_shared(w, s, n, e) : WEIR_OK;
@@ -90,6 +94,26 @@ static weir_status into_h(weir_model *m, const model_rows *r, weir_linear a, con
     return WEIR_OK;
 }
 
+/* The same with biases: both products one beside the other, then the unit in place. */
+static weir_status into_unit(weir_model *m, const model_rows *r, weir_linear a, const experts *e) {
+    weir_glu unit = {.x = m->a.h,
+                     .ld = 2 * m->shape.expert_ff,
+                     .bias = e->in_bias + 2 * m->shape.expert_ff * m->shape.own.expert,
+                     .begin = a.groups->begin,
+                     .n_group = a.groups->n,
+                     .limit = e->limit,
+                     .n_row = a.n_row,
+                     .n_col = m->shape.expert_ff};
+    a.y = m->a.h, a.ldy = unit.ld;
+    if (!e->in[0].data) return WEIR_OK; /* this rank has no expert */
+    for (int i = 0; i < e->n_in; i++) {
+        a.w = &e->in[i];
+        WEIR_TRY(weir__product(m, r, a));
+        a.y += e->in[i].n;
+    }
+    return m->be->op.glu(m->be, &unit);
+}
+
 static weir_status route(weir_model *m, const experts *e, const model_rows *r) {
     const model_arena *a = &m->a;
     const weir_linear logits = {.x = r->x,
@@ -100,6 +124,7 @@ static weir_status route(weir_model *m, const experts *e, const model_rows *r) {
                                 .ldy = m->shape.n_expert};
     weir_route to = {.logits = a->router,
                      .ld = m->shape.n_expert,
+                     .bias = e->router_bias,
                      .slot = r->slot,
                      .n_row = r->n,
                      .n_expert = m->shape.n_expert,
@@ -137,14 +162,14 @@ static weir_status each(weir_model *m, const experts *e, const model_rows *r) {
                         .n_col = dim};
     const weir_linear in = {.x = a->entry, .ldx = dim, .norm = e->norm, .n_row = n, .groups = &groups},
                       out = {.x = a->h,
-                             .ldx = m->shape.expert_ff,
+                             .ldx = (e->in_bias ? 2 : 1) * m->shape.expert_ff,
                              .w = &e->out,
                              .y = a->entry,
                              .ldy = dim,
                              .n_row = n,
                              .groups = &groups};
     WEIR_TRY(m->be->op.gather(m->be, &rows));
-    WEIR_TRY(into_h(m, r, in, e->in, e->n_in));
+    WEIR_TRY(e->in_bias ? into_unit(m, r, in, e) : into_h(m, r, in, e->in, e->n_in));
     if (e->out.data) WEIR_TRY(weir__product(m, r, out));
     return collect(m, n);
 }
@@ -171,6 +196,8 @@ weir_status weir__experts(weir_model *m, const experts *e, const model_rows *r) 
                         .place = a->expert_place,
                         .weight = a->expert_weight,
                         .n_used = m->shape.n_used,
+                        .bias = e->out_bias,
+                        .expert = e->out_bias ? a->expert : NULL,
                         .shared = has_shared ? a->shared : NULL,
                         .ld_shared = m->shape.dim,
                         .gate = has_shared ? a->shared_gate : NULL,

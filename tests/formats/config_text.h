@@ -16,6 +16,7 @@
 #define MIXTRAL(fields) "{\"model_type\":\"mixtral\"" fields "}"
 #define QWEN2_MOE(fields) "{\"model_type\":\"qwen2_moe\"" fields "}"
 #define QWEN3_MOE(fields) "{\"model_type\":\"qwen3_moe\"" fields "}"
+#define GPT_OSS(fields) "{\"model_type\":\"gpt_oss\"" fields "}"
 #define GEMMA2(fields) "{\"model_type\":\"gemma2\"" fields "}"
 #define GEMMA3(fields) "{\"model_type\":\"gemma3_text\"" fields "}"
 /* fields: outside the stacks; e and d: in the encoder's and the decoder's objects. */

@@ -1,4 +1,4 @@
-/* config.json of Mixtral, Qwen2-MoE and Qwen3-MoE: experts, and which layers have them. */
+/* config.json of Mixtral, Qwen2-MoE, Qwen3-MoE and gpt-oss: experts, and which layers have them. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,6 +82,53 @@ Test(expert_config, refusals_name_the_field) {
         "shared_expert_intermediate_size = 0");
     bad(QWEN3(",\"num_experts\":8"), WEIR_ENOTSUP, "num_experts = 8: not supported");
     bad(LLAMA(",\"num_local_experts\":8"), WEIR_ENOTSUP, "num_local_experts = 8: not supported");
+}
+
+#define YARN                                                                                          \
+    ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":32.0,\"beta_fast\":32.0,\"beta_slow\":1.0," \
+    "\"truncate\":false,\"original_max_position_embeddings\":4096}"
+
+/* What is published, and what the configuration class has without it. */
+Test(expert_config, gpt_oss) {
+    for (int i = 0; i < 2; i++) {
+        const weir_checkpoint c = good(
+            i ? GPT_OSS(YARN ",\"num_hidden_layers\":24,\"num_local_experts\":32,\"experts_per_token\":4,"
+                             "\"attention_bias\":true,\"swiglu_limit\":7.0,\"rope_theta\":150000,"
+                             "\"initial_context_length\":4096,\"eos_token_id\":200002,"
+                             "\"quantization_config\":{\"quant_method\":\"mxfp4\","
+                             "\"modules_to_not_convert\":[\"lm_head\"]}")
+              : GPT_OSS(""));
+        const weir_decoder_config *d = &c.decoder;
+        const weir_expert_config *e = &d->experts;
+        cr_assert(e->n == (i ? 32 : 128) && e->n_used == 4 && e->ff_dim == 2880 && e->normed && e->biased);
+        cr_assert(e->limit == 7.0f && e->names == WEIR_EXPERTS_ROUTER && e->shared_ff == 0);
+        cr_assert(d->sinks && d->o_bias && d->qkv_bias && !d->qk_norm && !d->post_norms && !d->tied);
+        cr_assert(d->n_head == 64 && d->n_head_kv == 8 && d->head_dim == 64 && d->eps == 1e-5f);
+        cr_assert(d->window == 128 && d->sliding[0] && !d->sliding[1] && d->sliding[2]);
+        cr_assert(d->rope.kind == WEIR_ROPE_YARN && d->rope.untruncated && d->rope.factor == 32.0f &&
+                  d->rope.theta == 15e4f && d->rope.n_ctx_original == 4096 && d->rope_sliding.untruncated);
+        cr_assert(c.ignored[0] == '\0' && !c.add_bos && c.n_eos == i);
+        cr_assert_str_eq(c.family, "gpt_oss (silu, untied head)");
+    }
+    const weir_decoder_config d =
+        good(GPT_OSS(",\"rope_scaling\":null,\"swiglu_limit\":2.5,\"num_hidden_layers\":2,"
+                     "\"layer_types\":[\"full_attention\",\"full_attention\"]"))
+            .decoder;
+    cr_assert(d.rope.kind == WEIR_ROPE_DEFAULT && d.experts.limit == 2.5f && d.window == 0);
+}
+
+Test(expert_config, what_gpt_oss_cannot_be_is_refused_by_field) {
+    bad(GPT_OSS(",\"attention_bias\":false"), WEIR_ENOTSUP, "attention_bias = false: not supported");
+    bad(GPT_OSS(",\"experts_per_token\":2"), WEIR_ENOTSUP,
+        "experts_per_token = 2: contradicts num_experts_per_tok");
+    bad(GPT_OSS(",\"swiglu_limit\":0"), WEIR_EFORMAT, "swiglu_limit = 0: expected");
+    bad(GPT_OSS(",\"num_local_experts\":3"), WEIR_EFORMAT, "num_local_experts = 3, expected at least the 4");
+    bad(GPT_OSS(",\"moe_intermediate_size\":3"), WEIR_ENOTSUP, "moe_intermediate_size = 3: not supported");
+    bad(GPT_OSS(",\"num_attention_sinks\":4"), WEIR_ENOTSUP, "num_attention_sinks = 4: not supported");
+    bad(GPT_OSS(",\"hidden_act\":\"relu\""), WEIR_ENOTSUP, "activation \"relu\"");
+    bad(MIXTRAL(",\"swiglu_limit\":7.0"), WEIR_ENOTSUP, "swiglu_limit = 7: not supported");
+    bad(QWEN3(",\"quantization_config\":{\"quant_method\":\"mxfp4\"}"), WEIR_ENOTSUP,
+        "weights quantised by mxfp4 are not supported");
 }
 
 Test(expert_config, every_prefix_is_refused) {

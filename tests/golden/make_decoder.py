@@ -17,18 +17,20 @@ rounding the products' inputs to bf16 may move a log-probability by: the largest
 inputs is multiplied by an independent random factor in 1 +- 2^-8 (twice the unit roundoff of bf16), over 32
 draws. Attention is transformers' "eager", which honours softcaps and windows. Of mixtures of experts ids are
 drawn until every layer's choice of experts is clear: rounding moves a result a little, another expert a lot.
+gpt-oss's experts are clamped to swiglu_limit, which transformers keeps as a constant of the module.
 """
 import pathlib
 import struct
 import sys
 
 import torch
-from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GraniteConfig,
-                          GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig,
-                          MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config,
-                          Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM,
-                          Qwen2MoeConfig, Qwen2MoeForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig,
-                          Qwen3MoeForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GptOssConfig,
+                          GptOssForCausalLM, GraniteConfig, GraniteForCausalLM, LlamaConfig,
+                          LlamaForCausalLM, MistralConfig, MistralForCausalLM, MixtralConfig,
+                          MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM,
+                          Qwen2Config, Qwen2ForCausalLM, Qwen2MoeConfig, Qwen2MoeForCausalLM, Qwen3Config,
+                          Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM, SmolLM3Config,
+                          SmolLM3ForCausalLM)
 
 HERE = pathlib.Path(__file__).parent / "decoder"
 CASES = [1, 7, 65, 130]  # ids; pages hold 64
@@ -69,6 +71,10 @@ MIXTRAL = dict(LLAMA, hidden_size=28, intermediate_size=21, rope_theta=1e6, num_
 QWEN3_MOE = dict(QWEN3, moe_intermediate_size=19, num_experts=7, num_experts_per_tok=3, norm_topk_prob=True)
 QWEN2_MOE = dict(QWEN2, num_hidden_layers=4, moe_intermediate_size=17, shared_expert_intermediate_size=35,
                  num_experts=6, num_experts_per_tok=4, decoder_sparse_step=2, mlp_only_layers=[1, 9])
+GPT_OSS = dict(LLAMA, hidden_size=28, intermediate_size=21, rope_theta=15e4, num_local_experts=5,
+               num_experts_per_tok=2, sliding_window=16, swiglu_limit=7.0, rope_scaling=dict(
+                   rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False,
+                   original_max_position_embeddings=128))
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 F32, BF16 = torch.float32, torch.bfloat16
@@ -117,6 +123,9 @@ MODELS = {  # name: (config class, model class, config, dtype)
         norm_topk_prob=True, qkv_bias=False), BF16),
     "qwen2moe_all_f32": (Qwen2MoeConfig, Qwen2MoeForCausalLM, dict(
         QWEN2_MOE, num_hidden_layers=2, decoder_sparse_step=1, mlp_only_layers=None), F32),
+    "gptoss_f32": (GptOssConfig, GptOssForCausalLM, GPT_OSS, F32),
+    "gptoss_bf16": (GptOssConfig, GptOssForCausalLM, dict(
+        GPT_OSS, num_hidden_layers=2, hidden_size=32, head_dim=16, swiglu_limit=1.5), BF16),
 }
 
 
@@ -128,8 +137,12 @@ def randomise(model, gen):
             p.data.uniform_(0.5, 1.5, generator=gen)
             if gemma:
                 p.data.sub_(1.0)
+        elif name.endswith("gate_up_proj_bias"):  # past the limits of both signs now and then
+            p.data.normal_(0.0, 0.6 * model.config.swiglu_limit, generator=gen)
         elif name.endswith("bias"):
             p.data.normal_(0.0, 0.5, generator=gen)
+        elif name.endswith("sinks"):
+            p.data.normal_(1.0, 1.0, generator=gen)
         elif "embed_tokens" in name:
             p.data.normal_(0.0, 3.0 * p.shape[1] ** -0.5 if model.config.tie_word_embeddings else 1.0,
                            generator=gen)
@@ -143,12 +156,31 @@ def logits_of(model, ids):
         return model(input_ids=torch.tensor([ids])).logits[0].float()
 
 
+def set_limits(model):
+    for m in model.modules():
+        if hasattr(m, "gate_up_proj_bias"):
+            m.limit = model.config.swiglu_limit
+
+
+def router_logits(model, inputs):
+    """Of each layer; what gpt-oss's routers return are weights."""
+    if model.config.model_type != "gpt_oss":
+        return model.model(input_ids=inputs, output_router_logits=True).router_logits
+    seen = []
+    hooks = [m.register_forward_pre_hook(
+        lambda m, args: seen.append(torch.nn.functional.linear(args[0], m.weight, m.bias)))
+        for m in model.modules() if type(m).__name__ == "GptOssTopKRouter"]
+    model.model(input_ids=inputs)
+    for h in hooks:
+        h.remove()
+    return seen
+
+
 def clear(model, ids, candidates):
     """Which of the ids that may come next have experts far from the next likely ones, in every layer, beside
     how far experts are apart."""
     with torch.no_grad():
-        layers = model.model(input_ids=torch.tensor([[*ids, c] for c in candidates]),
-                             output_router_logits=True).router_logits
+        layers = router_logits(model, torch.tensor([[*ids, c] for c in candidates]))
     k, n = model.config.num_experts_per_tok, len(candidates)
     ok = torch.ones(n, dtype=torch.bool)
     for logits in (layer for layer in layers if layer is not None):
@@ -172,14 +204,32 @@ def logprobs_of(logits, ids):
     return logits[:-1].log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:], dtype=torch.long)]
 
 
+def expert_hooks(model, moved):
+    """gpt-oss's experts with both their inputs moved."""
+    def experts(m, args, kwargs, _):
+        x, weight = args[0].reshape(-1, m.hidden_size), kwargs["routing_weights"]
+        both = torch.einsum("rd,edf->erf", moved(x), m.gate_up_proj) + m.gate_up_proj_bias[:, None]
+        gate, up = both[..., ::2].clamp(max=m.limit), both[..., 1::2].clamp(-m.limit, m.limit)
+        h = moved((up + 1) * gate * torch.sigmoid(m.alpha * gate))
+        out = torch.einsum("erf,efd->erd", h, m.down_proj) + m.down_proj_bias[:, None]
+        return (out * weight.T[..., None]).sum(0).view(args[0].shape)
+
+    return [m.register_forward_hook(experts, with_kwargs=True) for m in model.modules()
+            if type(m).__name__ == "GptOssExperts"]
+
+
 def bf16_bound(model, ids, clean):
     gen = torch.Generator().manual_seed(5)
 
-    def jitter(_, args):
-        x = args[0]
-        return (x * (1 + (torch.rand(x.shape, generator=gen) * 2 - 1) * 2.0**-8),)
+    def moved(x):
+        return x * (1 + (torch.rand(x.shape, generator=gen) * 2 - 1) * 2.0**-8)
 
-    hooks = [m.register_forward_pre_hook(jitter) for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    def jitter(_, args):
+        return (moved(args[0]), *args[1:])
+
+    hooks = [m.register_forward_pre_hook(jitter) for m in model.modules()
+             if isinstance(m, torch.nn.Linear) or type(m).__name__ == "GptOssTopKRouter"]
+    hooks += expert_hooks(model, moved)
     worst = max((logits_of(model, ids).log_softmax(-1) - clean.log_softmax(-1)).abs().max().item()
                 for _ in range(32))
     for h in hooks:
@@ -199,6 +249,7 @@ def make_model(name, config_class, model_class, config, dtype, seed):
     (path / "generation_config.json").unlink(missing_ok=True)
 
     model = model_class.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+    set_limits(model)
     with open(path / "golden.bin", "wb") as f:
         f.write(struct.pack("<2i", len(CASES), c.vocab_size))
         for n in CASES:

@@ -11,6 +11,7 @@ golden.bin with transformers' log-probabilities of the dequantised weights, in f
     awq              AutoAWQ, awq/modules/linear/gemm.py (from_linear, order_map)
     pack-quantized   compressed-tensors, compressors/pack_quantized/helpers.py (pack_to_int32)
     mxfp4            the same, compressors/nvfp4/helpers.py (pack_fp4_to_uint8), compressors/mx_utils.py
+    gptoss_mxfp4     gpt-oss's experts as published (transformers, integrations/mxfp4.py)
 
 Codes are the nearest to the random weights; the zeros of some groups are 0 and 15. golden.bin, little endian,
 4-byte fields:
@@ -29,10 +30,10 @@ import sys
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import (LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+from transformers import (GptOssConfig, GptOssForCausalLM, LlamaConfig, LlamaForCausalLM, Phi3Config,
+                          Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
-from make_decoder import logits_of, logprobs_of, randomise
+from make_decoder import draw_ids, expert_hooks, logits_of, logprobs_of, randomise, set_limits
 
 HERE = pathlib.Path(__file__).parent / "int4"
 N_ID = 40
@@ -48,6 +49,11 @@ PHI3 = (Phi3Config, Phi3ForCausalLM, dict(BASE, hidden_size=64, intermediate_siz
                                           original_max_position_embeddings=128))
 LLAMA_128 = (LlamaConfig, LlamaForCausalLM, dict(BASE, hidden_size=128, intermediate_size=256, head_dim=32,
                                                  num_hidden_layers=1, vocab_size=72))
+
+GPT_OSS = dict(BASE, hidden_size=64, intermediate_size=96, head_dim=24, num_local_experts=4,
+               num_experts_per_tok=2, sliding_window=16, swiglu_limit=7.0, rope_theta=15e4, rope_scaling=dict(
+                   rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False,
+                   original_max_position_embeddings=32))
 
 # name: model, form, group (-1: whole rows), symmetric, modules that stay, further facts
 MODELS = {
@@ -145,12 +151,12 @@ def config_of(form, group, symmetric, stay, more):
 def byte_bound(model, packed, ids, clean):
     gen = torch.Generator().manual_seed(5)
 
-    def jitter(_, args):
-        x = args[0]
+    def moved(x):
         most = x.reshape(*x.shape[:-1], -1, 32).abs().amax(-1, keepdim=True).expand(*x.shape[:-1], -1, 32)
-        return (x + (torch.rand(x.shape, generator=gen) * 2 - 1) * most.reshape(x.shape) / 127,)
+        return x + (torch.rand(x.shape, generator=gen) * 2 - 1) * most.reshape(x.shape) / 127
 
-    hooks = [m.register_forward_pre_hook(jitter) for m in packed]
+    hooks = [m.register_forward_pre_hook(lambda _, args: (moved(args[0]),)) for m in packed]
+    hooks += expert_hooks(model, moved)
     worst = max((logits_of(model, ids).log_softmax(-1) - clean.log_softmax(-1)).abs().max().item()
                 for _ in range(32))
     for h in hooks:
@@ -190,10 +196,38 @@ def make_model(name, seed):
                  quantization_config=config_of(form, group, symmetric, stay, more))
     (path / "config.json").write_text(json.dumps(facts, indent=1) + "\n")
 
-    ids = torch.randint(3, c.vocab_size, (N_ID,), generator=gen).tolist()
+    write_golden(name, model, packed, torch.randint(3, c.vocab_size, (N_ID,), generator=gen).tolist())
+
+
+def make_gpt_oss(name, seed):
+    gen, path = torch.Generator().manual_seed(seed), HERE / name
+    c = GptOssConfig(**GPT_OSS, attn_implementation="eager", bos_token_id=1, eos_token_id=2)
+    model = GptOssForCausalLM(c).eval()
+    randomise(model, gen)
+    set_limits(model)
+    tensors = dict(model.state_dict())
+    for key in [k for k in tensors if k.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        w = tensors.pop(key)  # (experts, inputs, outputs), the model's own memory
+        parts = [quantise_mxfp4(w[e].T.numpy()) for e in range(len(w))]
+        for e, (_, value) in enumerate(parts):
+            w[e] = torch.from_numpy(value).T
+        tensors[key + "_scales"] = torch.stack([p["weight_scale"] for p, _ in parts])
+        codes = torch.stack([p["weight_packed"] for p, _ in parts])
+        tensors[key + "_blocks"] = codes.view(*codes.shape[:2], -1, 16)
+    path.mkdir(parents=True, exist_ok=True)
+    save_file({k: t.clone() for k, t in tensors.items()}, path / "model.safetensors", dict(format="pt"))
+    facts = dict(c.to_diff_dict(), architectures=["GptOssForCausalLM"],
+                 quantization_config=dict(quant_method="mxfp4", modules_to_not_convert=[
+                     "model.layers.*.self_attn", "model.layers.*.mlp.router", "lm_head"]))
+    (path / "config.json").write_text(json.dumps(facts, indent=1) + "\n")
+    write_golden(name, model, [], draw_ids(model, N_ID, gen))
+
+
+def write_golden(name, model, packed, ids):
     logits = logits_of(model, ids)
     lp, bound = logprobs_of(logits, ids), byte_bound(model, packed, ids, logits)
-    (path / "golden.bin").write_bytes(struct.pack(f"<i{N_ID}i{N_ID - 1}ff", N_ID, *ids, *lp.tolist(), bound))
+    data = struct.pack(f"<i{N_ID}i{N_ID - 1}ff", N_ID, *ids, *lp.tolist(), bound)
+    (HERE / name / "golden.bin").write_bytes(data)
     print(f"{name}: mean logprob {lp.mean():.3f}, logits +-{logits.abs().max():.1f}, byte bound {bound:.2e}")
 
 
@@ -201,3 +235,5 @@ if __name__ == "__main__":
     for i, name in enumerate(MODELS):
         if len(sys.argv) == 1 or name in sys.argv[1:]:
             make_model(name, 300 + i)
+    if len(sys.argv) == 1 or "gptoss_mxfp4" in sys.argv[1:]:
+        make_gpt_oss("gptoss_mxfp4", 400)

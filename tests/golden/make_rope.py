@@ -8,9 +8,10 @@ Writes tests/golden/rope/tables.txt, one table per line:
     rope_type theta factor low_freq high_freq beta_fast beta_slow n_ctx_original attention_factor n_dim,
     then the scale of cos and sin and the frequencies (n_dim / 2)
 
-A field that a type does not have is 0. Settings are published ones (Llama 3.1 and 3.2, Qwen2.5 and Qwen3
-beyond 32,768 tokens, the YaRN paper's Llama 2), then ramps that begin at dimension 0, would end past the
-last, are one dimension wide or have no width, and an attention factor of its own.
+A field that a type does not have is 0; yarn without truncation is called untruncated. Settings are published
+ones (Llama 3.1 and 3.2, Qwen2.5 and Qwen3 beyond 32,768 tokens, the YaRN paper's Llama 2, gpt-oss), then
+ramps that begin at dimension 0, would end past the last, are one dimension wide or have no width, and an
+attention factor of its own.
 """
 import pathlib
 
@@ -37,6 +38,8 @@ TABLES = [  # rope_type, theta, n_dim, the rest of rope_scaling
     ("yarn", 1e4, 128, dict(factor=8.0, **trained(2048), beta_fast=4.0, beta_slow=4.0)),
     ("yarn", 1e4, 32, dict(factor=8.0, **trained(6))),
     ("yarn", 1e6, 80, dict(factor=40.0, **trained(4096), attention_factor=0.75)),
+    ("yarn", 15e4, 64, dict(factor=32.0, **trained(4096), truncate=False)),  # gpt-oss
+    ("yarn", 1e4, 24, dict(factor=4.0, **trained(128), truncate=False)),
 ]
 
 
@@ -51,6 +54,8 @@ def line(kind, theta, n_dim, scaling):
               scaling.get("beta_slow", 1.0) if yarn else 0,
               scaling.get("original_max_position_embeddings", 0), scaling.get("attention_factor", 0), n_dim]
     numbers = [*fields, attention, *freq.tolist()]
+    if not scaling.get("truncate", True):
+        kind = "untruncated"
     return " ".join([kind, *(f"{x:.9g}" for x in numbers)])
 
 

@@ -19,6 +19,7 @@ const int4_model int4_models[INT4_MODELS] = {
     {"packed_symmetric", WEIR_DTYPE_Q4_0, ", pack-quantized)"},
     {"packed_zeros", WEIR_DTYPE_INT4, ", pack-quantized)"},
     {"mxfp4", WEIR_DTYPE_MXFP4, ", MXFP4)"},
+    {"gptoss_mxfp4", WEIR_DTYPE_F32, ", MXFP4)"}, /* of its experts alone */
 };
 
 void int4_dir(char dir[256], int i) {

@@ -32,7 +32,7 @@ static bool same_rope(const weir_rope_config *a, const weir_rope_config *b) {
     return a->kind == b->kind && a->theta == b->theta && (plain || a->factor == b->factor) &&
            a->low_freq == b->low_freq && a->high_freq == b->high_freq && a->beta_fast == b->beta_fast &&
            a->beta_slow == b->beta_slow && a->n_ctx_original == b->n_ctx_original && a->n_dim == b->n_dim &&
-           a->interleaved == b->interleaved;
+           a->untruncated == b->untruncated && a->interleaved == b->interleaved;
 }
 
 /* config.json as transformers wrote it gives the configs that the models' own tests spell out. */
@@ -48,11 +48,13 @@ Test(decoder, configs_are_those_of_the_golden_models) {
         cr_assert(c->eps == w->eps && c->act == w->act && c->norm_one_plus == w->norm_one_plus &&
                       c->post_norms == w->post_norms && c->qk_norm == w->qk_norm &&
                       c->qkv_bias == w->qkv_bias && c->tied == w->tied && c->fused == w->fused &&
-                      c->no_pre_norms == w->no_pre_norms && c->qk_norm_whole == w->qk_norm_whole,
+                      c->no_pre_norms == w->no_pre_norms && c->qk_norm_whole == w->qk_norm_whole &&
+                      c->o_bias == w->o_bias && c->sinks == w->sinks,
                   "%s: choices", g->name);
         const weir_expert_config *ce = &c->experts, *we = &w->experts;
         cr_assert(ce->n == we->n && ce->n_used == we->n_used && ce->ff_dim == we->ff_dim &&
                       ce->shared_ff == we->shared_ff && ce->normed == we->normed && ce->names == we->names &&
+                      ce->biased == we->biased && ce->limit == we->limit &&
                       memcmp(c->dense, w->dense, sizeof c->dense) == 0,
                   "%s: experts", g->name);
         cr_assert(memcmp(c->no_rope, w->no_rope, sizeof c->no_rope) == 0, "%s: no_rope", g->name);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/formats/safetensors/stacks.h"
+#include "kernels/base/mem.h"
 #include "kernels/weight/quant.h"
 #include "tests/formats/gguf_made.h"
 #include "tests/host/pairs/decoder_pair.h"
@@ -117,10 +119,31 @@ static size_t put_experts(gguf_blob *b, weir_safetensors *s, int layer, const we
     return (size_t)c->n;
 }
 
+/* gpt-oss's: one tensor of the directory is two of the file, or one; its biases too. */
+static size_t put_stack(gguf_blob *b, weir_safetensors *s, int layer, int kind) {
+    static const char *const gguf[] = {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"}, *const mlp[] = {
+                                                                                             "gate_proj",
+                                                                                             "up_proj",
+                                                                                             "down_proj"};
+    for (int bias = 0; bias < 2; bias++) {
+        char from[96], to[64];
+        weir_tensor t;
+        snprintf(from, sizeof from, "model.layers.%d.mlp.experts.%s.%s", layer, mlp[kind],
+                 bias ? "bias" : "weight");
+        snprintf(to, sizeof to, "blk.%d.%s.%s", layer, gguf[kind], bias ? "bias" : "weight");
+        cr_assert(weir__stack_tensor(s, from, &t) && t.dtype == WEIR_DTYPE_F32, "%s", from);
+        void *all = weir__stack_elements(s, from);
+        const int64_t shape[3] = {t.cols, t.rows, bias ? 1 : t.outer[0]};
+        gguf_tensor(b, to, GGML_F32, bias ? 2 : 3, shape, all, (size_t)(shape[0] * shape[1] * shape[2]) * 4);
+        weir_free(all);
+    }
+    return kind == 0 ? 0 : 2; /* gate's count as up's */
+}
+
 static size_t put_layer(gguf_blob *b, const source *f, weir_safetensors *s, int layer, int32_t paired) {
     static const struct {
         const char *gguf, *hf, *arch; /* arch NULL: of the families that have no row of their own */
-    } parts[] = {{"post_attention_norm.weight", "post_attention_layernorm.weight", "olmo2"},
+    } parts[] = {{"post_attention_norm.weight", "post_attention_layernorm.weight", "olmo2 gpt-oss"},
                  {"post_ffw_norm.weight", "post_feedforward_layernorm.weight", "olmo2"},
                  {"attn_norm.weight", "input_layernorm.weight", NULL},
                  {"ffn_norm.weight", "post_attention_layernorm.weight", NULL},
@@ -134,17 +157,21 @@ static size_t put_layer(gguf_blob *b, const source *f, weir_safetensors *s, int 
                  {"attn_q_norm.weight", "self_attn.q_norm.weight", NULL},
                  {"attn_k_norm.weight", "self_attn.k_norm.weight", NULL},
                  {"attn_output.weight", "self_attn.o_proj.weight", NULL},
+                 {"attn_output.bias", "self_attn.o_proj.bias", NULL},
+                 {"attn_sinks.weight", "self_attn.sinks", NULL},
                  {"ffn_gate.weight", "mlp.gate_proj.weight", NULL},
                  {"ffn_up.weight", "mlp.up_proj.weight", NULL},
                  {"ffn_up.weight", "mlp.gate_up_proj.weight", NULL},
                  {"ffn_down.weight", "mlp.down_proj.weight", NULL},
                  {"ffn_gate_inp.weight", "mlp.gate.weight", NULL},
+                 {"ffn_gate_inp.weight", "mlp.router.weight", NULL},
+                 {"ffn_gate_inp.bias", "mlp.router.bias", NULL},
                  {"ffn_gate_inp.weight", "block_sparse_moe.gate.weight", NULL},
                  {"ffn_gate_inp_shexp.weight", "mlp.shared_expert_gate.weight", NULL},
                  {"ffn_gate_shexp.weight", "mlp.shared_expert.gate_proj.weight", NULL},
                  {"ffn_up_shexp.weight", "mlp.shared_expert.up_proj.weight", NULL},
                  {"ffn_down_shexp.weight", "mlp.shared_expert.down_proj.weight", NULL}};
-    const bool post = strcmp(f->arch, "olmo2") == 0;
+    const bool post = strcmp(f->arch, "olmo2") == 0 || strcmp(f->arch, "gpt-oss") == 0;
     size_t n = 0;
     for (size_t k = post ? 0 : 2; k < sizeof parts / sizeof *parts; k++) {
         char to[64], from[96];
@@ -174,7 +201,7 @@ static char *write_model(const char *dir, const char *name, const source *f, siz
     for (int i = 0; i < g->c.n_layer; i++) {
         n += put_layer(&b, f, s, i, f->paired ? g->c.head_dim : 0);
         for (int kind = 0; kind < 3 && g->c.experts.n > 0; kind++)
-            n += put_experts(&b, s, i, &g->c.experts, kind);
+            n += g->c.experts.biased ? put_stack(&b, s, i, kind) : put_experts(&b, s, i, &g->c.experts, kind);
     }
     cr_assert_eq(n, weir__safetensors_count(s), "%s: tensors left out", f->golden);
     gguf_finish(&b);
@@ -278,6 +305,15 @@ static void qwen2moe_keys(gguf_blob *b, const weir_decoder_config *c) {
     gguf_u32(b, "qwen2moe.expert_shared_feed_forward_length", (uint32_t)c->experts.shared_ff);
 }
 
+static void gptoss_keys(gguf_blob *b, const weir_decoder_config *c) {
+    expert_keys(b, "gpt-oss", c);
+    gguf_u32(b, "gpt-oss.expert_feed_forward_length", (uint32_t)c->experts.ff_dim);
+    gguf_u32(b, "gpt-oss.attention.sliding_window", (uint32_t)c->window);
+    gguf_text(b, "gpt-oss.rope.scaling.type", "yarn");
+    gguf_f32(b, "gpt-oss.rope.scaling.factor", c->rope.factor);
+    gguf_u32(b, "gpt-oss.rope.scaling.original_context_length", (uint32_t)c->rope.n_ctx_original);
+}
+
 /* Scores of transformers, whatever kind of file the weights are in; and the same bits as from the directory
  * where the rows of q and k are in the same order. */
 Test(decoder_gguf, architectures_score_as_transformers) {
@@ -290,7 +326,8 @@ Test(decoder_gguf, architectures_score_as_transformers) {
                                      {"smollm3_f32", "smollm3", "smaug-bpe", NULL, true},
                                      {"mixtral_f32", "llama", "tekken", mixtral_keys, true},
                                      {"qwen3moe_f32", "qwen3moe", "qwen2", qwen3moe_keys, false},
-                                     {"qwen2moe_all_f32", "qwen2moe", "qwen2", qwen2moe_keys, false}};
+                                     {"qwen2moe_all_f32", "qwen2moe", "qwen2", qwen2moe_keys, false},
+                                     {"gptoss_f32", "gpt-oss", "gpt-4o", gptoss_keys, false}};
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         char *dir = files_temp_dir(), *path = write_model(dir, "m.gguf", &sources[i], ROWS);
         golden *want = golden_read(golden_find(sources[i].golden));

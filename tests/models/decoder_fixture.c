@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/formats/safetensors/stacks.h"
+#include "kernels/base/mem.h"
+
 /* ---- the configs of make_decoder.py -------------------------------------------------------------------- */
 
 #define LLAMA                                                                                               \
@@ -51,6 +54,23 @@
 #define QWEN2_MOE                                                                                      \
     .ff_dim = 33, .n_head = 2, .n_head_kv = 1, .n_vocab_rows = 67, .eps = 1e-6f, .act = WEIR_ACT_SILU, \
     .embed_scale = 1.0f, .rope = {.theta = 1e6f}, .tied = true
+
+#define GPT_OSS(cap)                                                                                   \
+    .ff_dim = 21, .n_head = 4, .n_head_kv = 2, .n_vocab_rows = 67, .eps = 1e-5f, .act = WEIR_ACT_SILU, \
+    .embed_scale = 1.0f, .qkv_bias = true, .o_bias = true, .sinks = true, .window = 16,                \
+    .rope = GPT_OSS_ROPE, .rope_sliding = GPT_OSS_ROPE,                                                \
+    .experts = {.n = 5,                                                                                \
+                .n_used = 2,                                                                           \
+                .ff_dim = 21,                                                                          \
+                .normed = true,                                                                        \
+                .biased = true,                                                                        \
+                .limit = (cap),                                                                        \
+                .names = WEIR_EXPERTS_ROUTER}
+#define GPT_OSS_ROPE                                                                                   \
+    {                                                                                                  \
+        .kind = WEIR_ROPE_YARN, .theta = 15e4f, .factor = 4.0f, .beta_fast = 32.0f, .beta_slow = 1.0f, \
+        .n_ctx_original = 128, .untruncated = true                                                     \
+    }
 
 static golden_model models[] = {
     {"llama_f32", {LLAMA}, false},
@@ -177,6 +197,10 @@ static golden_model models[] = {
      {QWEN2_MOE, .dim = 32, .head_dim = 16, .n_layer = 2,
       .experts = {.n = 6, .n_used = 4, .ff_dim = 17, .shared_ff = 35, .normed = true}},
      true},
+    {"gptoss_f32",
+     {GPT_OSS(7.0f), .dim = 28, .head_dim = 10, .n_layer = 3, .sliding = {true, false, true}},
+     false},
+    {"gptoss_bf16", {GPT_OSS(1.5f), .dim = 32, .head_dim = 16, .n_layer = 2, .sliding = {true}}, true},
     {NULL, {0}, false},
 };
 
@@ -218,6 +242,7 @@ static bool find_divisors(const char *name, weir_tensor *out) {
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
     weir_entry e;
     if (find_divisors(name, out)) return true;
+    if (weir__stack_find(ud, name, &e)) return weir__stack_tensor(ud, name, out);
     if (!weir__safetensors_find(ud, name, &e) || e.n_dim < 1 || e.n_dim > 2) return false;
     const bool f32 = strcmp(e.type, "F32") == 0;
     cr_assert(f32 || strcmp(e.type, "BF16") == 0, "%s is %s", name, e.type);
@@ -226,10 +251,36 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     return true;
 }
 
-static void source_release(void *ud, const char *name) { weir__safetensors_release(ud, name); }
+/* Elements of stacks, until the tensor is given back: gate and up at once. */
+static struct {
+    const void *of;
+    void *data;
+} made[4];
+
+static const void *source_data(void *ud, const char *name) {
+    const void *of = weir__stack_key(ud, name);
+    int i = 0;
+    while (i < 4 && made[i].of) i++;
+    cr_assert(of && i < 4, "%s", name);
+    made[i].of = of, made[i].data = weir__stack_elements(ud, name);
+    return made[i].data;
+}
+
+static void source_release(void *ud, const char *name) {
+    weir_entry e;
+    if (!weir__stack_find(ud, name, &e)) {
+        weir__safetensors_release(ud, name);
+        return;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (made[i].of != weir__stack_key(ud, name)) continue;
+        weir_free(made[i].data);
+        made[i].of = NULL;
+    }
+}
 
 weir_tensor_source fixture_source(weir_safetensors *s) {
-    return (weir_tensor_source){.find = source_find, .release = source_release, .ud = s};
+    return (weir_tensor_source){.find = source_find, .release = source_release, .data = source_data, .ud = s};
 }
 
 void fixture_open(fixture *f, const golden_model *g, weir_isa isa, int n_thread) {

@@ -79,8 +79,8 @@ static void tokens_of(const fixture *f, int32_t s, int32_t *token) {
     for (int32_t i = 0; i < N_TOKEN; i++) token[i] = (int32_t)(rng_u64(&seed) % (uint64_t)f->n_vocab);
 }
 
-static const char *const bit_models[] = {"gemma2_bf16", "qwen2moe_bf16", "llama_bf16", "qwen2_f32",
-                                         "gemma3_f32",  "qwen2moe_f32",  NULL};
+static const char *const bit_models[] = {"gemma2_bf16", "qwen2moe_bf16", "llama_bf16",  "qwen2_f32",
+                                         "gemma3_f32",  "qwen2moe_f32",  "gptoss_bf16", NULL};
 
 static void everywhere(void (*body)(fixture *f)) {
     bool enough = false;

@@ -19,8 +19,8 @@ static void same(const float *got, const float *want, int64_t n, const char *wha
 
 /* Runs body for models that have every op between them, on every instruction set of this machine. */
 static void everywhere(void (*body)(const golden_model *g, weir_isa isa)) {
-    static const char *const name[] = {"llama_f32",  "qwen2_f32",    "gemma2_f32",  "gemma3_f32",
-                                       "llama_bf16", "mixtral_bf16", "qwen2moe_f32"};
+    static const char *const name[] = {"llama_f32",  "qwen2_f32",    "gemma2_f32",   "gemma3_f32",
+                                       "llama_bf16", "mixtral_bf16", "qwen2moe_f32", "gptoss_f32"};
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         for (size_t i = 0; i < sizeof name / sizeof *name; i++) body(golden_find(name[i]), (weir_isa)isa);
     }

@@ -97,15 +97,23 @@ static void bad_experts(int i, weir_decoder_config *c) {
     case 4: c->experts.n = 64, c->experts.n_used = WEIR_EXPERTS_USED + 1; break;
     case 5: c->experts.ff_dim = 0; break;
     case 6: c->experts.shared_ff = -1; break;
-    case 7: c->experts.names = (weir_expert_names)3; break;
+    case 7: c->experts.names = (weir_expert_names)4; break;
     case 8: c->post_norms = true; break;
+    case 9: c->experts.biased = true, c->experts.limit = 7.0f, c->experts.shared_ff = 0; break;
+    case 10:
+    case 11:
+        c->experts = (weir_expert_config){
+            .n = 4, .n_used = 2, .ff_dim = 12, .biased = true, .names = WEIR_EXPERTS_ROUTER};
+        if (i == 11) c->experts.limit = 7.0f, c->experts.shared_ff = 8;
+        break;
+    case 12: c->o_bias = true, c->experts.n = 0, c->residual_scale = 0.5f; break;
     default: c->residual_scale = 0.5f; break;
     }
 }
 
 Test(expert_load, refuses_experts_no_decoder_has) {
     weir_backend *be = fake_backend(1);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 14; i++) {
         fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
         weir_model *m = NULL;
         weir_err err = {""};

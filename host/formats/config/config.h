@@ -63,6 +63,7 @@ weir_status weir__compressed_check(const json_t *o, const char *label, weir_err 
 /* int4_config.c: the same of 4-bit codes (GPTQ, AWQ, pack-quantized), into out->int4. */
 bool weir__is_int4_config(const char *key, const json_t *value);
 weir_status weir__int4_config(const json_t *value, const char *label, weir_checkpoint *out, weir_err *err);
+bool weir__is_mxfp4_config(const char *key, const json_t *value); /* gpt-oss: experts in MXFP4 */
 
 /* A key of config.json that is not honoured, or of generation_config.json: by the tables `first` (NULL: none)
  * and those above. ENOTSUP by name. */

@@ -1,6 +1,7 @@
 /* config.json of a decoder-only model, as transformers 4.57's LlamaConfig, MistralConfig, MixtralConfig,
  * Phi3Config, Olmo2Config, GraniteConfig, SmolLM3Config, Qwen2Config, Qwen2MoeConfig, Qwen3Config,
- * Qwen3MoeConfig, Gemma2Config and Gemma3TextConfig read it: same names, defaults and precedence. */
+ * Qwen3MoeConfig, GptOssConfig, Gemma2Config and Gemma3TextConfig read it: same names, defaults and
+ * precedence. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,6 +60,9 @@ static const struct {
     {"num_local_experts", FAMILY_LOCAL_EXPERTS, WEIR_NEUTRAL_OFF},
     {"num_experts", FAMILY_EXPERTS, WEIR_NEUTRAL_OFF},
     {"num_experts_per_tok", FAMILY_MIXES, WEIR_NEUTRAL_OFF},
+    {"experts_per_token", FAMILY_SINKS, WEIR_NEUTRAL_NOTED}, /* must agree with it */
+    {"swiglu_limit", FAMILY_SINKS, WEIR_NEUTRAL_NULL},
+    {"initial_context_length", FAMILY_SINKS, WEIR_NEUTRAL_NOTED}, /* rope_scaling says it */
     {"moe_intermediate_size", FAMILY_EXPERTS, WEIR_NEUTRAL_OFF},
     {"shared_expert_intermediate_size", FAMILY_SHARED_EXPERT, WEIR_NEUTRAL_OFF},
     {"norm_topk_prob", FAMILY_EXPERTS, WEIR_NEUTRAL_NOTED},
@@ -78,7 +82,7 @@ static const struct {
     {"transformers.js_config", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     /* another computation unless neutral */
     /* would add one to o too; Qwen2 has biases whatever this says */
-    {"attention_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_OFF},
+    {"attention_bias", FAMILY_QKV_BIAS | FAMILY_SINKS, WEIR_NEUTRAL_OFF},
     {"mlp_bias", 0, WEIR_NEUTRAL_OFF},
     {"is_encoder_decoder", 0, WEIR_NEUTRAL_OFF},
     /* stacks of a T5Gemma */
@@ -113,6 +117,7 @@ static weir_status check_field(const family_row *f, const char *key, const json_
                                weir_checkpoint *out, weir_err *err) {
     weir_field own[] = {{key, WEIR_NEUTRAL_ANY}, {NULL, WEIR_NEUTRAL_ANY}};
     if (weir__is_wish(WEIR_FAMILY_DECODER, key)) return WEIR_OK;
+    if (weir__family_has(f, FAMILY_SINKS) && weir__is_mxfp4_config(key, value)) return WEIR_OK;
     for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
         if (strcmp(FIELDS[i].name, key) != 0) continue;
         own[0].neutral = weir__family_has(f, FIELDS[i].honoured) ? WEIR_NEUTRAL_ANY : FIELDS[i].otherwise;
@@ -309,7 +314,10 @@ static weir_status parse_ropes(const family_row *f, const json_t *root, const ch
     if (base.longrope)
         WEIR_TRY(optional_int(root, "original_max_position_embeddings", 2, INT32_MAX, &base.n_ctx_original,
                               label, err));
-    WEIR_TRY(weir__rope_parse(global, &base, label, out, &c->rope, err));
+    if (f->decoder.config.rope.kind != WEIR_ROPE_DEFAULT && !scaling && !all)
+        c->rope.theta = (float)theta; /* stretched, unless the file says otherwise */
+    else
+        WEIR_TRY(weir__rope_parse(global, &base, label, out, &c->rope, err));
     c->rope_sliding = c->rope;
     if (sliding > 0) base.theta = sliding;
     if (nested || sliding > 0) return weir__rope_parse(local, &base, label, out, &c->rope_sliding, err);
@@ -432,7 +440,7 @@ weir_status weir__decoder_parse_stack(const family_row *f, json_t *root, const c
     out->kind = f->kind;
     *c = f->decoder.config;
     weir__family_choose(f, c);
-    c->qkv_bias = weir__family_has(f, FAMILY_QKV_BIAS);
+    c->qkv_bias = weir__family_has(f, FAMILY_QKV_BIAS | FAMILY_SINKS);
     c->norm_one_plus = weir__family_has(f, FAMILY_ONE_PLUS);
     WEIR_TRY(check_fields(f, root, label, out, err));
     WEIR_TRY(parse_sizes(f, root, label, c, err));

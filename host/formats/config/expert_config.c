@@ -1,4 +1,4 @@
-/* Mixtures of experts in config.json: Mixtral's fields, and those of Qwen2-MoE and Qwen3-MoE. */
+/* Mixtures of experts in config.json: Mixtral's fields, those of Qwen2-MoE and Qwen3-MoE, and gpt-oss's. */
 #include "host/formats/config/config.h"
 
 /* Far above any model. */
@@ -36,12 +36,29 @@ static weir_status parse_layers(const json_t *root, const char *label, weir_deco
     return WEIR_OK;
 }
 
+/* gpt-oss: what the clamped unit is clamped to, and what must be as the family has it. */
+static weir_status parse_unit(const json_t *root, const char *label, weir_expert_config *e, weir_err *err) {
+    int32_t again = e->n_used;
+    double limit = (double)e->limit;
+    bool bias = true;
+    WEIR_TRY(weir__get_int(root, "experts_per_token", 1, INT32_MAX, &again, label, err));
+    WEIR_TRY(weir__get_real(root, "swiglu_limit", 1e-3, 1e9, &limit, label, err));
+    WEIR_TRY(weir__get_bool(root, "attention_bias", &bias, label, err));
+    e->limit = (float)limit;
+    if (!bias)
+        return weir__fail_neutral("attention_bias", json_object_get(root, "attention_bias"), label, err);
+    if (again == e->n_used) return WEIR_OK;
+    return weir__fail_field(err, WEIR_ENOTSUP, label, "experts_per_token",
+                            json_object_get(root, "experts_per_token"), "contradicts num_experts_per_tok");
+}
+
 weir_status weir__experts_parse(const family_row *f, const json_t *root, const char *label,
                                 weir_decoder_config *c, weir_err *err) {
     weir_expert_config *e = &c->experts;
     if (weir__family_has(f, FAMILY_LOCAL_EXPERTS)) {
         e->ff_dim = c->ff_dim;
-        return parse_counts(root, "num_local_experts", label, e, err);
+        WEIR_TRY(parse_counts(root, "num_local_experts", label, e, err));
+        return weir__family_has(f, FAMILY_SINKS) ? parse_unit(root, label, e, err) : WEIR_OK;
     }
     if (!weir__family_has(f, FAMILY_EXPERTS)) return WEIR_OK;
     WEIR_TRY(parse_counts(root, "num_experts", label, e, err));

@@ -31,6 +31,11 @@ bool weir__is_int4_config(const char *key, const json_t *value) {
            (is_text(method, "gptq") || is_text(method, "awq") || packed_form(value) != WEIR_INT4_NONE);
 }
 
+/* What it says of modules need not be read: the tensors of experts say how they are stored. */
+bool weir__is_mxfp4_config(const char *key, const json_t *value) {
+    return strcmp(key, KEY) == 0 && is_text(json_object_get(value, "quant_method"), "mxfp4");
+}
+
 static weir_status fail(const json_t *v, const char *field, const char *why, const char *label,
                         weir_err *err) {
     char name[80];

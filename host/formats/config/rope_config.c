@@ -108,7 +108,7 @@ static weir_status parse_yarn(const json_t *rope, const char *label, weir_rope_c
     WEIR_TRY(weir__get_real(rope, "mscale", 0, MAX_FACTOR, &mscale, label, err));
     WEIR_TRY(weir__get_real(rope, "mscale_all_dim", 0, MAX_FACTOR, &mscale_all, label, err));
     WEIR_TRY(weir__get_bool(rope, "truncate", &truncate, label, err));
-    if (!truncate) return weir__fail_neutral("truncate", json_object_get(rope, "truncate"), label, err);
+    out->untruncated = !truncate;
     out->beta_fast = fast > 0 ? (float)fast : 32.0f; /* 0 is as absent, as in transformers */
     out->beta_slow = slow > 0 ? (float)slow : 1.0f;
     if (attention == 0 && mscale > 0 && mscale_all > 0)

@@ -95,7 +95,7 @@ static const known_key KEYS[] = {
     /* change the computation unless neutral */
     {"expert_count", FAMILY_MIXES, 0},
     {"expert_used_count", FAMILY_MIXES, 0},
-    {"expert_feed_forward_length", FAMILY_EXPERTS, 0},
+    {"expert_feed_forward_length", FAMILY_EXPERTS | FAMILY_SINKS, 0},
     {"expert_shared_feed_forward_length", FAMILY_SHARED_EXPERT, 0},
     {"embedding_scale", FAMILY_MULTIPLIERS, 1},
     {"residual_scale", FAMILY_MULTIPLIERS, 1},

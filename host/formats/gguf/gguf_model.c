@@ -157,7 +157,10 @@ static weir_status read_sizes(const gguf_reader *r, weir_decoder_config *c) {
  * whether the weights add up to 1 goes by the architecture. */
 static weir_status read_experts(const gguf_reader *r, weir_decoder_config *c) {
     weir_expert_config *e = &c->experts;
-    *e = (weir_expert_config){.names = WEIR_EXPERTS_STACKED, .normed = r->f->decoder.gguf_normed};
+    const bool sinks = weir__family_has(r->f, FAMILY_SINKS);
+    *e = (weir_expert_config){.names = sinks ? WEIR_EXPERTS_ROUTER : WEIR_EXPERTS_STACKED,
+                              .normed = r->f->decoder.gguf_normed,
+                              .limit = r->f->decoder.config.experts.limit};
     if (!weir__family_has(r->f, FAMILY_MIXES)) return WEIR_OK;
     WEIR_TRY(weir__gguf_need(r, "expert_count"));
     WEIR_TRY(weir__gguf_need(r, "expert_used_count"));
@@ -165,6 +168,7 @@ static weir_status read_experts(const gguf_reader *r, weir_decoder_config *c) {
     const int32_t most = e->n < WEIR_EXPERTS_USED ? e->n : WEIR_EXPERTS_USED;
     WEIR_TRY(weir__gguf_read_int(r, "expert_used_count", 1, most, &e->n_used));
     e->ff_dim = c->ff_dim;
+    if (sinks) return weir__gguf_read_int(r, "expert_feed_forward_length", 1, MAX_DIM, &e->ff_dim);
     if (!weir__family_has(r->f, FAMILY_EXPERTS)) return WEIR_OK;
     e->ff_dim = c->ff_dim / e->n_used;
     WEIR_TRY(weir__gguf_read_int(r, "expert_feed_forward_length", 1, MAX_DIM, &e->ff_dim));
@@ -188,6 +192,7 @@ static weir_status read_yarn(const gguf_reader *r, const weir_decoder_config *c,
     WEIR_TRY(weir__gguf_read_real(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, &fast));
     WEIR_TRY(weir__gguf_read_real(r, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, &slow));
     rope->kind = WEIR_ROPE_YARN;
+    rope->untruncated = r->f->decoder.config.rope.untruncated; /* of the model; llama.cpp rounds */
     rope->beta_fast = (float)fast;
     rope->beta_slow = (float)slow;
     if (attn != 1) rope->attention_factor = (float)(attn * (0.1 * log((double)rope->factor) + 1));

@@ -27,8 +27,8 @@ static const tensor_name TOP[] = {
  * after attention; without, it is the one before the feed-forward. */
 static const tensor_name LAYER[] = {
     {"input_layernorm.weight", "attn_norm.weight", FAMILY_ALL, FAMILY_ONLY_POST},
-    {"post_attention_layernorm.weight", "ffn_norm.weight", FAMILY_ALL, FAMILY_POST_NORMS},
-    {"post_attention_layernorm.weight", "post_attention_norm.weight", FAMILY_POST_NORMS, 0},
+    {"post_attention_layernorm.weight", "ffn_norm.weight", FAMILY_ALL, FAMILY_POST_NORMS | FAMILY_SINKS},
+    {"post_attention_layernorm.weight", "post_attention_norm.weight", FAMILY_POST_NORMS | FAMILY_SINKS, 0},
     {"pre_feedforward_layernorm.weight", "ffn_norm.weight", FAMILY_POST_NORMS, FAMILY_ONLY_POST},
     {"post_feedforward_layernorm.weight", "post_ffw_norm.weight", FAMILY_POST_NORMS, 0},
     {"self_attn.qkv_proj.weight", "attn_qkv.weight", FAMILY_FUSED, 0},
@@ -39,13 +39,20 @@ static const tensor_name LAYER[] = {
     {"self_attn.q_proj.bias", "attn_q.bias", FAMILY_ALL, 0},
     {"self_attn.k_proj.bias", "attn_k.bias", FAMILY_ALL, 0},
     {"self_attn.v_proj.bias", "attn_v.bias", FAMILY_ALL, 0},
+    {"self_attn.o_proj.bias", "attn_output.bias", FAMILY_SINKS, 0},
+    {"self_attn.sinks", "attn_sinks.weight", FAMILY_SINKS, 0},
     {"self_attn.q_norm.weight", "attn_q_norm.weight", FAMILY_QK_NORM, 0},
     {"self_attn.k_norm.weight", "attn_k_norm.weight", FAMILY_QK_NORM, 0},
     {"mlp.gate_up_proj.weight", "ffn_up.weight", FAMILY_FUSED, 0},
     {"mlp.gate_proj.weight", "ffn_gate.weight", FAMILY_ALL, FAMILY_FUSED | FAMILY_MIXES},
     {"mlp.up_proj.weight", "ffn_up.weight", FAMILY_ALL, FAMILY_FUSED | FAMILY_MIXES},
     {"mlp.down_proj.weight", "ffn_down.weight", FAMILY_ALL, FAMILY_MIXES},
-    {"mlp.gate.weight", "ffn_gate_inp.weight", FAMILY_MIXES, 0},
+    {"mlp.gate.weight", "ffn_gate_inp.weight", FAMILY_MIXES, FAMILY_SINKS},
+    {"mlp.router.weight", "ffn_gate_inp.weight", FAMILY_SINKS, 0},
+    {"mlp.router.bias", "ffn_gate_inp.bias", FAMILY_SINKS, 0},
+    {"mlp.experts.gate_proj.bias", "ffn_gate_exps.bias", FAMILY_SINKS, 0},
+    {"mlp.experts.up_proj.bias", "ffn_up_exps.bias", FAMILY_SINKS, 0},
+    {"mlp.experts.down_proj.bias", "ffn_down_exps.bias", FAMILY_SINKS, 0},
     {"mlp.experts.gate_proj.weight", "ffn_gate_exps.weight", FAMILY_MIXES, 0},
     {"mlp.experts.up_proj.weight", "ffn_up_exps.weight", FAMILY_MIXES, 0},
     {"mlp.experts.down_proj.weight", "ffn_down_exps.weight", FAMILY_MIXES, 0},
@@ -255,7 +262,7 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const family_row *f, we
     size_t count[WEIR_DTYPE_COUNT] = {0};
     weir_entry e;
     *(m->kind == WEIR_FAMILY_T5 ? &m->t5.tied : &c->tied) = !weir__gguf_find(g, "output.weight", &e);
-    c->qkv_bias = weir__gguf_find(g, "blk.0.attn_q.bias", &e);
+    c->qkv_bias = weir__family_has(f, FAMILY_SINKS) || weir__gguf_find(g, "blk.0.attn_q.bias", &e);
     m->t5.gated = weir__gguf_find(g, "enc.blk.0.ffn_gate.weight", &e);
     m->t5.layer_bias = weir__gguf_find(g, "enc.blk.1." REL_BIAS, &e) ||
                        weir__gguf_find(g, "dec.blk.1." REL_BIAS, &e); /* as in umT5; then all are needed */

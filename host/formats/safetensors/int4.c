@@ -286,17 +286,27 @@ static void put_scale(const matrix *m, weir_dtype dtype, unsigned char *to, int6
     memcpy(to, &word, sizeof word);
 }
 
+/* 32 codes in order: byte i has codes i and i + 16. */
+static void put_halves(const uint32_t word[4], unsigned char *to) {
+    for (int i = 0; i < 2; i++) {
+        const uint64_t eight = spread(word[i]) | spread(word[i + 2]) << 4;
+        memcpy(to + 8 * i, &eight, sizeof eight);
+    }
+}
+
+void weir__int4_codes(const unsigned char in[16], unsigned char to[16]) {
+    uint32_t word[4];
+    memcpy(word, in, sizeof word);
+    put_halves(word, to);
+}
+
 /* Codes 32 b … 32 b + 31 of an output into its row of blocks, and the scale before the first of a block. */
 static void put_codes(const matrix *m, weir_dtype dtype, unsigned char *to, int64_t row, int64_t b,
                       const uint32_t word[4]) {
     const int each = weir_dtype_block(dtype) / BLOCK, bytes = weir_dtype_block_bytes(dtype);
     to += b / each * bytes;
     if (b % each == 0) put_scale(m, dtype, to, row, BLOCK * b / m->group);
-    to += bytes - (each - b % each) * BLOCK / 2;
-    for (int i = 0; i < 2; i++) {
-        const uint64_t eight = spread(word[i]) | spread(word[i + 2]) << 4;
-        memcpy(to + 8 * i, &eight, sizeof eight);
-    }
+    put_halves(word, to + bytes - (each - b % each) * BLOCK / 2);
 }
 
 bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry *e, weir_tensor *out) {

@@ -45,4 +45,7 @@ weir_status weir__int4_check(const weir_safetensors *s, weir_int4 c, const weir_
 bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry *e, weir_tensor *out);
 void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *e);
 
+/* 32 codes, two to a byte, the first in the low half, to the bytes of a block of mxfp4, without its scale. */
+void weir__int4_codes(const unsigned char in[16], unsigned char to[16]);
+
 #endif /* WEIR_HOST_FORMATS_SAFETENSORS_INT4_H */

@@ -259,8 +259,8 @@ static void check_units(weir_backend *be, int32_t n_row, int32_t n_col, float li
     const int64_t ld = 2 * n_col + PAD;
     float *x = floats_normal((size_t)(n_row * ld), 5.0f, rng), *got = guarded_new((size_t)(n_row * ld));
     float *bias = floats_normal((size_t)(GROUPS * 2 * n_col), 1.0f, rng);
-    int32_t begin[GROUPS + 1] = {0, 0, n_row / 3, n_row / 3, n_row / 2, n_row - 1, n_row - 1};
-    x[0] = NAN, x[(n_row - 2) * ld] = -300.0f, x[ld + n_col] = 1e30f;
+    int32_t begin[GROUPS + 1] = {1, 1, n_row / 3, n_row / 3, n_row / 2, n_row - 1, n_row - 1};
+    x[ld] = NAN, x[(n_row - 2) * ld] = -300.0f, x[ld + n_col] = 1e30f;
     float *x_there = device_put(be, x, (size_t)(n_row * ld) * 4),
           *bias_there = device_put(be, bias, (size_t)(GROUPS * 2 * n_col) * 4);
     int32_t *begin_there = device_put(be, begin, sizeof begin);
@@ -284,8 +284,8 @@ static void check_units(weir_backend *be, int32_t n_row, int32_t n_col, float li
                 cr_assert(isnan(want) ? isnan(is) : fabs(is - want) <= bound,
                           "row %ld column %ld: %g, want %g", (long)r, (long)i, is, want);
             }
-    for (int64_t i = 0; i < n_row * ld; i++) /* up, padding, and the row past the last group */
-        if (i % ld >= n_col || i / ld >= begin[GROUPS])
+    for (int64_t i = 0; i < n_row * ld; i++) /* up, padding, and rows of no group */
+        if (i % ld >= n_col || i / ld >= begin[GROUPS] || i / ld < begin[0])
             cr_assert_eq(memcmp(&got[i], &x[i], 4), 0, "row %ld column %ld was written", (long)(i / ld),
                          (long)(i % ld));
     weir__backend_free(be, x_there), weir__backend_free(be, bias_there), weir__backend_free(be, begin_there);
