@@ -146,4 +146,19 @@ TOKENIZERS = [
     bug("host/tokenizers/steps/pattern.c", "bounds", "room for what \\s becomes is missing", "vocab", "weir_alloc(bytes * sizeof SPACES + 8, 1)", "weir_alloc(bytes * 8 + 8, 1)"),
 ]
 
-BUGS = SAFETENSORS + EIGHT_BITS + FOUR_BITS + GGUF + NAMES + ROPE + TOKENIZERS
+STACKS = [
+    bug("host/formats/safetensors/stacks.c", "index", "up's outputs are gate's", "stacks",
+        "(size_t)(c * all + r * k->n->parts + k->n->part) * bytes", "(size_t)(c * all + r * k->n->parts) * bytes"),
+    bug("host/formats/safetensors/stacks.c", "bounds", "the last tile of outputs is left out", "stacks",
+        "for (int64_t r0 = 0; r0 < k->rows; r0 += TILE) {", "for (int64_t r0 = 0; r0 + TILE <= k->rows; r0 += TILE) {"),
+    bug("host/formats/safetensors/stacks.c", "index", "every block has the first one's scale", "stacks int4", "to[0] = scales[from + b];", "to[0] = scales[from];"),
+    bug("host/formats/safetensors/stacks.c", "check", "scales of another shape", "stacks",
+        "s->n_dim != 3 || memcmp(s->shape, e->shape, 3 * sizeof *s->shape) != 0", "s->n_dim != 3"),
+    bug("host/formats/safetensors/stacks.c", "check", "a matrix that is there twice", "stacks", "if (floats && (codes || scales)) return", "if (floats && codes && scales && false) return"),
+    bug("host/formats/safetensors/stacks.c", "index", "gate and up are given back as one", "stacks", "(const char *)k.codes.data + k.n->part", "(const char *)k.codes.data"),
+    bug("host/formats/config/expert_config.c", "check", "experts_per_token says another number", "expert_config", "    if (again == e->n_used) return WEIR_OK;\n", "    if (again > 0) return WEIR_OK;\n"),
+    bug("host/formats/config/decoder_config.c", "default", "without rope_scaling nothing is stretched", "expert_config",
+        "f->decoder.config.rope.kind != WEIR_ROPE_DEFAULT && !scaling && !all", "f->decoder.config.rope.kind == WEIR_ROPE_LINEAR && !scaling && !all"),
+]
+
+BUGS = SAFETENSORS + EIGHT_BITS + FOUR_BITS + GGUF + NAMES + ROPE + TOKENIZERS + STACKS

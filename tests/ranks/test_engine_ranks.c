@@ -159,9 +159,10 @@ Test(engine_ranks, quantised_pairs_write_what_they_write_on_one_rank) {
 
 /* Rank 0 looks up; the others have calls of the verifier alone. */
 Test(engine_ranks, drafts_are_looked_up_on_rank_0) {
-    static const char *const models[] = {"/models/demo/verifier", "/tests/golden/decoder/gemma3_f32"};
+    static const char *const models[] = {"/models/demo/verifier", "/tests/golden/decoder/gemma3_f32",
+                                         "/tests/golden/decoder/gptoss_f32"};
     static answer want[LOOKUP_SETTINGS], got;
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < 3; k++)
         for (int tp = 1; tp <= 4; tp *= 2) {
             char dir[300];
             weir_engine_options o = weir_engine_options_default();
