@@ -101,8 +101,8 @@ typedef struct matrix_stack {
  * where the dtypes of two alike differ. */
 weir_status weir__load_stack(weights *w, const matrix_stack *s, weir_weight *out, int *n_out);
 
-/* The biases of all of a stack, on every rank; its kinds are one tensor each (n, rows), ".bias" for ".weight": for each
- * number those of its matrices in one, (n, sum of rows). */
+/* The biases of all of a stack, on every rank; its kinds are a tensor each (n, rows), called as the matrices
+ * with ".bias" for ".weight". For each number those of its matrices in one: (n, sum of rows). */
 weir_status weir__load_stack_bias(weights *w, const matrix_stack *s, const float **out);
 
 /* One vector of the biases of stacked matrices (".bias" for ".weight"). */

@@ -15,8 +15,9 @@
  *   begin  (n_group + 1) rows [begin[e], begin[e + 1]) are of group e (linear.h): its biases
  *   bias   (n_group, 2 n_col)
  *
- * All in backend memory. Rows before the first group and past the last are left as they are. NaN stays NaN. With G = |x| + |bias|
- * of the gate and U the same of up, |y - truth| <= 2^-24 ((|u| + 1) (2 G + 1) + U |g| + 16 |y|).
+ * All in backend memory. Rows before the first group and past the last are left as they are. NaN stays NaN.
+ * With G = |x| + |bias| of the gate and U the same of up,
+ * |y - truth| <= 2^-24 ((|u| + 1) (2 G + 1) + U |g| + 16 |y|).
  * WEIR_EINVAL  n_row or n_col < 0, n_group < 1, ld < 2 n_col, NULL, limit not above 0 */
 typedef struct weir_glu {
     float *x;
