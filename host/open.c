@@ -205,15 +205,13 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     return WEIR_OK;
 }
 
-/* Its text passes through the host between two calls of the drafter, and ranks receive the verifier's
- * ids. */
+/* Ranks receive the verifier's ids alone. */
 static weir_status check_apart(const weir_engine *e, weir_err *err) {
     const weir_pair *p = &e->pair;
-    if (p->draft != WEIR_DRAFT_TEXT || (!p->be->device && p->n_rank == 1)) return WEIR_OK;
+    if (p->draft != WEIR_DRAFT_TEXT || p->n_rank == 1) return WEIR_OK;
     return weir_fail(
         err, WEIR_ENOTSUP,
-        "%s: its text must be re-tokenised on the host within a block, which is served on the CPU "
-        "with one rank (--device cpu, -tp 1): %.200s",
+        "%s: its text is re-tokenised within a block, which is served with one rank (-tp 1): %.200s",
         p->side[WEIR_DRAFTER].ck.dir, p->apart.text);
 }
 

@@ -185,7 +185,7 @@ static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n,
         if (i >= n) who[i] = NULL;
         seat[i] = i < n ? weir__seat_of(who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
         if (fixed && seat[i].gamma == b->loop.gamma && seat[i].bonus_from < INT32_MAX)
-            b->loop.bonus = !l->shape.lookup.history; /* a lookup finds it among the drafts */
+            b->loop.bonus = !one_hot(l->e); /* a lookup finds it among the drafts, a text has none */
         if (b->loop.gamma > 0 && seat[i].chooses) b->chooses = true;
     }
     return weir__backend_upload(l->e->pair.be, b->loop.seat, seat, (size_t)b->loop.n_seat * sizeof *seat);
@@ -443,9 +443,11 @@ static weir_status run_recorded(follow *f, int blocks) {
     return WEIR_ECOMM; /* the others run theirs, and wait */
 }
 
-/* What is refused is recorded again with less in it, and in the end called op by op. */
+/* What is refused is recorded again with less in it, and in the end called op by op, as blocks are whose
+ * drafts the host makes. */
 static weir_status run_launch(follow *f, int blocks) {
-    while (f->b.l->graphs) {
+    const bool by_host = f->b.l->draft && f->b.loop.gamma > 0;
+    while (f->b.l->graphs && !by_host) {
         const weir_status s = run_recorded(f, blocks);
         if (s != WEIR_ENOTSUP || f->taken > 0) return s;
     }
@@ -462,10 +464,10 @@ static void book_seconds(weir_session *const *s, int n, const double spent[3]) {
     }
 }
 
-/* One where seats are taken anew for each, so that a session that ended leaves no row, and where the host
- * selects from each block's logits before the next block writes over them. */
+/* One where seats are taken anew for each, so that a session that ended leaves no row, where the host makes
+ * drafts, and where it selects from each block's logits before the next block writes over them. */
 int weir__block_loop_blocks(const weir_block_loop *l, int n_top, int max_blocks) {
-    if ((l->shape.first || n_top > 0) && max_blocks > 0) return 1;
+    if ((l->shape.first || l->draft || n_top > 0) && max_blocks > 0) return 1;
     return max_blocks < WEIR_LOOP_DEPTH ? max_blocks : WEIR_LOOP_DEPTH;
 }
 
@@ -506,7 +508,7 @@ static weir_status copy_rows(const weir_bucket *b) {
         token[j] = stats[j].argmax;
         if (one_hot(b->l->e)) {
             stats[j] = weir__one_hot_stats(token[j]);
-            WEIR_TRY(weir__lookup_stage(b, j, token[j]));
+            WEIR_TRY(weir__lookup_stage(b, 0, j, token[j]));
             continue;
         }
         WEIR_TRY(be->stream->copy(be, weir__seat_q_row(l, 0, j), l->p_logits + j * l->ld_p,

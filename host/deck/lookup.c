@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/base/mem.h"
+#include "kernels/loop/seat.h"
 
 int64_t weir__lookup_before(const weir_session *s) {
     if (s->e->pair.draft != WEIR_DRAFT_LOOKUP) return 0;
@@ -47,11 +48,11 @@ weir_status weir__lookup_open(weir_block_loop *l) {
     return st;
 }
 
-weir_status weir__lookup_stage(const weir_bucket *b, int32_t j, int32_t token) {
+weir_status weir__lookup_stage(const weir_bucket *b, int32_t i, int32_t j, int32_t token) {
     static const float cold = -INFINITY, hot = 0.0f;
     weir_backend *be = b->l->e->pair.be;
-    int32_t *at = &b->loop.lookup.hot[(int64_t)j * b->loop.n_seat], before;
-    float *row = b->loop.q_logits + (int64_t)j * b->loop.n_seat * b->loop.ld_q;
+    int32_t *at = &b->loop.lookup.hot[(int64_t)j * b->loop.n_seat + i], before;
+    float *row = weir__seat_q_row(&b->loop, i, j);
     WEIR_TRY(weir__backend_download(be, &before, at, sizeof before));
     if (before >= 0) WEIR_TRY(weir__backend_upload(be, row + before, &cold, sizeof cold));
     WEIR_TRY(weir__backend_upload(be, row + token, &hot, sizeof hot));

@@ -14,8 +14,8 @@ int64_t weir__lookup_ld(const weir_engine *e); /* room for a slot's history; 0: 
 
 /* Where rows of q have one token every one is -inf; l->shape.lookup has its arrays. */
 weir_status weir__lookup_open(weir_block_loop *l);
-/* For timings: row j of the first seat has this token. */
-weir_status weir__lookup_stage(const weir_bucket *b, int32_t j, int32_t token);
+/* Row j of seat i has this token, from the host. */
+weir_status weir__lookup_stage(const weir_bucket *b, int32_t i, int32_t j, int32_t token);
 /* Brings the history of a session that has a slot up to date. */
 weir_status weir__lookup_sync(weir_block_loop *l, weir_session *s);
 /* After a launch: what the session has appended, the loop has too. */

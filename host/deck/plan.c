@@ -152,7 +152,8 @@ static void add_prefixes(weir_engine *e, weir_bytes *scratch) {
 }
 
 static void add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch) {
-    const int32_t n = e->pair.n_vocab;
+    const int32_t drafted = e->pair.tok_draft ? e->pair.n_vocab_draft : 0,
+                  n = e->pair.n_vocab > drafted ? e->pair.n_vocab : drafted;
     size_t floats = (size_t)(e->pair.be->device ? weir__accept_cuda_scratch_floats(n)
                                                 : weir__accept_cpu_scratch_floats(n));
     for (int i = 0; i <= (int)e->pair.has_draft; i++) {

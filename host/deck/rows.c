@@ -49,8 +49,9 @@ weir_status weir__rows_forward(weir_engine *e, int side, weir_batch rows, float 
     rows.pos = d->pos;
     rows.slot = d->slot;
     rows.logits = logits;
-    rows.minmax = d->minmax;
-    rows.minmax_n = d->minmax ? e->pair.n_vocab : 0;
+    const bool apart = side == WEIR_DRAFTER && e->pair.tok_draft; /* a vocabulary of other sizes */
+    rows.minmax = apart ? NULL : d->minmax;
+    rows.minmax_n = rows.minmax ? e->pair.n_vocab : 0;
     return weir__model_forward(e->pair.side[side].model, &e->deck.side[side].kv, &rows);
 }
 

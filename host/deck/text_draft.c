@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/deck/deck.h"
+#include "host/deck/lookup.h"
 #include "host/tokenizers/across.h"
 #include "kernels/base/mem.h"
 #include "kernels/loop/lookup.h"
@@ -176,20 +177,24 @@ static weir_status run_inputs(weir_engine *e, const weir_bucket *b, const bool *
     return WEIR_OK;
 }
 
-/* The likeliest token of each row. The accept step's statistics of verifier rows come later in a block. */
+/* The likeliest token of each row, for the host. Laws and statistics of the verifier's rows come later in a
+ * block. */
 static weir_status examine(weir_engine *e, int32_t n_row) {
-    weir_step_buffers *b = &e->deck.dev;
-    weir_law greedy = weir_law_default();
-    greedy.temp = 0.0f;
-    for (int32_t k = 0; k < n_row; k++) b->law_of[k] = 0;
+    const weir_step_buffers *b = &e->deck.dev, *host = &e->deck.buf;
+    host->law[0] = weir_law_default();
+    host->law[0].temp = 0.0f;
+    for (int32_t k = 0; k < n_row; k++) host->law_of[k] = 0;
+    WEIR_TRY(WEIR_PUT(e, law, 1));
+    WEIR_TRY(WEIR_PUT(e, law_of, n_row));
     weir_row_stats_args a = {.logits = b->text_logits,
                              .ld = e->pair.side[WEIR_DRAFTER].facts.n_vocab_rows,
                              .n_row = n_row,
                              .n_vocab = e->pair.n_vocab_draft,
-                             .law = &greedy,
+                             .law = b->law,
                              .law_of = b->law_of,
                              .out = b->p_stats};
-    return e->pair.be->op.row_stats(e->pair.be, &a);
+    WEIR_TRY(e->pair.be->op.row_stats(e->pair.be, &a));
+    return WEIR_GET(e, p_stats, n_row);
 }
 
 /* ---- drafts -------------------------------------------------------------------------------------------- */
@@ -252,9 +257,9 @@ static weir_status take_step(const weir_loop *l, int32_t i, weir_session *s, con
     if (isnan(row->max)) {
         r->ended = r->broken = true;
         l->seat[i].n_draft = 1; /* the accept step finds the row, and ends the session for it */
-        weir__seat_draft(l, i)[0] = 0;
         weir__seat_q_stats(l, i)[0] = *row;
-        return WEIR_OK;
+        r->draft.n = 0;
+        return weir__ids_push(&r->draft, 0, NULL);
     }
     if (control && !r->fills) {
         const int32_t end = end_of(p, token);
@@ -273,6 +278,17 @@ static weir_status take_step(const weir_loop *l, int32_t i, weir_session *s, con
 
 /* ---- blocks -------------------------------------------------------------------------------------------- */
 
+/* The bucket's seats, statistics and costs where the host reads and writes them. Its launch, which has one
+ * block, has uploaded these seats. */
+static weir_loop host_side(const weir_bucket *b) {
+    const weir_engine *e = b->l->e;
+    weir_loop l = b->loop;
+    l.seat = e->deck.buf.seat;
+    l.q_stats = e->deck.buf.q_stats;
+    if (l.cost) l.cost = &e->pair.cost;
+    return l;
+}
+
 static bool begin(const weir_loop *l, int32_t i, weir_session *s) {
     weir_seat *seat = &l->seat[i];
     seat->n_draft = 0;
@@ -285,20 +301,32 @@ static bool begin(const weir_loop *l, int32_t i, weir_session *s) {
     return true;
 }
 
-/* Rows of q for what was drafted. */
-static weir_status finish(const weir_loop *l, int32_t i, weir_session *s) {
+/* What was drafted, and its rows of q. */
+static weir_status finish(const weir_bucket *b, const weir_loop *l, int32_t i, weir_session *s) {
     weir_seat *seat = &l->seat[i];
     weir__ids *d = &s->retold->draft;
-    if (s->retold->broken) return WEIR_OK;
     while (s->retold->fills && (int32_t)d->n < seat->n_draft)
         WEIR_TRY(weir__ids_push(d, s->timeline[s->n], NULL));
-    for (int32_t j = 0; j < seat->n_draft && j < (int32_t)d->n; j++)
-        weir__lookup_put(l, i, seat, j, d->at[j]);
-    weir__lookup_close(seat, (int32_t)d->n);
-    return WEIR_OK;
+    if (!s->retold->broken) {
+        weir__lookup_close(seat, (int32_t)d->n);
+        for (int32_t j = 0; j < seat->n_draft; j++) {
+            WEIR_TRY(weir__lookup_stage(b, i, j, d->at[j]));
+            weir__seat_q_stats(l, i)[j] = weir__one_hot_stats(d->at[j]);
+        }
+    }
+    if (seat->n_draft == 0) return WEIR_OK;
+    return weir__backend_upload(b->l->e->pair.be, weir__seat_draft(&b->loop, i), d->at,
+                                (size_t)seat->n_draft * sizeof *d->at);
 }
 
-static weir_status run_steps(const weir_bucket *b, bool *runs) {
+static weir_status put_seats(const weir_bucket *b, const weir_loop *l) {
+    weir_engine *e = b->l->e;
+    const size_t n = (size_t)l->n_seat;
+    WEIR_TRY(WEIR_PUT(e, q_stats, n * ((size_t)l->gamma + 1)));
+    return weir__backend_upload(e->pair.be, b->loop.seat, l->seat, n * sizeof *l->seat);
+}
+
+static weir_status run_steps(const weir_bucket *b, const weir_loop *l, bool *runs) {
     weir_engine *e = b->l->e;
     weir_session **who = e->deck.buf.who;
     for (int32_t n_out = 1; n_out > 0;) {
@@ -306,7 +334,7 @@ static weir_status run_steps(const weir_bucket *b, bool *runs) {
         if (n_out > 0) WEIR_TRY(examine(e, n_out));
         for (int32_t i = 0, k = 0; i < b->loop.n_seat && n_out > 0; i++) {
             if (!runs[i]) continue;
-            WEIR_TRY(take_step(&b->loop, i, who[i], &e->deck.dev.p_stats[k++]));
+            WEIR_TRY(take_step(l, i, who[i], &e->deck.buf.p_stats[k++]));
             runs[i] = !who[i]->retold->ended;
         }
     }
@@ -315,16 +343,18 @@ static weir_status run_steps(const weir_bucket *b, bool *runs) {
 
 weir_status weir__text_draft_run(const weir_bucket *b) {
     weir_session **who = b->l->e->deck.buf.who;
-    const int32_t n = b->loop.n_seat;
+    const weir_loop l = host_side(b);
+    const int32_t n = l.n_seat;
     bool *drafts = weir_calloc((size_t)n, sizeof *drafts), *runs = weir_calloc((size_t)n, sizeof *runs);
     weir_status st = drafts && runs ? WEIR_OK : WEIR_ENOMEM;
     for (int32_t i = 0; i < n && st == WEIR_OK; i++) {
-        drafts[i] = begin(&b->loop, i, who[i]);
+        drafts[i] = begin(&l, i, who[i]);
         runs[i] = drafts[i] && !who[i]->retold->ended;
     }
-    if (st == WEIR_OK) st = run_steps(b, runs);
+    if (st == WEIR_OK) st = run_steps(b, &l, runs);
     for (int32_t i = 0; i < n && st == WEIR_OK; i++)
-        if (drafts[i]) st = finish(&b->loop, i, who[i]);
+        if (drafts[i]) st = finish(b, &l, i, who[i]);
+    if (st == WEIR_OK) st = put_seats(b, &l);
     weir_free(drafts);
     weir_free(runs);
     return st;

@@ -52,7 +52,11 @@ TEXT_DRAFT = [
     bug("host/deck/text_draft.c", "stale", "ids that changed keep their keys and values", "text_draft", "same < had && r->timeline[1 + same] == ids->at[same - r->n_from]) same++;", "same < had) same++;"),
     bug("host/deck/text_draft.c", "check", "a window begins where ids depend on what precedes it", "text_draft", "        if (!apart) continue;\n", ""),
     bug("host/deck/text_draft.c", "missing", "the drafter's end of text is no draft", "text_draft", "    return weir__ids_push(&r->draft, end, NULL);", "    return WEIR_OK;"),
-    bug("host/deck/text_draft.c", "check", "a broken drafter is passed over", "text_draft", "    if (s->retold->broken) return WEIR_OK;\n", ""),
+    bug("host/deck/text_draft.c", "check", "a broken drafter is passed over", "text_draft", "    if (!s->retold->broken) {\n        weir__lookup_close", "    {\n        weir__lookup_close"),
+    bug("host/deck/text_draft.c", "stale", "a device's seats keep the drafts of the block before", "runner_text_draft", "    if (st == WEIR_OK) st = put_seats(b, &l);\n", ""),
+    bug("host/deck/text_draft.c", "missing", "the drafter's statistics stay on the device", "runner_text_draft", "    return WEIR_GET(e, p_stats, n_row);\n", "    return WEIR_OK;\n"),
+    bug("host/deck/rows.c", "args", "spans of the verifier's vocabulary over the drafter's row", "runner_text_draft", "rows.minmax = apart ? NULL : d->minmax;", "rows.minmax = d->minmax; (void)apart;"),
+    bug("host/deck/block_loop.c", "check", "blocks whose drafts the host makes are recorded", "runner_text_draft", "while (f->b.l->graphs && !by_host) {", "(void)by_host; while (f->b.l->graphs) {"),
     bug("host/deck/text_draft.c", "bounds", "a text may outgrow the drafter", "text_draft", "r->n_from + (int64_t)ids.n > r->cap;", "r->n_from + (int64_t)ids.n > INT32_MAX;"),
     bug("host/deck/text_draft.c", "off by one", "a window of ids is one short", "text_draft", "    r->n = n;\n", "    r->n = n > 0 ? n - 1 : 0;\n"),
     bug("host/deck/seat.c", "index", "what the drafter held is read again at the verifier's places", "text_draft", "    seat.base = (int32_t)weir__session_base(s, side);\n", ""),
@@ -176,7 +180,7 @@ REPLAY = [
 
 BENCH = [
     bug("host/measure/bench.c", "off by one", "a recording has one pass, and its time is that of four", "runner_kernels_of_block", "for (int i = 0; i < r->part->recorded; i++) WEIR_TRY", "for (int i = 0; i < 1; i++) WEIR_TRY"),
-    bug("host/measure/bench.c", "default", "parts are timed by the host's clock where there are graphs", "runner_kernels_of_block", "if (part->recorded && b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {", "if (part->recorded && !b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {"),
+    bug("host/measure/bench.c", "default", "parts are timed by the host's clock where there are graphs", "runner_kernels_of_block", "if (part->recorded && !by_host && b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {", "if (part->recorded && !by_host && !b->e->deck.loop->graphs && b->e->pair.n_rank == 1) {"),
 ]
 
 PAIR = [
@@ -220,7 +224,7 @@ BLOCKS = [
     bug("host/deck/block_loop.c", "stale", "the bonus row is not counted to the drafter's cache", "block_loop blocks loop",
         "s->cached[WEIR_DRAFTER] = s->n + r->n_draft + extra;", "s->cached[WEIR_DRAFTER] = s->n + r->n_draft;"),
     bug("host/deck/block_loop.c", "reset", "the CPU's seats are those of the launch's first block", "block_loop loop blocks",
-        "if ((l->shape.first || n_top > 0) && max_blocks > 0) return 1;", "if ((l->shape.first || n_top > 0) && max_blocks < 0) return 1;"),
+        "if ((l->shape.first || l->draft || n_top > 0) && max_blocks > 0) return 1;", "if ((l->shape.first || l->draft || n_top > 0) && max_blocks < 0) return 1;"),
     bug("host/deck/block_loop.c", "math", "every session is booked the whole block's time", "loop blocks",
         "s[i]->stats.seconds_verify += spent[1] / n;", "s[i]->stats.seconds_verify += spent[1];"),
     bug("host/deck/block_loop.c", "math", "the ring is no part of the plan", "block_loop engine",

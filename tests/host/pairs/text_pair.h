@@ -7,6 +7,8 @@
 
 /* Pairs of the decoders of text_model.h, and answers of theirs. drafter NULL: the verifier alone. */
 weir_engine *text_open(const char *verifier, const char *drafter, int n_parallel, int ctx_size);
+weir_engine *text_open_on(const char *device, const char *verifier, const char *drafter, int n_parallel,
+                          int ctx_size);
 weir_session_options text_greedy(int gamma, int max_tokens); /* gamma 0: the verifier alone */
 enum { TEXT_PROMPTS = 12 };
 /* Prompt number i, an awkward text. Returns how many ids; weir_ids_free. */
