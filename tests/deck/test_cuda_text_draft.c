@@ -137,3 +137,25 @@ Test(cuda_text_draft, its_parts_are_timed) {
     cr_assert(step && block);
     close_pair(&o);
 }
+
+/* gamma auto goes by blocks as the host calls them. */
+Test(cuda_text_draft, gamma_auto_is_measured) {
+    static answer want, got;
+    opened o = open_pair(&pairs[1], 1);
+    weir_engine_options opt = weir_engine_options_default();
+    weir_engine_facts f;
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    opt.model = o.dir[0], opt.model_draft = o.dir[1], opt.device = "cuda:0", opt.ctx_size = 96;
+    cr_assert_eq(weir_engine_open(&e, &opt, &err), WEIR_OK, "%s", err.text);
+    weir_engine_get_facts(e, &f);
+    cr_expect_str_eq(f.costs_from, "measured");
+    const weir_session_options alone = text_greedy(0, 12);
+    weir_session_options with = text_greedy(1, 12);
+    with.n_draft = WEIR_GAMMA_AUTO;
+    text_run(o.on_cpu, &alone, 0, &want);
+    text_run(e, &with, 0, &got);
+    assert_same_tokens(&want, &got, "gamma auto");
+    weir_engine_close(e);
+    close_pair(&o);
+}
