@@ -70,11 +70,13 @@ def totals(answers):
     for key in ("num_spec_steps", "num_accepted_draft_tokens", "num_draft_tokens", "resampled_tokens",
                 "verifier_calls"):
         t[key] = sum(m.get(key) or 0 for m in metrics)
-    # The rates are per answer: weighted by the rows that the accept step examined.
-    rows = [m.get("examined_rows") or 0 for m in metrics]
+    # The rates are per answer: weighted by the rows that the accept step examined. A rate that an answer does
+    # not have, since nobody asked for it, is not 0.
+    examined = [m for m in metrics if m.get("examined_rows")]
+    rows = sum(m["examined_rows"] for m in examined)
     for key in ("rejection_rate", "deferral_rate"):
-        t[key] = (sum((m.get(key) or 0.0) * r for m, r in zip(metrics, rows)) /
-                  sum(rows)) if sum(rows) else None
+        known = rows and all(m.get(key) is not None for m in examined)
+        t[key] = sum(m[key] * m["examined_rows"] for m in examined) / rows if known else None
     return t
 
 

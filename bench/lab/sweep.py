@@ -87,7 +87,8 @@ def record_of(job: Job, prompt: str, answer: dict[str, Any], run: int) -> dict[s
         record.update(
             steps=metrics["num_spec_steps"], drafted=metrics["num_draft_tokens"],
             accepted=metrics["num_accepted_draft_tokens"], rows=rows,
-            deferred=metrics.get("deferred_rows") or 0, reject=(metrics.get("rejection_rate") or 0.0) * rows,
+            deferred=metrics.get("deferred_rows") or 0,
+            reject=metrics["rejection_rate"] * rows if rows else 0.0,
             hist=metrics.get("acceptance_histogram") or [])
     return record
 
