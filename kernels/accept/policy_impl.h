@@ -47,8 +47,7 @@ typedef struct weir_policy {
     bool point; /* temperature 0 */
     bool gate;  /* GATE: r of the row */
     bool has_keep, has_pi;
-    bool measured;      /* the next two are known; else NaN */
-    float reject, mass; /* R = sum (q - num)+ and sum res */
+    float reject, mass; /* R = sum (q - num)+ and sum res; NaN if they were not measured */
     float eta, beta;    /* NaN if undefined */
 } weir_policy;
 
@@ -98,9 +97,14 @@ WEIR_STEP_FN void policy_measure(const policy_build *b) {
     b->y->mass = out[1];
 }
 
+/* Asked again where it matters, rather than kept in a register during the passes. */
+WEIR_STEP_FN bool policy_measures(const policy_build *b) {
+    return b->law->measure_reject || b->y->point || weir__rule_weighs(b->y->rule);
+}
+
 /* By a rule that has no use for its masses. */
 WEIR_STEP_FN void policy_measure_if_wanted(const policy_build *b) {
-    if (b->y->measured) policy_measure(b);
+    if (policy_measures(b)) policy_measure(b);
 }
 
 /* Membership test m(v) >= floor on one of the four distributions. */
@@ -300,7 +304,6 @@ WEIR_STEP_FN weir_status policy_start(const weir_position *at, weir_policy *y) {
     y->rule = rule;
     y->kind = weir__rule_kind(rule);
     y->point = !(law->temp > 0.0f);
-    y->measured = law->measure_reject || y->point || weir__rule_weighs(rule);
     y->eta = y->beta = NAN;
     y->has_pi = weir__rule_has_pi(rule);
     y->has_keep = y->kind != WEIR_KIND_OWN || rule == WEIR_RULE_ENSEMBLE;
@@ -362,7 +365,7 @@ WEIR_STEP_FN weir_status weir__policy(const weir_env *env, const weir_position *
     case WEIR_KIND_TOKEN: policy_build_token(&b); break;
     case WEIR_KIND_OWN: policy_build_own(&b); break;
     }
-    if (!out->measured) out->reject = out->mass = NAN;
+    if (!policy_measures(&b)) out->reject = out->mass = NAN;
     return WEIR_OK;
 }
 

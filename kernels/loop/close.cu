@@ -23,6 +23,7 @@ struct close_shared {
     weir_row_stats p_stats[WEIR_GAMMA_MAX + 1]; /* where the kernel makes them */
     weir_emit_session emit;
     bool closes;
+    bool blind; /* the decision may be too early (weir__decided_blindly) */
     weir_block_outcome outcome;
 };
 
@@ -121,6 +122,7 @@ static __device__ __forceinline__ void plan_seat(const weir_loop &l, int32_t i, 
     h->accept.n_accept = d.n_accept;
     h->accept.block_p = d.block_p;
     if (d.status == WEIR_OK && d.rejected) h->accept.verdict = h->note[d.n_accept].verdict;
+    h->blind = weir__decided_blindly(&d, h->note);
     h->closes = weir__seat_plan(&l, i, &h->seat, &h->accept, &h->emit);
 }
 
@@ -139,20 +141,19 @@ static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i
 }
 
 /* One attempt to decide and close a live seat; false: a row was refused whose residual turned out to have no
- * mass, which its note now says, so that the next attempt takes its draft. At most one a row. */
-static __device__ __forceinline__ bool try_to_close(const weir_env &t, const weir_loop &l, int32_t i,
-                                                    close_shared *h) {
-    const weir_decision d = team_decide(&t, &h->args, &h->accept, h->note);
-    const bool blind = weir__decided_blindly(&d, h->note);
-    if (threadIdx.x == 0) plan_seat(l, i, d, h);
+ * mass, which its note now says, so that the next attempt takes its draft. At most one a row. Not inlined:
+ * its registers and those of the kernel would be too many. */
+TEAM_CALL bool try_to_close(const weir_env *t, const weir_loop *l, int32_t i, close_shared *h) {
+    const weir_decision d = team_decide(t, &h->args, &h->accept, h->note);
+    if (threadIdx.x == 0) plan_seat(*l, i, d, h);
     __syncthreads();
     if (!h->closes) return true;
-    const weir_closing c = weir__close(&t, &h->emit, l.n_vocab);
-    const bool early = blind && c.empty;
+    const weir_closing c = weir__close(t, &h->emit, l->n_vocab);
+    const bool early = h->blind && c.empty;
     __syncthreads(); /* all have read what follows */
     if (threadIdx.x == 0) {
         if (early)
-            h->note[d.n_accept].verdict.mass = 0.0f;
+            h->note[h->accept.n_accept].verdict.mass = 0.0f;
         else
             weir__store_closing(&h->emit, &c);
     }
@@ -165,7 +166,7 @@ static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_
                                                   int32_t block, close_shared *h) {
     uint32_t *outcome = reinterpret_cast<uint32_t *>(&h->outcome);
     for (size_t k = threadIdx.x; k < sizeof h->outcome / 4; k += TEAM_THREADS) outcome[k] = 0;
-    while (!try_to_close(t, l, i, h)) continue;
+    while (!try_to_close(&t, &l, i, h)) continue;
     if (t.rank == 0) commit_seat(l, i, block, h);
 }
 

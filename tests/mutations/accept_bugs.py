@@ -112,7 +112,6 @@ STEP = [
     bug("accept/accept.cu", "barrier", "a mass is written while others read the note",
         "        __syncthreads(); /* all have read the note */\n", ""),
     bug("accept/accept.cu", "math", "a refusal stands whatever its residual", "while (weir__decided_blindly(&d, note)) {", "while (weir__decided_blindly(&d, note) && s->n_draft < 0) {"),
-    bug("accept/sweep/sweep.cuh", "index", "kept weights are taken from the span of a pair", "kept[at - c * WEIR_CHUNK + 32 * k]", "kept[at - c * WEIR_CHUNK + 32 * (k % TEAM_PAIR_SPAN)]"),
     bug("accept/emit.cu", "race", "every thread of a team stores the closing", "if (team_writes(&t)) weir__store_closing", "weir__store_closing"),
     bug("accept/emit.cu", "index", "emit: teams start at the same session",
         "for (int32_t i = t.index; i < a.n_session; i += t.n_team) {\n        const weir_closing",

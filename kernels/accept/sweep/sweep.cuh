@@ -152,16 +152,15 @@ template <int KIND, bool KEPT>
 TEAM_FN void team_plain_pass(const weir_env *t, const weir_qp *pair, int32_t n_vocab) {
     weir_qp r = *pair;
     r.cactus = false;
-    constexpr int SPAN = KEPT ? TEAM_ROW_SPAN : TEAM_PAIR_SPAN; /* of one row, or of two */
     const float *kept = KEPT ? team_kept(t) : nullptr;
     for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t)) {
         float sum[2] = {};
-        for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32 * SPAN) {
-            float lq[SPAN], lp[SPAN];
+        for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32 * TEAM_PAIR_SPAN) {
+            float lq[TEAM_PAIR_SPAN], lp[TEAM_PAIR_SPAN];
             team_load(r.q.logits, at, n_vocab, lq);
             if constexpr (!KEPT) team_load(r.p.logits, at, n_vocab, lp);
 #pragma unroll
-            for (int k = 0; k < SPAN; k++) {
+            for (int k = 0; k < TEAM_PAIR_SPAN; k++) {
                 const float w = KEPT ? kept[at - c * WEIR_CHUNK + 32 * k] : wf_exp(lp[k] - r.p.max);
                 const float q = wf_exp(lq[k] - r.q.max) * r.q.inv_psum, p = w * r.p.inv_psum;
                 float t0, t1;

@@ -284,6 +284,7 @@ Test(accept, an_empty_residual_is_found_without_R) {
         const int n_accept = b->session.n_accept, n_examined = b->session.n_examined;
         const bool none = made && b->row[0].deferred && n_accept > 0;
         b->law.measure_reject = false;
+        memset(b->row, 0, sizeof b->row); /* rows that are not examined are kept */
         block_accept(b);
         cr_assert(b->session.n_accept == n_accept && b->session.n_examined == n_examined, "rule %d",
                   b->law.rule);
