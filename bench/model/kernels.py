@@ -229,7 +229,7 @@ def accept_step(g, vocab, gamma=5, rule="exact", extents=True, reject=False):
     return g.team_gap + stats + rows + g.meet + g.trip + close + 6 * g.trip
 
 
-def layer_kernels(g, m, rows, n_self, n_cross, ranks=1, early=False):
+def layer_kernels(g, m, rows, n_self, n_cross, ranks=1, early=True):
     """us of a layer's kernels, in order, on one of `ranks`. early: attention fetches before the product ahead
     of it has ended."""
     heads = -(-m.heads // ranks)
@@ -274,8 +274,9 @@ def decoder_kernels(g, m, rows, keys, ranks=1):
     heads, heads_kv = -(-m.heads // ranks), -(-m.heads_kv // ranks)
     reduce = [("reduce", exchange(rows_of(m, rows), ranks))] if ranks > 1 else []
     post = [("norm", norm(g, rows, m.dim))] if m.post_norms else []
+    attend = attention(g, heads, keys, rows, heads_kv, m.head_dim, ahead=turn(g), fresh=True)
     return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows, ranks=ranks)), ("rope, append", turn(g)),
-            ("attention", attention(g, heads, keys, rows, heads_kv, m.head_dim)),
+            ("attention", attend),
             ("o", linear(g, m.dim, inner, rows, inputs=True, ranks=ranks)), *reduce, *post,
             ("gate, up", linear(g, m.ff, m.dim, rows, gated=True, ranks=ranks)),
             ("down", linear(g, m.dim, m.ff, rows, inputs=True, ranks=ranks)), *reduce,

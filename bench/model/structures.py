@@ -4,8 +4,8 @@ from kernels import (KERNELS_OF_LAYER, LARGE, SMALL, XL, accept_step, ends, laye
 # A cluster's barrier, and the instructions of a product that are not needed: the review's estimates.
 CLUSTER, DIET = 0.3, 400
 
-HEADER = ["GPU", "form of a layer", "µs of a layer: small, 1 row", "large, 6 rows", "block, µs: small → large",
-          "small → XL"]
+HEADER = ["GPU", "form of a layer", "µs of a layer: small, 1 row", "large, 6 rows",
+          "block, µs: small → large", "small → XL"]
 
 
 def one_by_one(g, kernels, early):

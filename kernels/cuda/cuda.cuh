@@ -38,9 +38,9 @@ typedef struct weir_cuda_stage {
     size_t used; /* bytes of it */
 } weir_cuda_stage;
 
-/* What an op's kernel may read before grid_wait because the op ahead leaves it alone. settled: the last kernel
- * of that op lets the next one begin only once its own wait is over, so what ops before it wrote is there. It
- * writes its outputs and, n_row > 0, keys and values of so many rows. */
+/* What an op's kernel may read before grid_wait because the op ahead leaves it alone. settled: the last
+ * kernel of that op lets the next one begin only once its own wait is over, so what ops before it wrote is
+ * there. It writes its outputs and, n_row > 0, keys and values of so many rows. */
 typedef struct weir_cuda_ahead {
     bool settled;
     int64_t n_row;
@@ -65,9 +65,9 @@ struct weir_cuda {
     bool broken;          /* base.err has the reason; every call returns ECUDA */
     uint32_t *counters;   /* device, [n_counter], zero between ops */
     int32_t n_counter;
-    void *lt;    /* cuBLASLt: kernels/linear/cublaslt.cu; NULL = not available */
+    void *lt;                    /* cuBLASLt: kernels/linear/cublaslt.cu; NULL = not available */
     weir_cuda_ahead ahead, left; /* by the op before this one; by this one, set after its last launch */
-    int n_graph; /* recorded and not freed: they contain the address of the scratch */
+    int n_graph;                 /* recorded and not freed: they contain the address of the scratch */
     weir_cuda_stage stage;
     cudaEvent_t *stamps;           /* [WEIR_STAMPS], NULL if never set; NULL before the first */
     struct weir_cuda_peers *peers; /* of the group it has joined (comm/peers.cuh), else NULL */

@@ -349,10 +349,10 @@ PTX_FN void grid_wait() {
 }
 
 /* The next kernel may start once every block has called this or ended: called first of all, so that its
- * launch and what it does before grid_wait (index arithmetic, loads of weights) are hidden by this kernel. What
- * the next kernel does after its wait needs it no later: it waits for the end of this one, which itself ends
- * after those before it have, because every kernel waits for them or is launched plainly. Called after
- * grid_wait, it lets the next kernel read all that earlier kernels than this one wrote before its own wait
+ * launch and what it does before grid_wait (index arithmetic, loads of weights) are hidden by this kernel.
+ * What the next kernel does after its wait needs it no later: it waits for the end of this one, which itself
+ * ends after those before it have, because every kernel waits for them or is launched plainly. Called after
+ * grid_wait, it lets the next kernel read, before its own wait, what kernels ahead of this one wrote
  * (weir_cuda_ahead). */
 PTX_FN void grid_launch_dependents() {
 #ifdef __CUDACC__

@@ -461,9 +461,7 @@ cache cache_of(const weir_kv_append *p, const float *y) {
 /* Whether the op that follows may read, before it waits, what was there before the product: attention does,
  * and what it attends with comes from a product that only stores. The others are followed by products, which
  * read weights early and had better begin at once. */
-bool settles(const weir_linear *a) {
-    return a->epilogue == WEIR_EPI_STORE && !a->w->gated && !a->groups;
-}
+bool settles(const weir_linear *a) { return a->epilogue == WEIR_EPI_STORE && !a->w->gated && !a->groups; }
 
 weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     const weir_linear_tiling p = weir__linear_tiling_of(a->w);

@@ -30,7 +30,7 @@ SPLITS = [
         "stage, fresh, true);\n        ptx::grid_wait();\n", "stage, fresh, true);\n"),
     bug("attention/attention.cu", "host", "keys that the op ahead writes count as old", "if (w.n_row == 0) return 0;", "if (w.settled) return 0;"),
     bug("attention/attention.cu", "host", "other rows' keys are thought to be these rows'",
-        "w.slot == a->slot && w.pos == a->pos && w.n_row == a->n_row;", "w.settled;"),
+        "w.slot == a->slot && w.pos == a->pos && w.n_row == a->n_row;", "w.slot == a->slot;", tests=["runner_early"]),
     bug("attention/attention.cu", "host", "a split is staged where it does not fit", "return stage + fixed <= cu->smem_optin && blocks", "return blocks"),
     bug("attention/attention.cu", "barrier", "weights are used before they are there",
         "weigh<MT>(a, split, sh);\n        __syncthreads();\n", "weigh<MT>(a, split, sh);\n"),

@@ -136,8 +136,7 @@ void cp_issued() {
 }
 
 void grid_launch_dependents() {
-    if (running()->dependent && !current()->waited)
-        orders[at_work.order].hasty[ticket() % TICKETS] = true;
+    if (running()->dependent && !current()->waited) orders[at_work.order].hasty[ticket() % TICKETS] = true;
 }
 
 #ifdef RUNNER_TSAN

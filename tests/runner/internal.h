@@ -113,11 +113,12 @@ int streams_alive();  /* without stream 0 */
 /* Order of a stream for ThreadSanitizer: work k is ordered after work k - 1 by its end token, and after the
  * host by the token of its submission. Host code is ordered after a stream only where it waits for it. These
  * are of the stream at work. */
-void stream_submit();      /* by the host, ahead of every piece of work: a new ticket */
-void stream_begin();       /* by a thread of it (not of a dependent launch) */
-void stream_launch_early(); /* ahead of a dependent launch. It begins after the work before the previous one; if that
-                               has let it begin without having waited itself, as early as that */
-void stream_begin_early();  /* by a thread of it */
+void stream_submit(); /* by the host, ahead of every piece of work: a new ticket */
+void stream_begin();  /* by a thread of it (not of a dependent launch) */
+/* Ahead of a dependent launch: it begins after the work before the previous one or, if that has let it begin
+ * without having waited itself, as early as that. */
+void stream_launch_early();
+void stream_begin_early(); /* by a thread of it */
 void stream_end();         /* by a thread of it */
 void stream_ended();       /* by whoever comes after all of its threads */
 uint64_t stream_ticket(int order);

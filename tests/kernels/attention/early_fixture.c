@@ -16,8 +16,8 @@ typedef struct chain {
     att_cache *cache;
     device_product p;
     int32_t n_row;
-    int32_t *batch;                   /* slot, pos (n_row); the length of each slot's source */
-    int32_t *slot, *pos, *key, *src;  /* (n_row): what row_keys makes of them */
+    int32_t *batch;                  /* slot, pos (n_row); the length of each slot's source */
+    int32_t *slot, *pos, *key, *src; /* (n_row): what row_keys makes of them */
     float *inv_freq, *o, *nothing;
 } chain;
 
@@ -55,9 +55,14 @@ static void make_q(const chain *x) {
     const early_case *c = x->c;
     const data *d = x->p.d;
     float *k = x->p.y + c->n_head * c->head_dim, *v = k + c->n_head_kv * c->head_dim;
-    weir_kv_append append = {
-        .kv = &x->cache->view, .k = k, .v = v, .ld = d->ldy, .slot = x->slot, .pos = x->pos,
-        .n_row = x->n_row, .layer = ATT_LAYER};
+    weir_kv_append append = {.kv = &x->cache->view,
+                             .k = k,
+                             .v = v,
+                             .ld = d->ldy,
+                             .slot = x->slot,
+                             .pos = x->pos,
+                             .n_row = x->n_row,
+                             .layer = ATT_LAYER};
     weir_linear a = {.x = x->p.x,
                      .ldx = d->ldx,
                      .norm = x->p.norm,
@@ -68,10 +73,11 @@ static void make_q(const chain *x) {
                      .n_row = x->n_row,
                      .scale = 1.0f,
                      .rows = true,
-                     .append = c->kind == EARLY_PRODUCT ? &append : NULL};
+                     .append = c->kind == EARLY_PRODUCT || c->kind == EARLY_OTHER ? &append : NULL};
     cr_assert_eq(x->be->op.linear(x->be, &a), WEIR_OK);
     if (c->kind == EARLY_APPEND) cr_assert_eq(x->be->op.kv_append(x->be, &append), WEIR_OK);
     if (c->kind != EARLY_ROPE) return;
+    make_keys(x);
     weir_rope turn = {.q = x->p.y,
                       .k = k,
                       .v = v,
@@ -99,7 +105,7 @@ static void attend(const chain *x, bool paused, float *o) {
                         .o = x->o,
                         .ldo = width,
                         .slot = x->slot,
-                        .pos = x->pos,
+                        .pos = c->kind == EARLY_OTHER ? x->src : x->pos,
                         .n_key = own_keys(c) ? x->key : x->src,
                         .n_row = x->n_row,
                         .layer = ATT_LAYER,
@@ -107,7 +113,7 @@ static void attend(const chain *x, bool paused, float *o) {
                         .scale = ATT_SCALE,
                         .window = c->window,
                         .group = c->group};
-    make_keys(x);
+    if (c->kind != EARLY_ROPE) make_keys(x); /* else after the product: the rotation alone lies between */
     make_q(x);
     if (paused) cr_assert_eq(weir__backend_zero(x->be, x->nothing, sizeof *x->nothing), WEIR_OK);
     cr_assert_eq(x->be->op.attention(x->be, &a), WEIR_OK);

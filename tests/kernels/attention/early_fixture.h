@@ -9,7 +9,8 @@ typedef enum early_kind {
     EARLY_CROSS,   /* q alone: keys of a source */
     EARLY_PRODUCT, /* the product puts keys and values of the rows in the cache */
     EARLY_ROPE,    /* the rotation does */
-    EARLY_APPEND   /* kv_append does */
+    EARLY_APPEND,  /* kv_append does */
+    EARLY_OTHER    /* the product, but attention's rows have positions in another array */
 } early_kind;
 
 enum { EARLY_SLOTS = 6 };

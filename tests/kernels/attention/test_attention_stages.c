@@ -66,8 +66,8 @@ Test(attention_stages, keys_through_shared_memory_give_the_bits_of_keys_from_reg
     }
 }
 
-/* Launches of a chain that copy before they wait: the product, of its weights, and attention where the op ahead
- * has left the cache alone. The chain runs twice, the second time paused. */
+/* Launches of a chain that copy before they wait: the product, of its weights, and attention where the op
+ * ahead has left the cache alone. The chain runs twice, the second time paused. */
 static long copies(const early_case *c, bool paused) {
     weir_backend *be = device_open();
     runner_api_reset();
