@@ -81,10 +81,15 @@ WEIR_STEP_FN void policy_set_coef(weir_qp *r, int keep, float num_q, float num_p
     c->res_p = res_p;
 }
 
+/* Whether R and the residual's mass are known in the end. */
+WEIR_STEP_FN bool policy_measures(const policy_build *b) {
+    return b->law->measure_reject || b->y->point || weir__rule_weighs(b->y->rule);
+}
+
 /* num = q: nothing is rejected. */
-WEIR_STEP_FN void policy_form_keep(weir_policy *y) {
-    policy_set_coef(&y->pair, 0, 1, 0, 0, 0);
-    y->reject = y->mass = 0.0f;
+WEIR_STEP_FN void policy_form_keep(const policy_build *b) {
+    policy_set_coef(&b->y->pair, 0, 1, 0, 0, 0);
+    if (policy_measures(b)) b->y->reject = b->y->mass = 0.0f;
 }
 
 /* num = p: the exact test. Its two masses are D_TV, from either side. */
@@ -95,11 +100,6 @@ WEIR_STEP_FN void policy_measure(const policy_build *b) {
     policy_sums(b, WEIR_SUM_MASS, out);
     b->y->reject = out[0];
     b->y->mass = out[1];
-}
-
-/* Asked again where it matters, rather than kept in a register during the passes. */
-WEIR_STEP_FN bool policy_measures(const policy_build *b) {
-    return b->law->measure_reject || b->y->point || weir__rule_weighs(b->y->rule);
 }
 
 /* By a rule that has no use for its masses. */
@@ -148,7 +148,7 @@ WEIR_STEP_FN void policy_build_gate(const policy_build *b) {
     y->gate = policy_gate_defers(b);
     y->eta = y->gate ? 1.0f : 0.0f;
     if (!y->gate)
-        policy_form_keep(y);
+        policy_form_keep(b);
     else if (!weir__rule_weighs(y->rule))
         policy_measure_if_wanted(b);
 }
@@ -174,6 +174,7 @@ WEIR_STEP_FN void policy_build_token(const policy_build *b) {
     y->eta = out[0];
     policy_set_coef(&y->pair, 0, 0, y->eta, -1, y->eta);
     policy_set_coef(&y->pair, 1, 1, y->eta, 0, y->eta);
+    if (policy_measures(b)) y->reject = y->mass = 0.0f;
     if (y->eta > 0.0f) policy_measure_if_wanted(b);
 }
 
@@ -203,7 +204,7 @@ WEIR_STEP_FN void policy_build_lossy(const policy_build *b) {
     if (y->point) { /* the definition at temperature 0 */
         policy_form_exact(y);
         if (weir__prob(&y->pair.p, y->pair.q.argmax, true) >= (1.0f - alpha) * y->pair.p.inv_sum)
-            policy_form_keep(y);
+            policy_form_keep(b);
         else
             policy_measure(b);
         return;
@@ -304,7 +305,7 @@ WEIR_STEP_FN weir_status policy_start(const weir_position *at, weir_policy *y) {
     y->rule = rule;
     y->kind = weir__rule_kind(rule);
     y->point = !(law->temp > 0.0f);
-    y->eta = y->beta = NAN;
+    y->eta = y->beta = y->reject = y->mass = NAN;
     y->has_pi = weir__rule_has_pi(rule);
     y->has_keep = y->kind != WEIR_KIND_OWN || rule == WEIR_RULE_ENSEMBLE;
     y->pair.q = weir__row_view(at->q_logits, at->q_stats, law);
@@ -365,7 +366,6 @@ WEIR_STEP_FN weir_status weir__policy(const weir_env *env, const weir_position *
     case WEIR_KIND_TOKEN: policy_build_token(&b); break;
     case WEIR_KIND_OWN: policy_build_own(&b); break;
     }
-    if (!policy_measures(&b)) out->reject = out->mass = NAN;
     return WEIR_OK;
 }
 

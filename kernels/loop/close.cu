@@ -141,9 +141,9 @@ static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i
 }
 
 /* One attempt to decide and close a live seat; false: a row was refused whose residual turned out to have no
- * mass, which its note now says, so that the next attempt takes its draft. At most one a row. Not inlined:
- * its registers and those of the kernel would be too many. */
-TEAM_CALL bool try_to_close(const weir_env *t, const weir_loop *l, int32_t i, close_shared *h) {
+ * mass, which its note now says, so that the next attempt takes its draft. At most one a row. */
+static __device__ __forceinline__ bool try_to_close(const weir_env *t, const weir_loop *l, int32_t i,
+                                                    close_shared *h) {
     const weir_decision d = team_decide(t, &h->args, &h->accept, h->note);
     if (threadIdx.x == 0) plan_seat(*l, i, d, h);
     __syncthreads();

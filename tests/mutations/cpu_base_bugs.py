@@ -56,7 +56,7 @@ ACCEPT = [
     bug("kernels/accept/accept_cpu.c", "off by one", "a refusal without residual ends the examination", "accept_op",
         "return x->note[j].verdict.mass > 0.0f;", "return true;"),
     bug("kernels/accept/policy_impl.h", "default", "what was not measured is 0", "accept_op",
-        "if (!policy_measures(&b)) out->reject = out->mass = NAN;", "if (!policy_measures(&b)) out->mass = NAN;"),
+        "y->eta = y->beta = y->reject = y->mass = NAN;", "y->eta = y->beta = y->mass = NAN;"),
     bug("kernels/accept/policy_impl.h", "default", "R is measured though nobody asks", "accept_op",
         "return b->law->measure_reject ||", "return b->law->top_k >= 0 ||"),
     bug("kernels/accept/law.h", "args", "typical is not measured, though its pi takes R", "accept_op",
