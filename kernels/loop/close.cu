@@ -97,7 +97,7 @@ TEAM_CALL void examine_seat(const weir_env *t, const team_space *space, const we
         const weir_row_stats s = team_row_stats(&part, l->p_logits + row * l->ld_p, l->n_vocab, h->accept.law,
                                                 minmax ? minmax + row * team_spans(l->n_vocab) : nullptr);
         if (threadIdx.x == 0) h->p_stats[part.index] = s;
-        if (team_writes(&part)) l->p_stats[row] = s;
+        if (team_writes(&part)) weir__seat_p_stats(l, t->index)[part.index] = s;
         __syncthreads();
         bool over;
         (void)weir__undecided(&h->accept, &over);
