@@ -256,7 +256,7 @@ typedef struct weir_top {
 typedef struct weir_session_options {
     weir_method method;
     weir_law law;   /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
-                                  measure_reject, exact_first; key is set by the engine from seed, prompt and choice */
+                                  measure_reject, exact_first; key is the engine's own */
     int n_draft;    /* gamma: drafted tokens a block, 1 … max_draft, or WEIR_GAMMA_AUTO */
     int max_tokens; /* output limit, 0 … ctx_size (0: the prompt is read and nothing written);
                                   end-of-text is not counted. Of a decoder-only
@@ -371,9 +371,7 @@ typedef struct weir_session_stats {
     int64_t drafted, accepted;  /* tokens; accepted includes kept */
     int64_t kept, resampled, bonus, from_drafter, from_verifier; /* emitted tokens by source */
     int64_t rows_examined, rows_deferred; /* rows the accept step looked at, and of those deferred */
-    double
-        reject_mass; /* sum of R over examined rows: rejection rate = reject_mass / rows_examined; NaN where
-                           R was not measured (weir_law.measure_reject) */
+    double reject_mass; /* sum of R over examined rows; NaN without weir_law.measure_reject, unless free */
     int64_t verifier_calls, verifier_rows, drafter_calls, drafter_rows;
     int64_t accept_hist[WEIR_GAMMA_MAX + 1]; /* blocks by number of accepted drafts */
     int64_t draft_hist[WEIR_GAMMA_MAX + 1];  /* by number of drafts */

@@ -1,8 +1,8 @@
 """Products of quantised weights, Q4_K, for few rows and many: bytes, instructions, launches. All predicted.
 
 Instructions are those of kernels/linear/quant/linear_quant.cu and linear_quant_wide.cu, counted in their
-source for a unit: 16 outputs times 32 inputs, which a warp has as operands of its tensor core. "On CUDA cores" is the
-kernel before: f32 rows, decoded weights times up to 8 rows a pass.
+source for a unit: 16 outputs times 32 inputs, which a warp has as operands of its tensor core. "On CUDA
+cores" is the kernel before: f32 rows, decoded weights times up to 8 rows a pass.
 """
 import sessions
 from kernels import INSTRUCTIONS, short, work

@@ -13,8 +13,8 @@ enum { WEIR_GAMMA_MAX = 16 }; /* drafted tokens of a block, at most */
 typedef enum weir_rule_kind { WEIR_KIND_GATE, WEIR_KIND_TOKEN, WEIR_KIND_OWN } weir_rule_kind;
 
 /* X(id, kind, q_only, pi_exists, one_hot, weighs), the next to last three as in weir_rule_info. weighs: what
- * the rule decides, or its pi, takes the masses R and sum res of a row (policy_impl.h), so that they are known
- * whether asked for or not. */
+ * the rule decides, or its pi, takes the masses R and sum res of a row (policy_impl.h), so that they are
+ * known whether asked for or not. */
 #define WEIR_RULE_MAP(X)                                 \
     X(EXACT, GATE, false, true, true, false)             \
     X(CHOW, GATE, true, true, false, false)              \

@@ -88,23 +88,23 @@ TEAM_CALL void examine_draft(const weir_env *part, close_shared *h) {
 }
 
 /* All rows of the team's live seat, each by a part of the team, then all that was found into shared memory.
- * minmax: of all rows. Not inlined: its registers and those of the kernel would be too many. */
-TEAM_CALL void examine_seat(const weir_env *t, const team_space *space, const weir_loop *l,
+ * part: the caller's own of the team. minmax: of all rows. Not inlined, and the part made by the caller: its
+ * registers and those of the kernel would be too many. */
+TEAM_CALL void examine_seat(const weir_env *t, const weir_env *part, const weir_loop *l,
                             const weir_minmax *minmax, close_shared *h) {
-    const weir_env part = team_part(*t, *space, h->accept.n_draft + 1);
-    if (part.index < part.n_team) {
-        const int64_t row = weir__seat_first_row(l, t->index) + part.index;
-        const weir_row_stats s = team_row_stats(&part, l->p_logits + row * l->ld_p, l->n_vocab, h->accept.law,
+    if (part->index < part->n_team) {
+        const int64_t row = weir__seat_first_row(l, t->index) + part->index;
+        const weir_row_stats s = team_row_stats(part, l->p_logits + row * l->ld_p, l->n_vocab, h->accept.law,
                                                 minmax ? minmax + row * team_spans(l->n_vocab) : nullptr);
-        if (threadIdx.x == 0) h->p_stats[part.index] = s;
-        if (team_writes(&part)) weir__seat_p_stats(l, t->index)[part.index] = s;
+        if (threadIdx.x == 0) h->p_stats[part->index] = s;
+        if (team_writes(part)) weir__seat_p_stats(l, t->index)[part->index] = s;
         __syncthreads();
         bool over;
         (void)weir__undecided(&h->accept, &over);
-        if (!over && part.index < h->accept.n_draft) {
-            examine_draft(&part, h);
-            const int64_t at = static_cast<int64_t>(t->index) * l->gamma + part.index;
-            if (team_writes(&part)) l->row[at] = h->row[part.index], l->note[at] = h->note[part.index];
+        if (!over && part->index < h->accept.n_draft) {
+            examine_draft(part, h);
+            const int64_t at = static_cast<int64_t>(t->index) * l->gamma + part->index;
+            if (team_writes(part)) l->row[at] = h->row[part->index], l->note[at] = h->note[part->index];
         }
     }
     team_wait(t);
@@ -285,7 +285,10 @@ static __global__ TEAM_KERNEL void step_kernel(const __grid_constant__ weir_loop
     t.kept = room.kept;
     put_args(l, &h);
     fetch_seat<true>(l, t.index, t.rank, &h);
-    if (weir__seat_runs(&h.seat)) examine_seat(&t, &space, &l, job.minmax, &h);
+    if (weir__seat_runs(&h.seat)) {
+        const weir_env part = team_part(t, space, h.accept.n_draft + 1);
+        examine_seat(&t, &part, &l, job.minmax, &h);
+    }
     end_seat(t, l, t.index, start_closing(t, l, job), job.conditional, &h);
 }
 

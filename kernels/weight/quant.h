@@ -32,8 +32,9 @@
  * read as ggml does: twice an E2M1 number times half the scale, and no scale is NaN.
  *
  * int4 and int4_128 are no types of ggml: GPTQ's and AWQ's groups (host/formats/safetensors/int4.h); a block
- * repeats scale and zero of its group, and int4_128 is four of int4 that share them. As q4_1 it would not be exact: -d z has up to 15 bits and an f16 11. d is an f32
- * whose low 13 bits are 0, as those of any f16 or bf16 are, and z, 0 to 15, is in the lowest 4 of these.
+ * repeats scale and zero of its group, and int4_128 is four of int4 that share them. As q4_1 it would not be
+ * exact: -d z has up to 15 bits and an f16 11. d is an f32 whose low 13 bits are 0, as those of any f16 or
+ * bf16 are, and z, 0 to 15, is in the lowest 4 of these.
  *
  * fp8 is in no GGUF file: weir makes it of floats, and of checkpoints of 8-bit floats. e4m3 is that of arXiv
  * 2209.05433, table 1: a sign, 4 bits of exponent and 3 of mantissa, ±448 at most. Blocks do not use its NaN

@@ -465,7 +465,7 @@ Test(generate, every_method_runs) {
     }
 }
 
-/* The rejection rate is a number where it is asked for, or free; else null, and n/a in the summary. The tokens
+/* The rejection rate is a number where asked for, or free; else null, and n/a in the summary. The tokens
  * are the same. */
 Test(generate, rejection_is_measured_where_it_is_asked_for) {
     static const char *const asked[] = {"", "--measure-rejection", "--deferral-rule opt", "--temp 0"};

@@ -35,7 +35,7 @@ POOL = [
 ]
 
 ACCEPT = [
-    bug("kernels/accept/accept_cpu.c", "reset", "a verdict of the step before stays", "accept_op",
+    bug("kernels/accept/accept_cpu.c", "reset", "a verdict of the step before stays", "accept_kept",
         "    s->verdict.known = false;\n", ""),
     bug("kernels/accept/accept_cpu.c", "index", "block verification keeps one note for all rows", "accept_op",
         "&x->s->row[j], &x->note[j]);\n        if", "&x->s->row[j], &x->note[0]);\n        if"),

@@ -43,7 +43,7 @@ LOOP = [
         equivalent="without it the closing token's passes are made again, with the same result"),
     bug("loop/close.cu", "wait", "a seat is decided before all its rows are there", "    team_wait(t);\n    const size_t n", "    const size_t n"),
     bug("loop/close.cu", "index", "every row has the first row's minmaxes", "minmax ? minmax + row * team_spans(l->n_vocab) : nullptr", "minmax"),
-    bug("loop/close.cu", "barrier", "a row is examined before its statistics are there", "[part.index] = s;\n        __syncthreads();\n", "[part.index] = s;\n"),
+    bug("loop/close.cu", "barrier", "a row is examined before its statistics are there", "[part->index] = s;\n        __syncthreads();\n", "[part->index] = s;\n"),
     bug("loop/close.cu", "host", "statistics of many rows are not made", "        WEIR_TRY(weir__row_stats_cuda(be, &stats));\n", ""),
     bug("loop/close.cu", "dead row", "an empty seat leaves an old record", "            r->live = 0;\n", ""),
     bug("loop/close.cu", "host", "the loop's condition is never set", "    if (conditional) ptx::set_conditional(conditional, goes_on);\n", "    if (conditional) (void)goes_on;\n"),

@@ -114,3 +114,24 @@ weir_law rule_law(weir_rule rule, float alpha) {
     law.measure_reject = true;
     return law;
 }
+
+void block_fill(block *b, uint64_t *seed, bool ties) {
+    for (int j = 0; j <= b->n_draft; j++)
+        random_rows(seed, b->n_vocab, 1.5f, 0.6f, ties, b->q + j * b->ld, b->p + j * b->ld);
+    block_stats(b);
+    for (int j = 0; j < b->n_draft; j++) block_draw(b, j);
+}
+
+weir_law random_law(uint64_t *seed, weir_rule rule) {
+    static const float temps[] = {0.0f, 0.4f, 1.0f, 1.5f};
+    weir_law law = rule_law(rule, NAN);
+    if (rng_u64(seed) % 2) law.alpha = rng_uniform(seed, 0.0f, 0.95f);
+    law.temp = temps[rng_u64(seed) % 4];
+    if (rng_u64(seed) % 4 == 0) law.top_k = 3;
+    if (rng_u64(seed) % 4 == 0) law.top_p = 0.8f;
+    law.gate_scaled = rng_u64(seed) % 4 == 0;
+    law.exact_first = rng_u64(seed) % 4 == 0 ? 3 : 0;
+    law.key[0] = (uint32_t)rng_u64(seed);
+    law.key[1] = (uint32_t)rng_u64(seed);
+    return law;
+}

@@ -83,3 +83,54 @@ Test(accept_kept, rows_at_once_and_kept_exponentials_change_nothing) {
     free(scratch);
     cr_assert(cases > 10); /* one instruction set of a sample, with sanitizers */
 }
+
+/* What the accept op found out about the rejected row saves the closing draw its passes and changes no
+ * bit. */
+Test(accept_kept, a_known_verdict_changes_no_bit) {
+    uint64_t seed = 77;
+    int rejected = 0;
+    for (int rule = 0; rule < WEIR_RULE_COUNT; rule++)
+        for (int rep = 0; rep < 60; rep++) {
+            const int n_vocab = rep % 2 ? 1500 : 17;
+            block *b = block_new(4, n_vocab, n_vocab);
+            b->law = random_law(&seed, (weir_rule)rule);
+            block_fill(b, &seed, false);
+            block_accept(b);
+            const int j = b->session.n_accept;
+            cr_assert(b->session.verdict.known == (j < 4), "rule %d", rule);
+            if (j < 4) {
+                weir_emit_session s[2];
+                for (int k = 0; k < 2; k++)
+                    s[k] = (weir_emit_session){.law = &b->law,
+                                               .kind = WEIR_EMIT_RESIDUAL,
+                                               .q_logits = b->q + j * b->ld,
+                                               .p_logits = b->p + j * b->ld,
+                                               .q_stats = &b->q_stats[j],
+                                               .p_stats = &b->p_stats[j],
+                                               .draft = b->draft[j],
+                                               .block_p = 1.0f,
+                                               .verdict = k ? &b->session.verdict : NULL,
+                                               .position = j,
+                                               .block_row = j};
+                weir_emit_args a = {.session = s, .n_session = 2, .n_vocab = n_vocab};
+                cr_assert(weir__emit_cpu(&b->be, &a) == WEIR_OK && s[0].status == WEIR_OK &&
+                          s[1].status == WEIR_OK);
+                cr_assert(s[0].token == s[1].token && s[0].deferred == s[1].deferred, "rule %d", rule);
+                cr_assert(memcmp(&s[0].log_pi, &s[1].log_pi, sizeof(float)) == 0, "rule %d", rule);
+                cr_assert(memcmp(&s[0].reject, &s[1].reject, sizeof(float)) == 0, "rule %d", rule);
+                rejected++;
+            }
+            block_free(b);
+        }
+    cr_assert(rejected > 200, "%d rejections", rejected);
+}
+
+/* A verdict is about this call only. */
+Test(accept_kept, a_verdict_of_the_call_before_is_forgotten) {
+    const weir_law law = weir_law_default();
+    weir_accept_session s = {.law = &law, .n_draft = 0, .verdict = {.known = true, .mass = 1.0f}};
+    weir_accept_args a = {.session = &s, .n_session = 1, .ld_q = 3, .ld_p = 3, .n_vocab = 3};
+    weir_backend be = {.isa = WEIR_ISA_PORTABLE};
+    cr_assert_eq(weir__accept_cpu(&be, &a), WEIR_OK);
+    cr_expect(s.status == WEIR_OK && !s.verdict.known);
+}

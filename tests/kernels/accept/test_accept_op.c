@@ -18,27 +18,6 @@ static float coin_of(const weir_law *law, int position, int row) {
     return wf_coin(c[0]);
 }
 
-static void fill(block *b, uint64_t *seed, bool ties) {
-    for (int j = 0; j <= b->n_draft; j++)
-        random_rows(seed, b->n_vocab, 1.5f, 0.6f, ties, b->q + j * b->ld, b->p + j * b->ld);
-    block_stats(b);
-    for (int j = 0; j < b->n_draft; j++) block_draw(b, j);
-}
-
-static weir_law random_law(uint64_t *seed, weir_rule rule) {
-    static const float temps[] = {0.0f, 0.4f, 1.0f, 1.5f};
-    weir_law law = rule_law(rule, NAN);
-    if (rng_u64(seed) % 2) law.alpha = rng_uniform(seed, 0.0f, 0.95f);
-    law.temp = temps[rng_u64(seed) % 4];
-    if (rng_u64(seed) % 4 == 0) law.top_k = 3;
-    if (rng_u64(seed) % 4 == 0) law.top_p = 0.8f;
-    law.gate_scaled = rng_u64(seed) % 4 == 0;
-    law.exact_first = rng_u64(seed) % 4 == 0 ? 3 : 0;
-    law.key[0] = (uint32_t)rng_u64(seed);
-    law.key[1] = (uint32_t)rng_u64(seed);
-    return law;
-}
-
 /* ---- standard verification, row by row against the oracle ---------------------------------------------- */
 
 /* What row j must say; false where fp32 may decide otherwise, so that the rest of the block is open. */
@@ -82,7 +61,7 @@ Test(accept, stops_at_the_first_rejection_and_reports_every_row) {
             block *b = block_new(1 + rep % BLOCK_DRAFT, sizes[rep % 5], sizes[rep % 5] + rep % 3);
             b->law = random_law(&seed, (weir_rule)rule);
             b->position = rep % 5;
-            fill(b, &seed, rep % 2);
+            block_fill(b, &seed, rep % 2);
             block_accept(b);
             cr_assert(b->session.status == WEIR_OK);
             cr_assert(b->session.block_p == 1.0f);
@@ -158,7 +137,7 @@ Test(accept, a_block_ends_where_its_coins_say) {
         if (b->law.temp == 0.0f) b->law.temp = 1.0f;
         b->law.block_verify = true;
         b->position = rep % 7;
-        fill(b, &seed, false);
+        block_fill(b, &seed, false);
         oracle *o[BLOCK_DRAFT + 1];
         for (int j = 0; j <= b->n_draft; j++) {
             weir_law law = b->law;
@@ -278,7 +257,7 @@ Test(accept, an_empty_residual_is_found_without_R) {
         const int n = rep % 2 ? 400 : 2500;
         block *b = block_new(3, n, n);
         b->law = rule_law((weir_rule)(rep % WEIR_RULE_COUNT), rep % 3 ? NAN : 0.0f);
-        fill(b, &seed, false);
+        block_fill(b, &seed, false);
         const bool made = block_make_empty(b);
         block_accept(b);
         const int n_accept = b->session.n_accept, n_examined = b->session.n_examined;
@@ -322,7 +301,7 @@ Test(accept, what_is_not_deferred_is_accepted) {
     for (int rep = 0; rep < 4000; rep++) {
         block *b = block_new(4, 17, 17);
         b->law = random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
-        fill(b, &seed, false);
+        block_fill(b, &seed, false);
         block_accept(b);
         for (int j = 0; j < b->session.n_examined; j++) {
             cr_assert(b->row[j].deferred || b->row[j].accepted);
@@ -338,8 +317,8 @@ Test(accept, what_is_not_deferred_is_accepted) {
 Test(accept, a_nan_row_fails_its_session_alone) {
     uint64_t seed = 43;
     block *good = block_new(3, 50, 50), *bad = block_new(3, 50, 50);
-    fill(good, &seed, false);
-    fill(bad, &seed, false);
+    block_fill(good, &seed, false);
+    block_fill(bad, &seed, false);
     for (int side = 0; side < 2; side++)
         for (int bv = 0; bv < 2; bv++) {
             weir_law law = rule_law(WEIR_RULE_EXACT, 0);
@@ -384,7 +363,7 @@ Test(accept, a_nan_row_fails_its_session_alone) {
 Test(accept, bad_arguments_are_refused) {
     uint64_t seed = 44;
     block *b = block_new(2, 9, 9);
-    fill(b, &seed, false);
+    block_fill(b, &seed, false);
     b->draft[0] = -1; /* what a draw from a NaN row gives */
     block_accept(b);
     cr_expect(b->session.status == WEIR_EINVAL);
@@ -416,7 +395,7 @@ Test(gate, says_what_the_accept_step_says) {
         block *b = block_new(1, 17, 17);
         b->law = random_law(&seed, rule);
         b->position = rep % 5;
-        fill(b, &seed, rep % 2);
+        block_fill(b, &seed, rep % 2);
         block_accept(b);
         weir_gate_session g = {.law = &b->law,
                                .q_logits = b->q,
@@ -519,7 +498,7 @@ Test(accept, makes_the_statistics_that_it_needs) {
         weir_row_stats given[BLOCK_DRAFT + 1];
         b->law = random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
         b->law.block_verify = rep % 4 == 0 && b->law.rule != WEIR_RULE_CACTUS;
-        fill(b, &seed, rep % 2);
+        block_fill(b, &seed, rep % 2);
         trace want, got;
         run(b, &want), memcpy(given, b->p_stats, sizeof given);
         memset(b->p_stats, 0xff, sizeof b->p_stats);
@@ -562,7 +541,7 @@ Test(accept, R_that_nobody_asks_for_changes_nothing_else) {
         b->law = random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
         b->law.block_verify = rep % 5 == 0 && b->law.rule != WEIR_RULE_CACTUS;
         b->position = rep % 4;
-        fill(b, &seed, rep % 2);
+        block_fill(b, &seed, rep % 2);
         trace want, got;
         run(b, &want);
         b->law.measure_reject = false;
@@ -591,7 +570,7 @@ Test(accept, does_not_depend_on_the_batch) {
         for (int i = 0; i < N; i++) {
             b[i] = block_new(i, 2000, 2000);
             b[i]->law = random_law(&seed, (weir_rule)((rep + i) % WEIR_RULE_COUNT));
-            fill(b[i], &seed, false);
+            block_fill(b[i], &seed, false);
             block_accept(b[i]);
             s[N - 1 - i] = b[i]->session;
             s[N - 1 - i].row = rows[N - 1 - i];
@@ -609,55 +588,4 @@ Test(accept, does_not_depend_on_the_batch) {
         }
     }
     weir__pool_free(pool);
-}
-
-/* What the accept op found out about the rejected row saves the closing draw its passes and changes no
- * bit. */
-Test(emit, a_known_verdict_changes_no_bit) {
-    uint64_t seed = 77;
-    int rejected = 0;
-    for (int rule = 0; rule < WEIR_RULE_COUNT; rule++)
-        for (int rep = 0; rep < 60; rep++) {
-            const int n_vocab = rep % 2 ? 1500 : 17;
-            block *b = block_new(4, n_vocab, n_vocab);
-            b->law = random_law(&seed, (weir_rule)rule);
-            fill(b, &seed, false);
-            block_accept(b);
-            const int j = b->session.n_accept;
-            cr_assert(b->session.verdict.known == (j < 4), "rule %d", rule);
-            if (j < 4) {
-                weir_emit_session s[2];
-                for (int k = 0; k < 2; k++)
-                    s[k] = (weir_emit_session){.law = &b->law,
-                                               .kind = WEIR_EMIT_RESIDUAL,
-                                               .q_logits = b->q + j * b->ld,
-                                               .p_logits = b->p + j * b->ld,
-                                               .q_stats = &b->q_stats[j],
-                                               .p_stats = &b->p_stats[j],
-                                               .draft = b->draft[j],
-                                               .block_p = 1.0f,
-                                               .verdict = k ? &b->session.verdict : NULL,
-                                               .position = j,
-                                               .block_row = j};
-                weir_emit_args a = {.session = s, .n_session = 2, .n_vocab = n_vocab};
-                cr_assert(weir__emit_cpu(&b->be, &a) == WEIR_OK && s[0].status == WEIR_OK &&
-                          s[1].status == WEIR_OK);
-                cr_assert(s[0].token == s[1].token && s[0].deferred == s[1].deferred, "rule %d", rule);
-                cr_assert(memcmp(&s[0].log_pi, &s[1].log_pi, sizeof(float)) == 0, "rule %d", rule);
-                cr_assert(memcmp(&s[0].reject, &s[1].reject, sizeof(float)) == 0, "rule %d", rule);
-                rejected++;
-            }
-            block_free(b);
-        }
-    cr_assert(rejected > 200, "%d rejections", rejected);
-}
-
-/* A verdict is about this call only. */
-Test(accept_op, a_verdict_of_the_call_before_is_forgotten) {
-    const weir_law law = weir_law_default();
-    weir_accept_session s = {.law = &law, .n_draft = 0, .verdict = {.known = true, .mass = 1.0f}};
-    weir_accept_args a = {.session = &s, .n_session = 1, .ld_q = 3, .ld_p = 3, .n_vocab = 3};
-    weir_backend be = {.isa = WEIR_ISA_PORTABLE};
-    cr_assert_eq(weir__accept_cpu(&be, &a), WEIR_OK);
-    cr_expect(s.status == WEIR_OK && !s.verdict.known);
 }
