@@ -19,7 +19,7 @@ Test(gguf_refusals, architectures) {
         snprintf(
             part, sizeof part,
             "architecture %s is not supported, expected t5, llama, phi3, olmo2, granite, smollm3, qwen2, "
-            "qwen2moe, qwen3, qwen3moe, gemma2 or gemma3",
+            "qwen2moe, qwen3, qwen3moe, gpt-oss, gemma2 or gemma3",
             others[i]);
         expect_refused(&(made){.arch = others[i], .n_layer = 1}, WEIR_ENOTSUP, part);
     }

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/kernels/accept/accept_oracle.h"
+#include "tests/support/compare.h"
+
 block *block_new(int n_draft, int n_vocab, int ld) {
     block *b = calloc(1, sizeof *b);
     const size_t n = (size_t)(n_draft + 1) * (size_t)ld;
@@ -122,7 +125,7 @@ void block_fill(block *b, uint64_t *seed, bool ties) {
     for (int j = 0; j < b->n_draft; j++) block_draw(b, j);
 }
 
-weir_law random_law(uint64_t *seed, weir_rule rule) {
+weir_law block_random_law(uint64_t *seed, weir_rule rule) {
     static const float temps[] = {0.0f, 0.4f, 1.0f, 1.5f};
     weir_law law = rule_law(rule, NAN);
     if (rng_u64(seed) % 2) law.alpha = rng_uniform(seed, 0.0f, 0.95f);

@@ -29,7 +29,7 @@ int32_t block_emit(block *b, bool bonus_pi); /* the token that closes the block;
 void block_fill(block *b, uint64_t *seed, bool ties);
 
 /* Of the rule: alpha, temperature, truncation, gate, exact_first and key at random. */
-weir_law random_law(uint64_t *seed, weir_rule rule);
+weir_law block_random_law(uint64_t *seed, weir_rule rule);
 
 /* alpha NaN: the default; beta the rule's default; R is measured */
 weir_law rule_law(weir_rule rule, float alpha);

@@ -93,7 +93,7 @@ Test(accept_kept, a_known_verdict_changes_no_bit) {
         for (int rep = 0; rep < 60; rep++) {
             const int n_vocab = rep % 2 ? 1500 : 17;
             block *b = block_new(4, n_vocab, n_vocab);
-            b->law = random_law(&seed, (weir_rule)rule);
+            b->law = block_random_law(&seed, (weir_rule)rule);
             block_fill(b, &seed, false);
             block_accept(b);
             const int j = b->session.n_accept;

@@ -59,7 +59,7 @@ Test(accept, stops_at_the_first_rejection_and_reports_every_row) {
     for (int rule = 0; rule < WEIR_RULE_COUNT; rule++)
         for (int rep = 0; rep < 120; rep++) {
             block *b = block_new(1 + rep % BLOCK_DRAFT, sizes[rep % 5], sizes[rep % 5] + rep % 3);
-            b->law = random_law(&seed, (weir_rule)rule);
+            b->law = block_random_law(&seed, (weir_rule)rule);
             b->position = rep % 5;
             block_fill(b, &seed, rep % 2);
             block_accept(b);
@@ -133,7 +133,7 @@ Test(accept, a_block_ends_where_its_coins_say) {
         const weir_rule rule = (weir_rule)(rep % WEIR_RULE_COUNT);
         if (!weir_rule_facts(rule)->pi_exists) continue;
         block *b = block_new(1 + rep % 5, 17, 17);
-        b->law = random_law(&seed, rule);
+        b->law = block_random_law(&seed, rule);
         if (b->law.temp == 0.0f) b->law.temp = 1.0f;
         b->law.block_verify = true;
         b->position = rep % 7;
@@ -300,7 +300,7 @@ Test(accept, what_is_not_deferred_is_accepted) {
     int kept = 0;
     for (int rep = 0; rep < 4000; rep++) {
         block *b = block_new(4, 17, 17);
-        b->law = random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
+        b->law = block_random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
         block_fill(b, &seed, false);
         block_accept(b);
         for (int j = 0; j < b->session.n_examined; j++) {
@@ -393,7 +393,7 @@ Test(gate, says_what_the_accept_step_says) {
     for (int rep = 0; rep < 3000; rep++) {
         const weir_rule rule = (weir_rule)(rep % WEIR_RULE_COUNT);
         block *b = block_new(1, 17, 17);
-        b->law = random_law(&seed, rule);
+        b->law = block_random_law(&seed, rule);
         b->position = rep % 5;
         block_fill(b, &seed, rep % 2);
         block_accept(b);
@@ -467,7 +467,7 @@ Test(accept, does_not_depend_on_isa_or_threads) {
             if (!in_sample(5 * rule + rep, 7)) continue;
             const int n = sizes[rep % 5];
             block *b = block_new(n > 10000 ? 2 : 5, n, n);
-            b->law = random_law(&seed, (weir_rule)rule);
+            b->law = block_random_law(&seed, (weir_rule)rule);
             b->law.block_verify = rep % 3 == 0 && rule != WEIR_RULE_CACTUS;
             if (rep % 2 && rule == WEIR_RULE_LOSSY) b->law.beta = NAN;
             for (int j = 0; j <= b->n_draft; j++)
@@ -496,7 +496,7 @@ Test(accept, makes_the_statistics_that_it_needs) {
     for (int rep = 0; rep < 60; rep++) {
         block *b = block_new(rep % (BLOCK_DRAFT + 1), 300, 300);
         weir_row_stats given[BLOCK_DRAFT + 1];
-        b->law = random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
+        b->law = block_random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
         b->law.block_verify = rep % 4 == 0 && b->law.rule != WEIR_RULE_CACTUS;
         block_fill(b, &seed, rep % 2);
         trace want, got;
@@ -538,7 +538,7 @@ Test(accept, R_that_nobody_asks_for_changes_nothing_else) {
     for (int rep = 0; rep < 1600; rep++) {
         const int n = rep % 3 ? 40 : 1500;
         block *b = block_new(rep % 6, n, n);
-        b->law = random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
+        b->law = block_random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
         b->law.block_verify = rep % 5 == 0 && b->law.rule != WEIR_RULE_CACTUS;
         b->position = rep % 4;
         block_fill(b, &seed, rep % 2);
@@ -569,7 +569,7 @@ Test(accept, does_not_depend_on_the_batch) {
         weir_accept_row rows[N][BLOCK_DRAFT];
         for (int i = 0; i < N; i++) {
             b[i] = block_new(i, 2000, 2000);
-            b[i]->law = random_law(&seed, (weir_rule)((rep + i) % WEIR_RULE_COUNT));
+            b[i]->law = block_random_law(&seed, (weir_rule)((rep + i) % WEIR_RULE_COUNT));
             block_fill(b[i], &seed, false);
             block_accept(b[i]);
             s[N - 1 - i] = b[i]->session;
