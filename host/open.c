@@ -155,11 +155,21 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
 
 /* ---- open and close ------------------------------------------------------------------------------------ */
 
-static weir_status load_side(weir_engine *e, int i, weir_err *err) {
+/* From a copy, since the other ranks copy the checkpoint at the same time. */
+static weir_status create_model(weir_engine *e, int i, weir_err *err) {
     weir_pair_side *m = &e->pair.side[i];
-    const weir_tensor_source src = weir__checkpoint_source(&m->ck);
-    WEIR_TRY(m->family->create(&m->model, e->pair.be, &m->ck, &src, weir__ranks_place(e, i, 0).whole_body,
-                               e->pair.n_row_max, e->pair.ctx_size, err));
+    weir_checkpoint ck = weir__checkpoint_copy(&m->ck);
+    const weir_tensor_source src = weir__checkpoint_source(&ck);
+    const weir_status st =
+        m->family->create(&m->model, e->pair.be, &ck, &src, weir__ranks_place(e, i, 0).whole_body,
+                          e->pair.n_row_max, e->pair.ctx_size, err);
+    weir__checkpoint_drop(&ck);
+    return st;
+}
+
+static weir_status load_side(weir_engine *e, int i, weir_err *err) {
+    const weir_pair_side *m = &e->pair.side[i];
+    WEIR_TRY(create_model(e, i, err));
     const weir_status st = weir__caches_open(e, i);
     if (weir__is_lost(st)) return weir__engine_lost(e, st, err);
     return st == WEIR_OK ? st : weir_fail(err, st, "%s: %s for the KV pages", m->ck.dir, weir_status_str(st));

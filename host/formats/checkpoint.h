@@ -10,7 +10,7 @@
 weir_status weir__checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err);
 void weir__checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 
-/* The same checkpoint for another thread's model: the same files, which it may not outlive. Free what its
+/* The same checkpoint for the model of one thread: the same files, which it may not outlive. Free what its
  * source made with weir__checkpoint_drop. */
 weir_checkpoint weir__checkpoint_copy(const weir_checkpoint *c);
 void weir__checkpoint_drop(weir_checkpoint *c);

@@ -68,7 +68,7 @@ static block *random_block(uint64_t *seed, int n_draft, int n_vocab, int ld, wei
     for (int j = 0; j < n_draft; j++) block_draw(b, j);
     if (n_draft > 0 && rng_u64(seed) % 16 == 0)
         b->draft[n_draft - 1] = (int32_t)(rng_u64(seed) % (uint64_t)n_vocab);
-    if (n_draft > 0 && n_vocab > 2 && b->law.key[1] % 8 == 2) {
+    if (n_draft > 0 && b->draft[0] >= 0 && n_vocab > 2 && b->law.key[1] % 8 == 2) {
         b->law.exact_first = b->law.key[1] % 16 == 2 ? BLOCK_DRAFT : 0;
         (void)block_make_empty(b);
     }
