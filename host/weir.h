@@ -154,7 +154,7 @@ typedef struct weir_engine_facts {
     size_t exchange_row[2];   /* bytes that a rank gives in these for a row: the largest */
     weir_rank_plan rank_plan[WEIR_MAX_RANKS];
     /* What gamma auto goes by, in tokens of the verifier alone: "D:V1,V2,...", a step of the drafter, then
-     * verifying and closing blocks of 1, 2, … drafts, each in steps of 1/32; later ones grow as the last two.
+     * verifying and closing blocks of 1, 2, … drafts, in steps of 1/32; later ones grow as the last two.
      * Options with this text open an engine with the same table. NULL: a dry run, no drafter, fixed_gamma */
     const char *costs;
     const char *costs_from; /* "measured", "given", or "a guess": there was nothing to be measured */
@@ -567,8 +567,8 @@ weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const flo
                            weir_rule_result *out, weir_err *err);
 
 /* Runs the real draft draw, accept and residual ops n_draw times, one position each (a one-token block), with
- * draws keyed by (seed, first … first + n_draw - 1), and adds the tokens to counts (n_vocab) and the accepted
- * ones to *n_accepted (NULL allowed): draws made in slices are those made at once. */
+ * draws keyed by (seed, first … first + n_draw - 1), and adds the tokens to counts (n_vocab) and the
+ * accepted ones to *n_accepted (NULL allowed): draws made in slices are those made at once. */
 weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
                            uint64_t seed, int64_t first, int64_t n_draw, int64_t *counts, int64_t *n_accepted,
                            weir_err *err);
@@ -587,8 +587,8 @@ typedef struct weir_bench_row {
 double weir_bench_copy(weir_engine *e, size_t bytes,
                        int repeat); /* bytes read + written a second; 0: it failed */
 
-/* Fills up to cap rows, returns how many: prefill of n_prompt tokens, one draft step, verify of 1 … max_rows
- * rows, accept step, whole blocks at gamma (needs a drafter for those), and exchanges between ranks. */
+/* Fills up to cap rows, returns how many: prefill of n_prompt tokens, one draft step, verify of 1 …
+ * max_rows rows, accept step, whole blocks at gamma (with a drafter), and exchanges between ranks. */
 weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat,
                        weir_bench_row *rows, int cap, int *n_rows, weir_err *err);
 

@@ -41,11 +41,16 @@ weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t
     return want(w, name, 0, rows, cols, t);
 }
 
-weir_status weir__want_vector(const weights *w, const char *name, int64_t n, weir_tensor *t) {
-    WEIR_TRY(weir__want(w, name, 1, n, t));
+static weir_status want_floats(const weights *w, const char *name, int64_t rows, int64_t cols,
+                               weir_tensor *t) {
+    WEIR_TRY(weir__want(w, name, rows, cols, t));
     if (!w->src || weir_dtype_is_float(t->dtype)) return WEIR_OK;
     return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: %s, want f32, f16 or bf16", name,
                      weir_dtype_name(t->dtype));
+}
+
+weir_status weir__want_vector(const weights *w, const char *name, int64_t n, weir_tensor *t) {
+    return want_floats(w, name, 1, n, t);
 }
 
 /* ---- vectors ------------------------------------------------------------------------------------------- */
@@ -307,10 +312,7 @@ weir_status weir__load_stack_bias(weights *w, const matrix_stack *s, const float
         char name[WEIR__NAME_CAP];
         weir_tensor t;
         (void)snprintf(name, sizeof name, "%s%s.bias", l->prefix, l->what[p]);
-        WEIR_TRY(weir__want(w, name, s->which.n, l->rows[p].n, &t));
-        if (w->src && !weir_dtype_is_float(t.dtype))
-            return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: %s, want f32, f16 or bf16", name,
-                             weir_dtype_name(t.dtype));
+        WEIR_TRY(want_floats(w, name, s->which.n, l->rows[p].n, &t));
         for (int64_t i = 0; to && i < s->which.n * l->rows[p].n; i++)
             to[i / l->rows[p].n * width + at + i % l->rows[p].n] =
                 weir_tensor_get(&t, i / l->rows[p].n, i % l->rows[p].n);

@@ -210,9 +210,9 @@ def sample(g, vocab, rows=1, extents=True):
     return team(g, rows, vocab, passes * rows, passes, ROW + RACE + BOUNDS * (not extents))
 
 
-# Passes over a pair of rows that a rule cannot do without, and their instructions. One more measures R where
-# it is asked for and the rule does not need it itself.
-RULES = {"exact": 0, "opt": PAIR, "token-v2": MEMBER}
+# Instructions of the pass over a pair of rows that a rule cannot do without, and of one more that measures R
+# where it is asked for; 0: there is none.
+RULES = {"exact": (0, PAIR), "opt": (PAIR, 0), "token-v2": (MEMBER, MEMBER)}
 
 
 def accept_step(g, vocab, gamma=5, rule="exact", extents=True, reject=False):
@@ -222,9 +222,9 @@ def accept_step(g, vocab, gamma=5, rule="exact", extents=True, reject=False):
     outcome, arrival. reject: R is asked for."""
     passes = 1 + (not extents)
     stats = sweep(g, gamma + 1, vocab, passes * (gamma + 1), passes, ROW + BOUNDS * (not extents))
-    more = {"exact": PAIR, "opt": 0, "token-v2": MEMBER}[rule] if reject else 0
-    pairs = (RULES[rule] > 0) + (more > 0)
-    rows = sweep(g, gamma, vocab, gamma * pairs, pairs, RULES[rule] + more)
+    own, measure = RULES[rule]
+    work_of = [n for n in (own, measure * reject) if n > 0]
+    rows = sweep(g, gamma, vocab, gamma * len(work_of), len(work_of), sum(work_of))
     close = sweep(g, 1, vocab, 2, 1, BOTH + RACE)
     return g.team_gap + stats + rows + g.meet + g.trip + close + 6 * g.trip
 

@@ -3,7 +3,7 @@
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/deck/prefix.h"
-#include "host/deck/text_draft.h"
+#include "host/deck/draft/text_draft.h"
 
 int32_t weir__cross_slot(const weir_session *s) { return s->e->pair.n_parallel + s->slot; }
 

@@ -6,7 +6,7 @@
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/deck/prefix.h"
-#include "host/deck/text_draft.h"
+#include "host/deck/draft/text_draft.h"
 #include "host/pair/place.h"
 
 void weir__plan_format(char *out, size_t cap, size_t bytes) {

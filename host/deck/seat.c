@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "host/deck/deck.h"
-#include "host/deck/lookup.h"
+#include "host/deck/draft/lookup.h"
 #include "host/deck/prefix.h"
 #include "host/session/session.h"
 #include "kernels/base/clock.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "host/deck/deck.h"
-#include "host/deck/text_draft.h"
+#include "host/deck/draft/text_draft.h"
 #include "host/session/check.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"

@@ -26,10 +26,10 @@
  *   iq4_xs  d | 8 scales of 6 bits | 128                                  d (scale - 32) weir__iq4_values[q]
  *   fp8     d, f32 below 2^120 | 64 codes of 8 bits                       d e4m3(q)
  *
- * 4-bit codes: of 16 bytes, low halves are elements 0 … 15 and high halves 16 … 31; of the K formats' every
- * 32 bytes (q6_k: 64) low halves are the first 32 (64) elements of 64 (128), high halves the others. 2-bit
- * codes: of 32 bytes, bits 2 i are elements 32 i … 32 i + 31 of 128. mxfp4 (OCP Microscaling Formats 1.0) is
- * read as ggml does: twice an E2M1 number times half the scale, and no scale is NaN.
+ * 4-bit codes: of 16 bytes, low halves are elements 0 … 15 and high halves 16 … 31; of the K formats'
+ * every 32 bytes (q6_k: 64) low halves are the first 32 (64) elements of 64 (128), high halves the others.
+ * 2-bit codes: of 32 bytes, bits 2 i are elements 32 i … 32 i + 31 of 128. mxfp4 (OCP Microscaling Formats
+ * 1.0) is read as ggml does: twice an E2M1 number times half the scale, and no scale is NaN.
  *
  * int4 and int4_128 are no types of ggml: GPTQ's and AWQ's groups (host/formats/safetensors/int4.h); a block
  * repeats scale and zero of its group, and int4_128 is four of int4 that share them. As q4_1 it would not be

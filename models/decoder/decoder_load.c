@@ -81,8 +81,7 @@ static weir_status load_experts(const decoder_model *m, weights *w, int i, exper
                             .up = sparse ? "w3" : "up_proj",
                             .down = sparse ? "w2" : "down_proj",
                             .router = m->c.experts.names == WEIR_EXPERTS_ROUTER ? "router" : "gate",
-                            .stacked = m->c.experts.names >= WEIR_EXPERTS_STACKED,
-                            .biased = m->c.experts.biased};
+                            .stacked = m->c.experts.names >= WEIR_EXPERTS_STACKED};
     (void)snprintf(prefix, sizeof prefix, "model.layers.%d.%s.", i, sparse ? "block_sparse_moe" : "mlp");
     e->over_all = !m->c.experts.normed;
     e->limit = m->c.experts.limit;
@@ -100,7 +99,6 @@ static weir_status load_layer(const decoder_model *m, weights *w, int i, decoder
                                  .qkv = m->c.fused ? "qkv_proj" : NULL,
                                  .q_norm = m->c.qk_norm ? "q_norm" : NULL,
                                  .k_norm = m->c.qk_norm ? "k_norm" : NULL,
-                                 .whole_norm = m->c.qk_norm_whole,
                                  .bias = m->c.qkv_bias,
                                  .o_bias = m->c.o_bias,
                                  .sinks = m->c.sinks ? "sinks" : NULL};

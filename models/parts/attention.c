@@ -58,9 +58,9 @@ static weir_span elements(weir_span heads, int32_t head_dim) {
 }
 
 /* A rank without heads needs none, and one whose norm is over all makes them all. */
-static attention_heads made_of(const attention_heads *h, bool whole_norm) {
+static attention_heads made_of(const attention_heads *h, bool norm_all_heads) {
     attention_heads made = *h;
-    if (whole_norm && h->q.own > 0) made.q = weir__span_all(h->q.n), made.kv = weir__span_all(h->kv.n);
+    if (norm_all_heads && h->q.own > 0) made.q = weir__span_all(h->q.n), made.kv = weir__span_all(h->kv.n);
     return made;
 }
 
@@ -90,11 +90,10 @@ static matrix_list output_of(const model_shape *s, const attention_heads *h, con
 weir_status weir__attention_load(weights *w, const model_shape *s, const attention_names *n, weir_use use,
                                  attention *a) {
     a->heads = heads_of(s, use);
-    a->made = made_of(&a->heads, n->whole_norm);
+    a->made = made_of(&a->heads, s->norm_all_heads);
     const matrix_list qkv = list_of(s, a, n, use), o = output_of(s, &a->heads, n, use);
-    const int64_t q_wide = n->whole_norm ? weir__inner(s) : s->head_dim,
-                  k_wide = n->whole_norm ? weir__inner_kv(s) : s->head_dim;
-    a->whole_norm = n->whole_norm;
+    const int64_t q_wide = s->norm_all_heads ? weir__inner(s) : s->head_dim,
+                  k_wide = s->norm_all_heads ? weir__inner_kv(s) : s->head_dim;
     if (n->q_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->q_norm, q_wide, &a->q_norm));
     if (n->k_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->k_norm, k_wide, &a->k_norm));
     if (n->bias) WEIR_TRY(weir__load_bias(w, &qkv, &a->bias));
@@ -189,7 +188,7 @@ weir_status weir__attention_append(weir_model *m, const attention *a, attention_
 static weir_status position(weir_model *m, const attention *a, const attention_kind *kind, attention_cache c,
                             const model_rows *r) {
     const attention_heads *h = &a->heads;
-    const bool norms = a->q_norm && !a->whole_norm;
+    const bool norms = a->q_norm && !m->shape.norm_all_heads;
     weir_rope turn = {.q = r->q,
                       .k = own_k(a, r),
                       .v = own_v(a, r),
@@ -210,7 +209,7 @@ static weir_status position(weir_model *m, const attention *a, const attention_k
                       .interleaved = kind->interleaved,
                       .kv = c.kv,
                       .layer = c.layer};
-    if (a->whole_norm) WEIR_TRY(norm_all_heads(m, a, r));
+    if (m->shape.norm_all_heads) WEIR_TRY(norm_all_heads(m, a, r));
     if (!a->bias && !norms && !kind->inv_freq) return c.kv ? weir__attention_append(m, a, c, r) : WEIR_OK;
     return m->be->op.rope(m->be, &turn);
 }

@@ -23,10 +23,9 @@ typedef struct attention {
     attention_heads made;         /* those whose q and k they make: heads, or all; v is of heads */
     const float *bias;            /* (width) of q, k, v; or NULL */
     const float *sinks;           /* (all heads of the model) or NULL */
-    const float *q_norm, *k_norm; /* (head_dim) of every head; whole_norm: of all together; or NULL */
-    bool whole_norm;
-    weir_weight o;       /* (dim, inner) */
-    const float *o_bias; /* (dim), added to x after it; or NULL */
+    const float *q_norm, *k_norm; /* (head_dim) of every head, or of all heads together; or NULL */
+    weir_weight o;                /* (dim, inner) */
+    const float *o_bias;          /* (dim), added to x after it; or NULL */
 } attention;
 
 /* What the layers of one kind share: how scores are made, and how positions come in. */
@@ -54,7 +53,6 @@ typedef struct attention_names {
     const char *q, *k, *v, *o;
     const char *qkv;             /* what the file calls q, k and v in one; NULL: it has three */
     const char *q_norm, *k_norm; /* NULL: none */
-    bool whole_norm;             /* they span all heads */
     bool bias;                   /* of q, k and v */
     bool o_bias;                 /* of o */
     const char *sinks;           /* one number a head; NULL: none */

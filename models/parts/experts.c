@@ -39,11 +39,11 @@ static weir_status load_each(weights *w, const model_shape *s, const expert_name
                       .which = {s->n_expert, s->own.expert, s->own.n_expert},
                       .n_used = s->n_used,
                       .stacked = n->stacked,
-                      .apart = n->biased};
+                      .apart = s->biased};
     WEIR_TRY(weir__load_stack(w, &l, e->in, &e->n_in));
-    if (n->biased) WEIR_TRY(weir__load_stack_bias(w, &l, &e->in_bias));
+    if (s->biased) WEIR_TRY(weir__load_stack_bias(w, &l, &e->in_bias));
     l.each = list_of(prefix, n->down, NULL, dim, ff);
-    if (n->biased) WEIR_TRY(weir__load_stack_bias(w, &l, &e->out_bias));
+    if (s->biased) WEIR_TRY(weir__load_stack_bias(w, &l, &e->out_bias));
     weir__note_exchange(w, s->n_used * s->dim); /* what they return */
     return weir__load_stack(w, &l, &e->out, &n_out);
 }
@@ -64,7 +64,7 @@ static weir_status load_shared(weights *w, const model_shape *s, const expert_na
 weir_status weir__experts_load(weights *w, const model_shape *s, const expert_names *n, experts *e) {
     const matrix_list router =
         list_of(n->prefix, n->router, NULL, weir__span_all(s->n_expert), weir__span_all(s->dim));
-    if (n->biased) WEIR_TRY(weir__load_bias(w, &router, &e->router_bias));
+    if (s->biased) WEIR_TRY(weir__load_bias(w, &router, &e->router_bias));
     WEIR_TRY(weir__load_matrix(w, &router, &e->router));
     WEIR_TRY(load_each(w, s, n, e));
     return s->shared_ff > 0 ? load_shared(w, s, n, e) : WEIR_OK;
@@ -86,7 +86,7 @@ void weir__experts_free(weir_backend *be, experts *e) {
 /* h = act(gate·norm x) * (up·norm x), of a gated pair or of two matrices. */
 static weir_status into_h(weir_model *m, const model_rows *r, weir_linear a, const weir_weight in[2], int n) {
     a.y = m->a.h, a.ldy = in[0].n, a.epilogue = m->act;
-    for (int i = 0; i < n && in[0].data; i++) {
+    for (int i = 0; i < n; i++) {
         a.w = &in[i];
         if (i > 0) a.epilogue = WEIR_EPI_MUL;
         WEIR_TRY(weir__product(m, r, a));
@@ -105,7 +105,6 @@ static weir_status into_unit(weir_model *m, const model_rows *r, weir_linear a, 
                      .n_row = a.n_row,
                      .n_col = m->shape.expert_ff};
     a.y = m->a.h, a.ldy = unit.ld;
-    if (!e->in[0].data) return WEIR_OK; /* this rank has no expert */
     for (int i = 0; i < e->n_in; i++) {
         a.w = &e->in[i];
         WEIR_TRY(weir__product(m, r, a));
@@ -169,8 +168,10 @@ static weir_status each(weir_model *m, const experts *e, const model_rows *r) {
                              .n_row = n,
                              .groups = &groups};
     WEIR_TRY(m->be->op.gather(m->be, &rows));
-    WEIR_TRY(e->in_bias ? into_unit(m, r, in, e) : into_h(m, r, in, e->in, e->n_in));
-    if (e->out.data) WEIR_TRY(weir__product(m, r, out));
+    if (groups.n > 0) { /* a rank may have none */
+        WEIR_TRY(e->in_bias ? into_unit(m, r, in, e) : into_h(m, r, in, e->in, e->n_in));
+        WEIR_TRY(weir__product(m, r, out));
+    }
     return collect(m, n);
 }
 
@@ -182,7 +183,7 @@ static weir_status shared(weir_model *m, const experts *e, const model_rows *r) 
         gate = {.x = r->x, .ldx = dim, .norm = e->norm, .w = &e->shared_gate, .y = a->shared_gate, .ldy = 1},
         out = {.x = a->h, .ldx = e->shared_out.k, .w = &e->shared_out, .y = a->shared, .ldy = dim};
     WEIR_TRY(weir__product(m, r, gate));
-    WEIR_TRY(into_h(m, r, in, e->shared_in, e->n_shared_in));
+    if (m->shape.own.n_shared_ff > 0) WEIR_TRY(into_h(m, r, in, e->shared_in, e->n_shared_in));
     return weir__summed_product(m, r, out, m->has_shared_ff);
 }
 

@@ -27,7 +27,6 @@ typedef struct expert_names {
     const char *router;           /* after it */
     const char *gate, *up, *down; /* of one expert, after prefix + "experts.E." */
     bool stacked;                 /* after prefix + "experts.", each of all */
-    bool biased;                  /* all of them, and the router; stacked */
 } expert_names;
 
 size_t weir__experts_floats(const model_shape *s, int64_t chunk); /* a device's scratch */

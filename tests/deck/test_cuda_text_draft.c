@@ -9,12 +9,8 @@
 #include "tests/support/device.h"
 #include "tests/support/files.h"
 
-typedef struct pair {
-    text_side side[2]; /* verifier, drafter */
-} pair;
-
 /* A drafter of another number of ids, whose layers slide; a verifier whose layers do. */
-static const pair pairs[] = {
+static const text_sides pairs[] = {
     {{{"tiny_qwen2", false, 0.3f, 0}, {"tiny_smollm", true, 0.3f, 24}}},
     {{{"tiny_llama2", false, 0.3f, 24}, {"tiny_qwen2", false, 0.3f, 0}}},
 };
@@ -25,10 +21,10 @@ typedef struct opened {
     weir_engine *on_cpu, *there;
 } opened;
 
-static opened open_pair(const pair *p, int n_parallel) {
+static opened open_pair(const text_sides *p, int n_parallel) {
     opened o;
     weir__backend_close(device_open()); /* skips, or fails, where there is none */
-    for (int i = 0; i < 2; i++) o.dir[i] = text_model_write(&p->side[i]);
+    text_write(p, o.dir);
     o.on_cpu = text_open(o.dir[0], o.dir[1], 1, 96);
     o.there = text_open_on("cuda:0", o.dir[0], o.dir[1], n_parallel, 96);
     cr_assert(o.there->pair.draft == WEIR_DRAFT_TEXT && o.there->pair.be->device);
@@ -112,28 +108,14 @@ Test(cuda_text_draft, answers_do_not_depend_on_what_runs_beside_them) {
 }
 
 Test(cuda_text_draft, a_drafter_that_is_broken_ends_the_session) {
-    const pair p = {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_gpt2", true, NAN, 0}}};
-    opened o = open_pair(&p, 1);
-    const weir_session_options opt = text_greedy(3, 20);
-    weir_session *s = text_start(o.there, &opt, 0);
-    cr_assert_eq(weir_step(o.there, &s, 1, 1000, NULL), WEIR_ELOGITS);
-    cr_assert_eq(weir_session_state(s), WEIR_FINISH_CANCELLED);
-    weir_session_free(s);
+    opened o = open_pair(&text_broken, 1);
+    text_ends_broken(o.there);
     close_pair(&o);
 }
 
 Test(cuda_text_draft, its_parts_are_timed) {
     opened o = open_pair(&pairs[0], 1);
-    weir_bench_row rows[16];
-    int n = 0;
-    weir_err err = {""};
-    cr_assert_eq(weir_bench(o.there, 12, 2, 3, 2, rows, 16, &n, &err), WEIR_OK, "%s", err.text);
-    bool step = false, block = false;
-    for (int i = 0; i < n; i++) {
-        step |= strcmp(rows[i].name, "draft step") == 0 && rows[i].seconds_p50 > 0.0;
-        block |= strcmp(rows[i].name, "block") == 0 && rows[i].seconds_p50 > 0.0;
-    }
-    cr_assert(step && block);
+    text_is_timed(o.there);
     close_pair(&o);
 }
 

@@ -12,13 +12,9 @@
 
 /* ---- pairs --------------------------------------------------------------------------------------------- */
 
-typedef struct pair {
-    text_side side[2]; /* verifier, drafter */
-} pair;
-
 /* Two numberings of one vocabulary; then bytes of other words, characters with byte fallback, a scheme that
  * puts a space before the first word, vocabularies with added tokens, a drafter whose layers slide. */
-static const pair pairs[] = {
+static const text_sides pairs[] = {
     {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_gpt2", true, 0.3f, 0}}},
     {{{"tiny_qwen2", false, 0.3f, 0}, {"tiny_smollm", true, 0.3f, 24}}},
     {{{"tiny_smollm", false, 1.0f, 0}, {"tiny_llama2", false, 1.0f, 0}}},
@@ -33,9 +29,9 @@ typedef struct opened {
     weir_engine *e;
 } opened;
 
-static opened open_pair(const pair *p, int n_parallel) {
+static opened open_pair(const text_sides *p, int n_parallel) {
     opened o;
-    for (int i = 0; i < 2; i++) o.dir[i] = text_model_write(&p->side[i]);
+    text_write(p, o.dir);
     o.e = text_open(o.dir[0], o.dir[1], n_parallel, 128);
     cr_assert_eq(o.e->pair.draft, WEIR_DRAFT_TEXT);
     return o;
@@ -182,7 +178,7 @@ Test(text_draft, ids_are_those_of_the_whole_output) {
  * text, and contexts that end at every place of a block. */
 Test(text_draft, a_drafter_without_room_leaves_the_verifier_alone) {
     static answer want, got;
-    const pair p = {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_llama2", false, 0.3f, 0}}};
+    const text_sides p = {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_llama2", false, 0.3f, 0}}};
     opened o = open_pair(&p, 1);
     static const int lengths[] = {1, 20, 30, 36, 38, 39, 40, 41, 42, 43, 60, 90};
     static const char three[] = "日"; /* one token of the verifier, three of the drafter */
@@ -234,7 +230,7 @@ Test(text_draft, a_drafter_without_room_leaves_the_verifier_alone) {
 /* The drafter's end of text is the verifier's. */
 Test(text_draft, an_end_of_text_is_drafted) {
     static answer want, got;
-    const pair p = {{{"tiny_llama3", false, 0.0f, 0}, {"tiny_deepseek", true, 0.0f, 0}}};
+    const text_sides p = {{{"tiny_llama3", false, 0.0f, 0}, {"tiny_deepseek", true, 0.0f, 0}}};
     opened o = open_pair(&p, 1);
     static const char text[] = "it~";
     int32_t *ids;
@@ -323,7 +319,7 @@ Test(text_draft, what_needs_a_distribution_is_refused_by_name) {
     cr_expect_eq(weir_score_pair(o.e, ids, 1, ids + 1, 1, no_rows, NULL, &err), WEIR_ENOTSUP);
     cr_expect(err_is_line(&err, "another vocabulary has no distribution"), "%s", err.text);
     close_pair(&o);
-    for (int i = 0; i < 2; i++) o.dir[i] = text_model_write(&pairs[0].side[i]);
+    text_write(&pairs[0], o.dir);
     weir_engine_options e = weir_engine_options_default();
     e.model = o.dir[0], e.model_draft = o.dir[1], e.device = "cpu", e.tp = 2;
     cr_expect_eq(weir_engine_open(&o.e, &e, &err), WEIR_ENOTSUP);
@@ -332,14 +328,8 @@ Test(text_draft, what_needs_a_distribution_is_refused_by_name) {
 }
 
 Test(text_draft, a_drafter_that_is_broken_ends_the_session) {
-    const pair p = {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_gpt2", true, NAN, 0}}};
-    opened o = open_pair(&p, 1);
-    const weir_session_options opt = text_greedy(3, 20);
-    weir_session *s = text_start(o.e, &opt, 0);
-    weir_err err = {""};
-    cr_assert_eq(weir_step(o.e, &s, 1, 1000, &err), WEIR_ELOGITS);
-    cr_assert_eq(weir_session_state(s), WEIR_FINISH_CANCELLED);
-    weir_session_free(s);
+    opened o = open_pair(&text_broken, 1);
+    text_ends_broken(o.e);
     close_pair(&o);
 }
 
@@ -347,15 +337,6 @@ Test(text_draft, a_drafter_that_is_broken_ends_the_session) {
 
 Test(text_draft, its_parts_are_timed) {
     opened o = open_pair(&pairs[1], 1);
-    weir_bench_row rows[16];
-    int n = 0;
-    weir_err err = {""};
-    cr_assert_eq(weir_bench(o.e, 12, 2, 3, 2, rows, 16, &n, &err), WEIR_OK, "%s", err.text);
-    bool step = false, block = false;
-    for (int i = 0; i < n; i++) {
-        step |= strcmp(rows[i].name, "draft step") == 0 && rows[i].seconds_p50 > 0.0;
-        block |= strcmp(rows[i].name, "block") == 0 && rows[i].seconds_p50 > 0.0;
-    }
-    cr_assert(step && block);
+    text_is_timed(o.e);
     close_pair(&o);
 }

@@ -57,7 +57,7 @@ ACCEPT = [
         "return x->note[j].verdict.mass > 0.0f;", "return true;"),
     bug("kernels/accept/policy_impl.h", "default", "what was not measured is 0", "accept_op",
         "y->eta = y->beta = y->reject = y->mass = NAN;", "y->eta = y->beta = y->mass = NAN;"),
-    bug("kernels/accept/policy_impl.h", "default", "R is measured though nobody asks", "accept_op",
+    bug("kernels/accept/policy_impl.h", "default", "R is measured though it is not asked for", "accept_op",
         "return b->law->measure_reject ||", "return b->law->top_k >= 0 ||"),
     bug("kernels/accept/law.h", "args", "typical is not measured, though its pi takes R", "accept_op",
         "X(TYPICAL, OWN, false, true, true, true)", "X(TYPICAL, OWN, false, true, true, false)"),

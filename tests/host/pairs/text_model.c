@@ -15,9 +15,11 @@ enum { DIM = 96, HEADS = 4, HEAD_DIM = 24, FF = 64, LAYERS = 2, MAX_HEADER = 1 <
 
 /* Characters of several bytes, digits, spaces, lines, added tokens, and words that occur once. */
 static const char corpus[] =
-    "The quick brown fox jumps over a lazy dog; 17 cats watch. naïve café, Zürich → 東京タワー 日本語 "
+    "The quick brown fox jumps over a lazy dog; 17 cats watch. naïve café, Zürich → "
+    "東京タワー 日本語 "
     "👩‍👩‍👧 und Straße. In 2024 she sold 1234567 books!\n\n    indented = value + 'text'\n\tTab "
-    "http://example.org/path?x=1 WORD <tool_call> ¿qué? Ελλάδα Привет 안녕하세요 ١٢٣ ﷽ end of it~";
+    "http://example.org/path?x=1 WORD <tool_call> ¿qué? Ελλάδα Привет "
+    "안녕하세요 ١٢٣ ﷽ end of it~";
 
 /* ---- a safetensors file -------------------------------------------------------------------------------- */
 

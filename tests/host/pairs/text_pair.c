@@ -1,6 +1,7 @@
 #include "tests/host/pairs/text_pair.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 #include "tests/support/costs.h"
@@ -49,7 +50,8 @@ size_t text_prompt(const weir_engine *e, int i, int32_t **ids) {
         "WORD <tool_call> x",
         "Ελλ",
         "    indented = ",
-        "a lazy dog; 17 cats watch. The quick brown fox jumps over a lazy dog; 17 cats watch. Zürich → und",
+        "a lazy dog; 17 cats watch. The quick brown fox jumps over a lazy dog; 17 cats watch. Zürich → "
+        "und",
     };
     size_t n;
     weir_err err;
@@ -75,4 +77,32 @@ void text_run(weir_engine *e, const weir_session_options *o, int prompt, answer 
     answer_take(s, out);
     cr_assert(out->finish != WEIR_RUNNING, "prompt %d did not end", prompt);
     weir_session_free(s);
+}
+
+const text_sides text_broken = {{{"tiny_gpt2", false, 0.3f, 0}, {"tiny_gpt2", true, NAN, 0}}};
+
+void text_write(const text_sides *p, char *dir[2]) {
+    for (int i = 0; i < 2; i++) dir[i] = text_model_write(&p->side[i]);
+}
+
+void text_ends_broken(weir_engine *e) {
+    const weir_session_options opt = text_greedy(3, 20);
+    weir_session *s = text_start(e, &opt, 0);
+    weir_err err = {""};
+    cr_assert_eq(weir_step(e, &s, 1, 1000, &err), WEIR_ELOGITS);
+    cr_assert_eq(weir_session_state(s), WEIR_FINISH_CANCELLED);
+    weir_session_free(s);
+}
+
+void text_is_timed(weir_engine *e) {
+    weir_bench_row rows[16];
+    int n = 0;
+    weir_err err = {""};
+    cr_assert_eq(weir_bench(e, 12, 2, 3, 2, rows, 16, &n, &err), WEIR_OK, "%s", err.text);
+    bool step = false, block = false;
+    for (int i = 0; i < n; i++) {
+        step |= strcmp(rows[i].name, "draft step") == 0 && rows[i].seconds_p50 > 0.0;
+        block |= strcmp(rows[i].name, "block") == 0 && rows[i].seconds_p50 > 0.0;
+    }
+    cr_assert(step && block);
 }

@@ -5,7 +5,16 @@
 #include "tests/host/pairs/pair_fixture.h"
 #include "tests/host/pairs/text_model.h"
 
-/* Pairs of the decoders of text_model.h, and answers of theirs. drafter NULL: the verifier alone. */
+/* Pairs of the decoders of text_model.h, and answers of theirs. */
+typedef struct text_sides {
+    text_side side[2]; /* verifier, drafter */
+} text_sides;
+
+/* One whose drafter's logits are NaN. */
+extern const text_sides text_broken;
+void text_write(const text_sides *p, char *dir[2]); /* free them with files_remove_dir */
+
+/* drafter NULL: the verifier alone. */
 weir_engine *text_open(const char *verifier, const char *drafter, int n_parallel, int ctx_size);
 weir_engine *text_open_on(const char *device, const char *verifier, const char *drafter, int n_parallel,
                           int ctx_size);
@@ -15,5 +24,10 @@ enum { TEXT_PROMPTS = 12 };
 size_t text_prompt(const weir_engine *e, int i, int32_t **ids);
 weir_session *text_start(weir_engine *e, const weir_session_options *o, int prompt);
 void text_run(weir_engine *e, const weir_session_options *o, int prompt, answer *out);
+
+/* Of a pair of text_broken: its session ends with ELOGITS. */
+void text_ends_broken(weir_engine *e);
+/* weir_bench has rows of a draft step and of a block. */
+void text_is_timed(weir_engine *e);
 
 #endif

@@ -249,7 +249,7 @@ Test(accept, a_rejection_without_residual_mass_takes_the_draft) {
         }
 }
 
-/* The same where nobody asks for R: what the coin refused is looked at before it ends the block. */
+/* The same where R is not asked for: what the coin refused is looked at before it ends the block. */
 Test(accept, an_empty_residual_is_found_without_R) {
     uint64_t seed = 52;
     int empty = 0;
@@ -532,7 +532,7 @@ static int32_t reject_bits(const block *b, int position, int32_t measured) {
 
 /* Tokens, sources and logs are the same whether R is asked for or not, and R is NaN where it is not measured,
  * never a number. */
-Test(accept, R_that_nobody_asks_for_changes_nothing_else) {
+Test(accept, R_that_is_not_asked_for_changes_nothing_else) {
     uint64_t seed = 51;
     int absent = 0, present = 0;
     for (int rep = 0; rep < 1600; rep++) {

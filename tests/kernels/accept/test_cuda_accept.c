@@ -35,19 +35,10 @@ static bool same_float(float a, float b) { return isnan(a) ? isnan(b) : wf_bits(
 /* ---- blocks of every kind ------------------------------------------------------------------------------ */
 
 static weir_law random_law(uint64_t *seed, weir_rule rule) {
-    static const float temps[] = {0.0f, 0.5f, 1.0f, 1.5f};
-    weir_law law = rule_law(rule, NAN);
-    if (rng_u64(seed) % 2) law.alpha = rng_uniform(seed, 0.0f, 0.95f);
+    weir_law law = block_random_law(seed, rule);
     if (rule == WEIR_RULE_LOSSY && rng_u64(seed) % 2) law.beta = NAN;
-    law.temp = temps[rng_u64(seed) % 4];
-    if (rng_u64(seed) % 4 == 0) law.top_k = 3;
-    if (rng_u64(seed) % 4 == 0) law.top_p = 0.8f;
     if (rng_u64(seed) % 8 == 0) law.min_p = 0.05f;
-    law.gate_scaled = rng_u64(seed) % 4 == 0;
-    law.exact_first = rng_u64(seed) % 4 == 0 ? 3 : 0;
     law.block_verify = rule != WEIR_RULE_CACTUS && rng_u64(seed) % 3 == 0;
-    law.key[0] = (uint32_t)rng_u64(seed);
-    law.key[1] = (uint32_t)rng_u64(seed);
     law.measure_reject = law.key[1] % 2;
     return law;
 }

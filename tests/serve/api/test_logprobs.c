@@ -40,7 +40,7 @@ static void done(json_t *v) {
     wire_buf_free(&raw);
 }
 
-/* € in three tokens, an ü of which the text has only the first byte, a space word, a backslash, a quote. */
+/* € in three tokens, the first byte alone of an ü, a space word, a backslash, a quote. */
 Test(api_logprobs, pieces_of_characters_are_spelled_as_bytes) {
     weir_token_event t[] = {fixture_token(0xe2),       fixture_token(0x82), fixture_token(0xac),
                             fixture_token(TOKEN_WORD), fixture_token('\\'), fixture_token('\n'),

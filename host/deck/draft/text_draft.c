@@ -1,10 +1,10 @@
-#include "host/deck/text_draft.h"
+#include "host/deck/draft/text_draft.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "host/deck/deck.h"
-#include "host/deck/lookup.h"
+#include "host/deck/draft/lookup.h"
 #include "host/tokenizers/across.h"
 #include "kernels/base/mem.h"
 #include "kernels/loop/lookup.h"

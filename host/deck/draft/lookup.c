@@ -1,4 +1,4 @@
-#include "host/deck/lookup.h"
+#include "host/deck/draft/lookup.h"
 
 #include <math.h>
 #include <string.h>
