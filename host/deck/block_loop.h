@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_BLOCK_LOOP_H
-#define WEIR_HOST_BLOCK_LOOP_H
+#ifndef WEIR_HOST_DECK_BLOCK_LOOP_H
+#define WEIR_HOST_DECK_BLOCK_LOOP_H
 
 #include "host/state.h"
 
@@ -48,4 +48,4 @@ weir_status weir__block_loop_draft(const weir_block_loop *l);
 weir_status weir__block_loop_put_back(const weir_block_loop *l);
 weir_status weir__block_loop_accept(weir_block_loop *l);
 
-#endif /* WEIR_HOST_BLOCK_LOOP_H */
+#endif /* WEIR_HOST_DECK_BLOCK_LOOP_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_RECORD_H
-#define WEIR_HOST_RECORD_H
+#ifndef WEIR_HOST_DECK_COMMIT_H
+#define WEIR_HOST_DECK_COMMIT_H
 
 #include "host/session/session.h"
 
@@ -15,4 +15,4 @@ weir_status weir__outcome_commit(weir_session *s, const weir_block_outcome *r, c
 /* Of those rows, how many predicted a token that the outcome emits; 0 if it has none. */
 int weir__outcome_rows(const weir_block_outcome *r);
 
-#endif /* WEIR_HOST_RECORD_H */
+#endif /* WEIR_HOST_DECK_COMMIT_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_KV_H
-#define WEIR_HOST_KV_H
+#ifndef WEIR_HOST_DECK_KV_H
+#define WEIR_HOST_DECK_KV_H
 
 #include "models/model.h"
 
@@ -75,4 +75,4 @@ int32_t weir__kv_pool_free_pages(const weir_kv_pool *p);
 int32_t weir__kv_pool_pages(const weir_kv_pool *p);            /* of all */
 const weir_kv_view *weir__kv_pool_view(const weir_kv_pool *p); /* stable address until free */
 
-#endif /* WEIR_HOST_KV_H */
+#endif /* WEIR_HOST_DECK_KV_H */

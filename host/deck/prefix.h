@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_PREFIX_H
-#define WEIR_HOST_PREFIX_H
+#ifndef WEIR_HOST_DECK_PREFIX_H
+#define WEIR_HOST_DECK_PREFIX_H
 
 #include "host/deck/kv.h"
 #include "host/state.h"
@@ -32,4 +32,4 @@ void weir__prefix_publish(weir_session *s, int side);
  * the unit, and neither reads it twice. NULL: none. */
 weir_session *weir__prefix_twin(const weir_session *s, int side);
 
-#endif /* WEIR_HOST_PREFIX_H */
+#endif /* WEIR_HOST_DECK_PREFIX_H */

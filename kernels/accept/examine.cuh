@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_STEP_CUH
-#define WEIR_KERNELS_ACCEPT_STEP_CUH
+#ifndef WEIR_KERNELS_ACCEPT_EXAMINE_CUH
+#define WEIR_KERNELS_ACCEPT_EXAMINE_CUH
 
 /* The accept step by teams. Results reach every thread; the caller stores them from the one thread that
  * team_writes selects, and must not overwrite what another block of the team may still read:
@@ -53,4 +53,4 @@ TEAM_FN void team_store_decision(weir_accept_session *s, const weir_decision &d,
     for (int32_t j = 0; j < d.n_accept; j++) s->row[j].accepted = true;
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_STEP_CUH */
+#endif /* WEIR_KERNELS_ACCEPT_EXAMINE_CUH */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_STEP_IMPL_H
-#define WEIR_KERNELS_ACCEPT_STEP_IMPL_H
+#ifndef WEIR_KERNELS_ACCEPT_EXAMINE_IMPL_H
+#define WEIR_KERNELS_ACCEPT_EXAMINE_IMPL_H
 
 #include "kernels/accept/policy_impl.h"
 
@@ -283,4 +283,4 @@ WEIR_STEP_FN weir_status weir__gate_of(const weir_env *env, const weir_gate_sess
     return weir__gate(env, &at, deferred);
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_STEP_IMPL_H */
+#endif /* WEIR_KERNELS_ACCEPT_EXAMINE_IMPL_H */

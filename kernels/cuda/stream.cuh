@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_CUDA_QUEUE_CUH
-#define WEIR_KERNELS_CUDA_QUEUE_CUH
+#ifndef WEIR_KERNELS_CUDA_STREAM_CUH
+#define WEIR_KERNELS_CUDA_STREAM_CUH
 
 #include "kernels/cuda/cuda.cuh"
 
@@ -48,4 +48,4 @@ void weir__cuda_graph_free(weir_backend *be, weir_graph *g);
 void weir__cuda_abandon(weir_backend *be, const char *why);
 void weir__cuda_without_graphs(weir_backend *be);
 
-#endif /* WEIR_KERNELS_CUDA_QUEUE_CUH */
+#endif /* WEIR_KERNELS_CUDA_STREAM_CUH */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_LINEAR_LINEAR_PLAN_H
-#define WEIR_KERNELS_LINEAR_LINEAR_PLAN_H
+#ifndef WEIR_KERNELS_LINEAR_LINEAR_TILING_H
+#define WEIR_KERNELS_LINEAR_LINEAR_TILING_H
 
 #include "kernels/weight/weight.h"
 
@@ -120,4 +120,4 @@ static inline size_t weir__linear_most_partial_floats(int64_t n, int64_t k) {
     return weir__linear_partial_floats(inputs > outputs ? inputs : outputs, n_unit);
 }
 
-#endif /* WEIR_KERNELS_LINEAR_LINEAR_PLAN_H */
+#endif /* WEIR_KERNELS_LINEAR_LINEAR_TILING_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_LINEAR_EXTENT_H
-#define WEIR_KERNELS_LINEAR_EXTENT_H
+#ifndef WEIR_KERNELS_LINEAR_MINMAX_H
+#define WEIR_KERNELS_LINEAR_MINMAX_H
 
 #include <stdint.h>
 
@@ -17,4 +17,4 @@ static inline int64_t weir__minmax_count(int64_t n_vocab) {
     return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN;
 }
 
-#endif /* WEIR_KERNELS_LINEAR_EXTENT_H */
+#endif /* WEIR_KERNELS_LINEAR_MINMAX_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_DECODER_H
-#define WEIR_MODELS_DECODER_H
+#ifndef WEIR_MODELS_DECODER_DECODER_H
+#define WEIR_MODELS_DECODER_DECODER_H
 
 #include "models/parts/attention.h"
 #include "models/parts/experts.h"
@@ -49,4 +49,4 @@ weir_status weir__decoder_load_rope(weights *w, const weir_decoder_config *c, in
  * inv_freq (n_dim / 2); returns what cos and sin are multiplied by. */
 float weir__rope_table(const weir_rope_config *r, int32_t n_dim, float *inv_freq);
 
-#endif /* WEIR_MODELS_DECODER_H */
+#endif /* WEIR_MODELS_DECODER_DECODER_H */

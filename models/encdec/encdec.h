@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_ENCDEC_H
-#define WEIR_MODELS_ENCDEC_H
+#ifndef WEIR_MODELS_ENCDEC_ENCDEC_H
+#define WEIR_MODELS_ENCDEC_ENCDEC_H
 
 #include "models/parts/attention.h"
 #include "models/parts/feed_forward.h"
@@ -44,4 +44,4 @@ weir_status weir__encdec_prefill(weir_model *m, const weir_kv *kv, int32_t slot,
 /* The facts that follow from the layers. */
 void weir__encdec_note(encdec_model *m);
 
-#endif /* WEIR_MODELS_ENCDEC_H */
+#endif /* WEIR_MODELS_ENCDEC_ENCDEC_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_T5_H
-#define WEIR_MODELS_T5_H
+#ifndef WEIR_MODELS_ENCDEC_T5_H
+#define WEIR_MODELS_ENCDEC_T5_H
 
 #include "models/encdec/encdec.h"
 
@@ -18,4 +18,4 @@ int32_t weir__t5_bucket(int64_t distance, bool bidirectional, int32_t n_bucket, 
 /* out (n_head, left + 1 + right) from w (n_bucket, n_head); bidirectional iff right > 0. */
 void weir__t5_bias_table(const weir_tensor *w, int32_t left, int32_t right, int32_t max_distance, float *out);
 
-#endif /* WEIR_MODELS_T5_H */
+#endif /* WEIR_MODELS_ENCDEC_T5_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_T5GEMMA_H
-#define WEIR_MODELS_T5GEMMA_H
+#ifndef WEIR_MODELS_ENCDEC_T5GEMMA_H
+#define WEIR_MODELS_ENCDEC_T5GEMMA_H
 
 #include "models/decoder/decoder.h"
 #include "models/encdec/encdec.h"
@@ -14,4 +14,4 @@ typedef struct t5gemma_model {
 
 weir_status weir__t5gemma_load(weir_model *m, weights *w); /* t5gemma_load.c */
 
-#endif /* WEIR_MODELS_T5GEMMA_H */
+#endif /* WEIR_MODELS_ENCDEC_T5GEMMA_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_ATTENTION_H
-#define WEIR_MODELS_ATTENTION_H
+#ifndef WEIR_MODELS_PARTS_ATTENTION_H
+#define WEIR_MODELS_PARTS_ATTENTION_H
 
 #include "models/impl.h"
 
@@ -94,4 +94,4 @@ weir_status weir__cross_append(weir_model *m, const cross_attention *a, const fl
 weir_status weir__cross_output(weir_model *m, const cross_attention *a, const attention_kind *kind,
                                attention_cache c, const model_rows *r);
 
-#endif /* WEIR_MODELS_ATTENTION_H */
+#endif /* WEIR_MODELS_PARTS_ATTENTION_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_EXPERTS_H
-#define WEIR_MODELS_EXPERTS_H
+#ifndef WEIR_MODELS_PARTS_EXPERTS_H
+#define WEIR_MODELS_PARTS_EXPERTS_H
 
 #include "models/impl.h"
 
@@ -34,4 +34,4 @@ weir_status weir__experts_load(weights *w, const model_shape *s, const expert_na
 void weir__experts_free(weir_backend *be, experts *e);
 weir_status weir__experts(weir_model *m, const experts *e, const model_rows *r);
 
-#endif /* WEIR_MODELS_EXPERTS_H */
+#endif /* WEIR_MODELS_PARTS_EXPERTS_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_FEED_FORWARD_H
-#define WEIR_MODELS_FEED_FORWARD_H
+#ifndef WEIR_MODELS_PARTS_FEED_FORWARD_H
+#define WEIR_MODELS_PARTS_FEED_FORWARD_H
 
 #include "models/impl.h"
 
@@ -26,4 +26,4 @@ weir_status weir__feed_forward_load(weights *w, const model_shape *s, const feed
 void weir__feed_forward_free(weir_backend *be, feed_forward *f);
 weir_status weir__feed_forward(weir_model *m, const feed_forward *f, const model_rows *r);
 
-#endif /* WEIR_MODELS_FEED_FORWARD_H */
+#endif /* WEIR_MODELS_PARTS_FEED_FORWARD_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_HEAD_H
-#define WEIR_MODELS_HEAD_H
+#ifndef WEIR_MODELS_PARTS_HEAD_H
+#define WEIR_MODELS_PARTS_HEAD_H
 
 #include "models/impl.h"
 
@@ -20,4 +20,4 @@ weir_status weir__embed(weir_model *m, const weir_weight *table, float scale, co
                         const model_rows *r, const weir_row_keys *keys);
 weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_rows *r);
 
-#endif /* WEIR_MODELS_HEAD_H */
+#endif /* WEIR_MODELS_PARTS_HEAD_H */

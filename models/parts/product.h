@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_PRODUCT_H
-#define WEIR_MODELS_PRODUCT_H
+#ifndef WEIR_MODELS_PARTS_PRODUCT_H
+#define WEIR_MODELS_PARTS_PRODUCT_H
 
 #include "models/impl.h"
 
@@ -19,4 +19,4 @@ weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight
 
 weir_epilogue weir__epilogue_of(weir_act act);
 
-#endif /* WEIR_MODELS_PRODUCT_H */
+#endif /* WEIR_MODELS_PARTS_PRODUCT_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_MODELS_ROWS_H
-#define WEIR_MODELS_ROWS_H
+#ifndef WEIR_MODELS_PARTS_ROWS_H
+#define WEIR_MODELS_PARTS_ROWS_H
 
 #include "models/impl.h"
 
@@ -21,4 +21,4 @@ weir_row_keys weir__rows_begin(const weir_model *m, const weir_kv *kv, const wei
 /* After the last append a row serves only its own logits: drops rows whose logits are not wanted. */
 weir_status weir__rows_keep_wanted(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
 
-#endif /* WEIR_MODELS_ROWS_H */
+#endif /* WEIR_MODELS_PARTS_ROWS_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_DECK_LOOKUP_H
-#define WEIR_HOST_DECK_LOOKUP_H
+#ifndef WEIR_HOST_DECK_DRAFT_LOOKUP_H
+#define WEIR_HOST_DECK_DRAFT_LOOKUP_H
 
 #include "host/deck/block_program.h"
 
@@ -21,4 +21,4 @@ weir_status weir__lookup_sync(weir_block_loop *l, weir_session *s);
 /* After a launch: what the session has appended, the loop has too. */
 void weir__lookup_took(weir_session *s);
 
-#endif /* WEIR_HOST_DECK_LOOKUP_H */
+#endif /* WEIR_HOST_DECK_DRAFT_LOOKUP_H */

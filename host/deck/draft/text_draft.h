@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_DECK_TEXT_DRAFT_H
-#define WEIR_HOST_DECK_TEXT_DRAFT_H
+#ifndef WEIR_HOST_DECK_DRAFT_TEXT_DRAFT_H
+#define WEIR_HOST_DECK_DRAFT_TEXT_DRAFT_H
 
 #include "host/deck/block_program.h"
 
@@ -36,4 +36,4 @@ weir_status weir__text_draft_roll_back(weir_session *s);
 weir_status weir__text_draft_run(const weir_bucket *b);
 weir_status weir__text_draft_step(const weir_bucket *b); /* for timings: one step of one seat */
 
-#endif /* WEIR_HOST_DECK_TEXT_DRAFT_H */
+#endif /* WEIR_HOST_DECK_DRAFT_TEXT_DRAFT_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_ROW_IMPL_H
-#define WEIR_KERNELS_ACCEPT_ROW_IMPL_H
+#ifndef WEIR_KERNELS_ACCEPT_STATS_ROW_IMPL_H
+#define WEIR_KERNELS_ACCEPT_STATS_ROW_IMPL_H
 
 #include "kernels/accept/sweep/point.h"
 
@@ -76,4 +76,4 @@ WEIR_STEP_FN int32_t weir__draw_row(const weir_env *env, const float *logits, in
     return token;
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_ROW_IMPL_H */
+#endif /* WEIR_KERNELS_ACCEPT_STATS_ROW_IMPL_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_STATS_CUH
-#define WEIR_KERNELS_ACCEPT_STATS_CUH
+#ifndef WEIR_KERNELS_ACCEPT_STATS_STATS_CUH
+#define WEIR_KERNELS_ACCEPT_STATS_STATS_CUH
 
 /* Statistics of a row and a draw from it, by a team. Results reach every thread. */
 #include "kernels/accept/sweep/truncate.cuh" /* weir_env and its passes, which the shared source needs */
@@ -90,4 +90,4 @@ TEAM_CALL int32_t team_draw(const weir_env *t, const float *logits, int32_t n_vo
     return weir__draw_row(t, logits, n_vocab, law, s, position, purpose, block_row, logp);
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_STATS_CUH */
+#endif /* WEIR_KERNELS_ACCEPT_STATS_STATS_CUH */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_LANES_H
-#define WEIR_KERNELS_ACCEPT_LANES_H
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_LANES_H
+#define WEIR_KERNELS_ACCEPT_SWEEP_LANES_H
 
 #include "kernels/accept/sweep/order.h"
 #include "kernels/accept/sweep/qp.h"
@@ -84,4 +84,4 @@ static inline void weir__tree_total(const weir_tree *t, float *out, int n_sum) {
     }
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_LANES_H */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_LANES_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_ORDER_H
-#define WEIR_KERNELS_ACCEPT_ORDER_H
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_ORDER_H
+#define WEIR_KERNELS_ACCEPT_SWEEP_ORDER_H
 
 #include <stdbool.h>
 
@@ -31,4 +31,4 @@ WF_FN uint64_t weir__search_target(float top_p, uint64_t total) {
     return want < 1.0 ? 1 : want > (double)total ? total : (uint64_t)want;
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_ORDER_H */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_ORDER_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_POINT_H
-#define WEIR_KERNELS_ACCEPT_POINT_H
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_POINT_H
+#define WEIR_KERNELS_ACCEPT_SWEEP_POINT_H
 
 #include <float.h>
 
@@ -106,4 +106,4 @@ WEIR_STEP_FN int32_t weir__race_point(const weir_race *r) {
     return best;
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_POINT_H */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_POINT_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_PAIR_H
-#define WEIR_KERNELS_ACCEPT_PAIR_H
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_QP_H
+#define WEIR_KERNELS_ACCEPT_SWEEP_QP_H
 
 #include "kernels/accept/stats.h"
 #include "kernels/math/fmath.h"
@@ -164,4 +164,4 @@ WF_FN float weir__prob(const weir_row_view *r, int32_t v, bool raw) {
     return weir__prob_of(r, r->logits[v], v, raw);
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_PAIR_H */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_QP_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_SWEEP_CUH
-#define WEIR_KERNELS_ACCEPT_SWEEP_CUH
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_SWEEP_CUH
+#define WEIR_KERNELS_ACCEPT_SWEEP_SWEEP_CUH
 
 /* Passes of a team over a vocabulary; what sweep.c and lanes_impl.h are on the CPU, with the same bits. Ids
  * past the end count as logits of -inf, of weight +0, which changes no sum. */
@@ -306,4 +306,4 @@ TEAM_CALL int32_t weir__race(const weir_env *t, const weir_race *asked, int32_t 
     return best[0] == UINT64_MAX ? -1 : static_cast<int32_t>(static_cast<uint32_t>(best[0]));
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_SWEEP_CUH */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_SWEEP_CUH */

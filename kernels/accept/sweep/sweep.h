@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_SWEEP_H
-#define WEIR_KERNELS_ACCEPT_SWEEP_H
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_SWEEP_H
+#define WEIR_KERNELS_ACCEPT_SWEEP_SWEEP_H
 
 #include "kernels/accept/sweep/lanes.h"
 #include "kernels/accept/sweep/point.h"
@@ -63,4 +63,4 @@ static inline weir_env weir__env_alone(const weir_env *env, int worker) {
  * keep nothing. */
 bool weir__keep_rows(const weir_env *env, int32_t n_vocab, weir_kept *out);
 
-#endif /* WEIR_KERNELS_ACCEPT_SWEEP_H */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_SWEEP_H */

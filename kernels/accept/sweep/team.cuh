@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_TEAM_CUH
-#define WEIR_KERNELS_ACCEPT_TEAM_CUH
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_TEAM_CUH
+#define WEIR_KERNELS_ACCEPT_SWEEP_TEAM_CUH
 
 /* A team: blocks that work on one item (a row, a session), one after another until the items run out. All
  * teams are resident at once, so the blocks of one may wait for each other. Every thread of a team runs the
@@ -289,4 +289,4 @@ static inline weir_status team_room(weir_backend *be, int64_t n_item, int32_t n_
     return static_cast<int64_t>(be->scratch_floats) < n * space->per_block ? WEIR_ENOMEM : WEIR_OK;
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_TEAM_CUH */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_TEAM_CUH */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_TRUNCATE_CUH
-#define WEIR_KERNELS_ACCEPT_TRUNCATE_CUH
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_TRUNCATE_CUH
+#define WEIR_KERNELS_ACCEPT_SWEEP_TRUNCATE_CUH
 
 /* truncate.c by a team: the same threshold from the same integers. Each block adds up the bins of its chunks
  * in shared memory, then into one of three sets of bins in the team's scratch: one is filled, one is still
@@ -273,4 +273,4 @@ TEAM_CALL void weir__truncate(const weir_env *t, const weir_law *law, const weir
     *thr = s.floor ? weir__search_value(s.floor) : -INFINITY;
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_TRUNCATE_CUH */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_TRUNCATE_CUH */

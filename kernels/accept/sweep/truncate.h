@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_TRUNCATE_H
-#define WEIR_KERNELS_ACCEPT_TRUNCATE_H
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_TRUNCATE_H
+#define WEIR_KERNELS_ACCEPT_SWEEP_TRUNCATE_H
 
 #include "kernels/accept/sweep/sweep.h"
 
@@ -12,4 +12,4 @@
 void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab,
                     float *thr, int32_t *tie);
 
-#endif /* WEIR_KERNELS_ACCEPT_TRUNCATE_H */
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_TRUNCATE_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_LINEAR_AMX_TILES_H
-#define WEIR_KERNELS_LINEAR_AMX_TILES_H
+#ifndef WEIR_KERNELS_LINEAR_ISA_AMX_TILES_H
+#define WEIR_KERNELS_LINEAR_ISA_AMX_TILES_H
 
 /* For the files that are compiled for AMX: the shapes of the eight tile registers. */
 #include <immintrin.h>
@@ -33,4 +33,4 @@ static inline void weir__tile_shape(int n_row, int k_bytes) {
     if (memcmp(&now, &wanted, sizeof wanted) != 0) _tile_loadconfig(&wanted);
 }
 
-#endif /* WEIR_KERNELS_LINEAR_AMX_TILES_H */
+#endif /* WEIR_KERNELS_LINEAR_ISA_AMX_TILES_H */

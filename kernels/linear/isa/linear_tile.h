@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_LINEAR_LINEAR_TILE_H
-#define WEIR_KERNELS_LINEAR_LINEAR_TILE_H
+#ifndef WEIR_KERNELS_LINEAR_ISA_LINEAR_TILE_H
+#define WEIR_KERNELS_LINEAR_ISA_LINEAR_TILE_H
 
 #include "kernels/linear/cpu.h"
 
@@ -57,4 +57,4 @@ static inline int64_t weir__bf16_part_bytes(int64_t k_pad) { return (k_pad * 2 +
 extern const weir_linear_kernels weir_linear_kernels_avx2, weir_linear_kernels_avx512;
 extern const weir_linear_bf16 weir_linear_bf16_avx512, weir_linear_bf16_amx;
 
-#endif /* WEIR_KERNELS_LINEAR_LINEAR_TILE_H */
+#endif /* WEIR_KERNELS_LINEAR_ISA_LINEAR_TILE_H */

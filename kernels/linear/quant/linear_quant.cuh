@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_LINEAR_LINEAR_QUANT_CUH
-#define WEIR_KERNELS_LINEAR_LINEAR_QUANT_CUH
+#ifndef WEIR_KERNELS_LINEAR_QUANT_LINEAR_QUANT_CUH
+#define WEIR_KERNELS_LINEAR_QUANT_LINEAR_QUANT_CUH
 
 /* What the kernels of quantised weights share: rows as bytes, weights as operands of tensor cores, and the
  * terms of a sum. A warp multiplies a panel of 16 outputs by octets of 8 rows, 256 inputs at a time:
@@ -321,4 +321,4 @@ weir_status quant_wide_rows(weir_cuda *cu, const weir_linear *a);
 
 } // namespace linear
 
-#endif /* WEIR_KERNELS_LINEAR_LINEAR_QUANT_CUH */
+#endif /* WEIR_KERNELS_LINEAR_QUANT_LINEAR_QUANT_CUH */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_LINEAR_LINEAR_QUANT_H
-#define WEIR_KERNELS_LINEAR_LINEAR_QUANT_H
+#ifndef WEIR_KERNELS_LINEAR_QUANT_LINEAR_QUANT_H
+#define WEIR_KERNELS_LINEAR_QUANT_LINEAR_QUANT_H
 
 #include "kernels/linear/isa/linear_tile.h"
 #include "kernels/weight/weight_quant.h"
@@ -42,4 +42,4 @@ extern weir_tile_fn *const weir_linear_quant_many_amx[WEIR_DTYPE_COUNT];
 
 extern const weir_linear_quant weir_linear_quant_avx2, weir_linear_quant_avx512, weir_linear_quant_avx512vnni;
 
-#endif /* WEIR_KERNELS_LINEAR_LINEAR_QUANT_H */
+#endif /* WEIR_KERNELS_LINEAR_QUANT_LINEAR_QUANT_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_HOST_BLOCK_ORACLE_H
-#define WEIR_TESTS_HOST_BLOCK_ORACLE_H
+#ifndef WEIR_TESTS_DECK_LOOP_BLOCK_ORACLE_H
+#define WEIR_TESTS_DECK_LOOP_BLOCK_ORACLE_H
 
 #include "host/state.h"
 
@@ -8,4 +8,4 @@
  * alone; the engine's own loop stays untouched. Fails the running test where memory is short. */
 weir_status block_oracle_step(weir_engine *e, weir_session *s, int max_blocks, weir_err *err);
 
-#endif /* WEIR_TESTS_HOST_BLOCK_ORACLE_H */
+#endif /* WEIR_TESTS_DECK_LOOP_BLOCK_ORACLE_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_DECK_LOOKUP_CASES_H
-#define WEIR_TESTS_DECK_LOOKUP_CASES_H
+#ifndef WEIR_TESTS_DECK_LOOP_LOOKUP_CASES_H
+#define WEIR_TESTS_DECK_LOOP_LOOKUP_CASES_H
 
 #include "tests/host/pairs/pair_fixture.h"
 

@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_HOST_LOOP_CASES_H
-#define WEIR_TESTS_HOST_LOOP_CASES_H
+#ifndef WEIR_TESTS_DECK_LOOP_LOOP_CASES_H
+#define WEIR_TESTS_DECK_LOOP_LOOP_CASES_H
 
 #include "tests/host/pairs/pair_fixture.h"
 

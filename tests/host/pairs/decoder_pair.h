@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_HOST_DECODER_PAIR_H
-#define WEIR_TESTS_HOST_DECODER_PAIR_H
+#ifndef WEIR_TESTS_HOST_PAIRS_DECODER_PAIR_H
+#define WEIR_TESTS_HOST_PAIRS_DECODER_PAIR_H
 
 #include "host/state.h"
 #include "tests/deck/loop/loop_cases.h"

@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_HOST_T5_GGUF_H
-#define WEIR_TESTS_HOST_T5_GGUF_H
+#ifndef WEIR_TESTS_HOST_PAIRS_T5_GGUF_H
+#define WEIR_TESTS_HOST_PAIRS_T5_GGUF_H
 
 #include "tests/support/gguf_write.h"
 

@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_HOST_TEXT_PAIR_H
-#define WEIR_TESTS_HOST_TEXT_PAIR_H
+#ifndef WEIR_TESTS_HOST_PAIRS_TEXT_PAIR_H
+#define WEIR_TESTS_HOST_PAIRS_TEXT_PAIR_H
 
 #include "host/state.h"
 #include "tests/host/pairs/pair_fixture.h"

@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_HOST_TINY_PAIR_H
-#define WEIR_TESTS_HOST_TINY_PAIR_H
+#ifndef WEIR_TESTS_HOST_PAIRS_TINY_PAIR_H
+#define WEIR_TESTS_HOST_PAIRS_TINY_PAIR_H
 
 #include "kernels/base/types.h"
 #include "tests/host/pairs/pair_fixture.h"

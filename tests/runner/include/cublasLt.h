@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_RUNNER_CUBLASLT_H
-#define WEIR_TESTS_RUNNER_CUBLASLT_H
+#ifndef WEIR_TESTS_RUNNER_INCLUDE_CUBLASLT_H
+#define WEIR_TESTS_RUNNER_INCLUDE_CUBLASLT_H
 
 /* The runner's slice of cuBLASLt (names and numbers of version 13): products of f32, f16 and bf16 with f32
  * accumulation. */
@@ -98,4 +98,4 @@ const char *cublasLtGetStatusString(cublasStatus_t status);
 size_t cublasLtGetVersion(void);
 }
 
-#endif /* WEIR_TESTS_RUNNER_CUBLASLT_H */
+#endif /* WEIR_TESTS_RUNNER_INCLUDE_CUBLASLT_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_TESTS_RUNNER_CUDA_RUNTIME_H
-#define WEIR_TESTS_RUNNER_CUDA_RUNTIME_H
+#ifndef WEIR_TESTS_RUNNER_INCLUDE_CUDA_RUNTIME_H
+#define WEIR_TESTS_RUNNER_INCLUDE_CUDA_RUNTIME_H
 
 /* The runner's own slice of the CUDA runtime (names, numbers and meanings of CUDA 13): what the backend uses
  * and no more. Anything else fails to compile here, and is added here. */
@@ -294,4 +294,4 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, F *, int 
     return runner_occupancy(blocks, threads, dynamic);
 }
 
-#endif /* WEIR_TESTS_RUNNER_CUDA_RUNTIME_H */
+#endif /* WEIR_TESTS_RUNNER_INCLUDE_CUDA_RUNTIME_H */
