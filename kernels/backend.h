@@ -39,6 +39,7 @@ typedef struct weir_backend weir_backend;
     X(attention, weir_attention)      /* attention/attention.h */ \
     X(row_keys, weir_row_keys)        /* rows/gather.h */         \
     X(gather, weir_gather)            /* rows/gather.h */         \
+    X(permute, weir_permute)          /* rows/gather.h */         \
     X(route, weir_route)              /* moe/route.h */           \
     X(glu, weir_glu)                  /* moe/glu.h */             \
     X(combine, weir_combine)          /* moe/combine.h */         \

@@ -26,6 +26,7 @@ static const weir_backend_ops portable_ops = {
     .attention = weir__attention_cpu,
     .row_keys = weir__row_keys_cpu,
     .gather = weir__gather_cpu,
+    .permute = weir__permute_cpu,
     .route = weir__route_cpu,
     .glu = weir__glu_cpu,
     .combine = weir__combine_cpu,

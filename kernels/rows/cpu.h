@@ -9,6 +9,8 @@ weir_status weir__embed_cpu(weir_backend *be, weir_embed *a);
 weir_status weir__bias_cpu(weir_backend *be, weir_bias *a);
 weir_status weir__row_keys_cpu(weir_backend *be, weir_row_keys *a);
 weir_status weir__gather_cpu(weir_backend *be, weir_gather *a);
+weir_status weir__permute_cpu(weir_backend *be,
+                              weir_permute *a); /* the pool's threads, where rows are many */
 weir_status weir__rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a);
 weir_status weir__rope_cpu(weir_backend *be, weir_rope *a);
 

@@ -13,6 +13,7 @@ weir_status weir__embed_cuda(weir_backend *be, weir_embed *a);
 weir_status weir__bias_cuda(weir_backend *be, weir_bias *a);
 weir_status weir__row_keys_cuda(weir_backend *be, weir_row_keys *a);
 weir_status weir__gather_cuda(weir_backend *be, weir_gather *a);
+weir_status weir__permute_cuda(weir_backend *be, weir_permute *a);
 weir_status weir__rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a);
 weir_status weir__rope_cuda(weir_backend *be, weir_rope *a);
 

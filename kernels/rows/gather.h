@@ -31,12 +31,32 @@ typedef struct weir_gather {
     int64_t n_row, n_col;
 } weir_gather;
 
+/* dst[r][j] = src[r][order[j]] for n_row rows of n_col floats, and norm_dst[j] = norm[order[j]]: what a
+ * product reads whose weight has its inputs in an order of its own (kernels/weight/weight.h). Strides in
+ * floats; dst and norm_dst alias nothing. Moves 8 bytes an element, and 4 of the order. */
+typedef struct weir_permute {
+    float *dst;
+    int64_t ld_dst;
+    const float *src;
+    int64_t ld_src;
+    const float *norm;    /* (n_col) factors of the product's norm; NULL: it has none */
+    float *norm_dst;      /* (n_col) */
+    const int32_t *order; /* (n_col) backend memory, a permutation of 0 … n_col - 1; not checked */
+    int64_t n_row, n_col;
+} weir_permute;
+
 static inline weir_status weir__row_keys_check(const weir_row_keys *a) {
     return a->n_row < 0 || !a->slot || !a->pos ? WEIR_EINVAL : WEIR_OK;
 }
 
 static inline weir_status weir__gather_check(const weir_gather *a) {
     if (a->n_row < 0 || a->n_col < 0 || !a->dst || !a->src || !a->index) return WEIR_EINVAL;
+    return a->ld_dst < a->n_col || a->ld_src < a->n_col ? WEIR_EINVAL : WEIR_OK;
+}
+
+static inline weir_status weir__permute_check(const weir_permute *a) {
+    if (a->n_row < 0 || a->n_col < 0 || !a->dst || !a->src || !a->order) return WEIR_EINVAL;
+    if (a->norm && !a->norm_dst) return WEIR_EINVAL;
     return a->ld_dst < a->n_col || a->ld_src < a->n_col ? WEIR_EINVAL : WEIR_OK;
 }
 

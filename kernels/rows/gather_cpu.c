@@ -35,3 +35,26 @@ weir_status weir__gather_cpu(weir_backend *be, weir_gather *a) {
     }
     return WEIR_OK;
 }
+
+static void permute_row(float *dst, const float *src, const int32_t *order, int64_t n) {
+    for (int64_t j = 0; j < n; j++) dst[j] = src[order[j]];
+}
+
+static void permute_worker(void *arg, int worker, int n_worker) {
+    const weir_permute *a = arg;
+    long begin, end;
+    weir__pool_split((long)a->n_row, 1, worker, n_worker, &begin, &end);
+    for (long r = begin; r < end; r++)
+        permute_row(a->dst + r * a->ld_dst, a->src + r * a->ld_src, a->order, a->n_col);
+}
+
+weir_status weir__permute_cpu(weir_backend *be, weir_permute *a) {
+    enum { FEW = 1 << 15 }; /* elements: less work than a meeting of threads */
+    WEIR_TRY(weir__permute_check(a));
+    if (a->norm && a->n_row > 0) permute_row(a->norm_dst, a->norm, a->order, a->n_col);
+    if (a->n_row * a->n_col <= FEW)
+        permute_worker(a, 0, 1);
+    else
+        weir__pool_run(be->pool, permute_worker, a);
+    return WEIR_OK;
+}

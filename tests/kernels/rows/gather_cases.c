@@ -107,6 +107,56 @@ void gather_case_rows(weir_backend *be) {
     weir__backend_free(be, src_there), weir__backend_free(be, dst_there), weir__backend_free(be, index_there);
 }
 
+/* One shape: rows are moved bit by bit, a NaN's payload included, and what is beside them stays. */
+static void check_order(weir_backend *be, int64_t n_row, int64_t n_col, bool norm, uint64_t *rng) {
+    const int64_t ld_src = n_col + 3, ld_dst = n_col + 5;
+    const size_t n_src = (size_t)(n_row * ld_src), n_dst = (size_t)(n_row * ld_dst), width = (size_t)n_col;
+    int32_t *order = calloc(width, sizeof *order);
+    uint32_t *src = malloc(n_src * 4), *dst = malloc(n_dst * 4), *got = malloc(n_dst * 4),
+             *factors = malloc(width * 4), *got_factors = malloc((width + 1) * 4);
+    for (size_t i = 0; i < n_src; i++) src[i] = (uint32_t)(rng_u64(rng) >> 32);
+    for (size_t i = 0; i < n_dst; i++) dst[i] = (uint32_t)i;
+    for (size_t i = 0; i < width; i++) factors[i] = (uint32_t)(rng_u64(rng) >> 32);
+    for (size_t i = 0; i < width; i++) {
+        const size_t j = rng_u64(rng) % (i + 1);
+        order[i] = order[j], order[j] = (int32_t)i;
+    }
+    void *src_there = device_put(be, src, n_src * 4), *dst_there = device_put(be, dst, n_dst * 4),
+         *order_there = device_put(be, order, width * 4), *norm_there = device_put(be, factors, width * 4),
+         *norm_dst = device_put(be, dst, (width + 1) * 4);
+    weir_permute a = {.dst = dst_there,
+                      .ld_dst = ld_dst,
+                      .src = src_there,
+                      .ld_src = ld_src,
+                      .norm = norm ? norm_there : NULL,
+                      .norm_dst = norm_dst,
+                      .order = order_there,
+                      .n_row = n_row,
+                      .n_col = n_col};
+    cr_assert_eq(be->op.permute(be, &a), WEIR_OK);
+    device_get(be, got, dst_there, n_dst * 4);
+    for (int64_t r = 0; r < n_row; r++)
+        for (int64_t j = 0; j < ld_dst; j++)
+            cr_assert_eq(got[r * ld_dst + j], j < n_col ? src[r * ld_src + order[j]] : dst[r * ld_dst + j],
+                         "%ld x %ld: row %ld column %ld", (long)n_row, (long)n_col, (long)r, (long)j);
+    device_get(be, got_factors, norm_dst, (width + 1) * 4);
+    for (int64_t j = 0; j <= n_col; j++)
+        cr_assert_eq(got_factors[j], norm && j < n_col ? factors[order[j]] : dst[j], "%ld: factor %ld",
+                     (long)n_col, (long)j);
+    weir__backend_free(be, src_there), weir__backend_free(be, dst_there), weir__backend_free(be, order_there);
+    weir__backend_free(be, norm_there), weir__backend_free(be, norm_dst);
+    free(order), free(src), free(dst), free(got), free(factors), free(got_factors);
+}
+
+void gather_case_orders(weir_backend *be) {
+    /* a device's blocks have 512 columns; past 2^15 elements the CPU's threads share the rows */
+    static const int64_t columns[] = {1, 32, 33, 127, 512, 513, 1600}, rows[] = {1, 2, 7, 33};
+    uint64_t rng = 11;
+    for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+            for (int norm = 0; norm < 2; norm++) check_order(be, rows[r], columns[c], norm > 0, &rng);
+}
+
 void gather_case_refusals(weir_backend *be) {
     const int32_t some[4] = {0};
     int32_t *there = device_put(be, some, sizeof some);
@@ -125,6 +175,14 @@ void gather_case_refusals(weir_backend *be) {
     bad[6].ld_src = 1, bad[7].n_row = 0;
     for (int i = 0; i < 8; i++)
         cr_assert_eq(be->op.gather(be, &bad[i]), i < 7 ? WEIR_EINVAL : WEIR_OK, "case %d", i);
+    const weir_permute columns = {
+        .dst = x, .ld_dst = 2, .src = x + 2, .ld_src = 2, .norm = x, .order = there, .n_col = 2};
+    weir_permute odd[9];
+    for (int i = 0; i < 9; i++) odd[i] = columns, odd[i].norm_dst = x + 2, odd[i].n_row = i < 8;
+    odd[0].dst = NULL, odd[1].src = NULL, odd[2].order = NULL, odd[3].n_row = -1, odd[4].n_col = -1;
+    odd[5].ld_dst = 1, odd[6].ld_src = 1, odd[7].norm_dst = NULL;
+    for (int i = 0; i < 9; i++)
+        cr_assert_eq(be->op.permute(be, &odd[i]), i < 8 ? WEIR_EINVAL : WEIR_OK, "case %d", i);
     weir__backend_free(be, there), weir__backend_free(be, x);
 }
 

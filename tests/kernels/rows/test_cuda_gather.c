@@ -12,6 +12,7 @@ static void on_device(void (*run)(weir_backend *)) {
 Test(cuda_gather, keys_follow_the_rows_that_are_picked) { on_device(gather_case_keys); }
 Test(cuda_gather, results_may_be_left_out) { on_device(gather_case_optional); }
 Test(cuda_gather, rows_are_copied_and_nothing_beside_them) { on_device(gather_case_rows); }
+Test(cuda_gather, columns_are_put_into_any_order) { on_device(gather_case_orders); }
 Test(cuda_gather, a_bias_is_added_to_rows_and_nothing_beside_them) { on_device(gather_case_biases); }
 Test(cuda_gather, refuses_what_its_contract_refuses) { on_device(gather_case_refusals); }
 

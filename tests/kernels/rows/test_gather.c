@@ -12,6 +12,13 @@ static void on_cpu(void (*run)(weir_backend *)) {
 Test(gather, keys_follow_the_rows_that_are_picked) { on_cpu(gather_case_keys); }
 Test(gather, results_may_be_left_out) { on_cpu(gather_case_optional); }
 Test(gather, rows_are_copied_and_nothing_beside_them) { on_cpu(gather_case_rows); }
+Test(gather, columns_are_put_into_any_order) {
+    for (int n_thread = 1; n_thread <= 3; n_thread++) {
+        weir_backend *be = open_backend(n_thread, weir__isa_best());
+        gather_case_orders(be);
+        weir__backend_close(be);
+    }
+}
 Test(gather, a_bias_is_added_to_rows_and_nothing_beside_them) { on_cpu(gather_case_biases); }
 Test(gather, refuses_what_its_contract_refuses) { on_cpu(gather_case_refusals); }
 
