@@ -48,6 +48,8 @@ void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *
     a->expert_owner = take(base, &used, chunk * s->n_used, 4);
     a->x_out = take(base, &used, rows * s->dim, 4);
     a->q_out = take(base, &used, rows * inner, 4);
+    a->ordered = take(base, &used, chunk * s->ordered, 4);
+    a->ordered_norm = take(base, &used, s->ordered, 4);
     a->part = take(base, &used, weir__body_is_shared(s) ? 2 * chunk * s->dim : 0, 4);
     a->logits = take(base, &used, s->place.rank > 0 ? rows * s->own.n_id : 0, 4);
     a->pool = take(base, &used, n_page * weir__kv_page_elems(1, e.n_head_kv, e.head_dim),

@@ -20,9 +20,10 @@ typedef struct model_shape {
     bool dense;               /* some layer has a feed-forward that is no mixture of experts */
     int32_t n_expert, n_used; /* of those that are; 0: there is none */
     int64_t expert_ff, shared_ff;
-    bool biased; /* of experts gate and up are apart until they have their biases */
+    bool biased;     /* of experts gate and up are apart until they have their biases */
+    int64_t ordered; /* inputs of the widest matrix that has them in an order of its own; 0: none has */
     weir_place place;
-    weir_share own; /* of this rank; filled in by the walk over the tensors, or from facts */
+    weir_share own; /* of this rank; as `ordered` from the walk over the tensors, or from facts */
 } model_shape;
 
 /* Whether partial sums of decoder layers are added over ranks. */
@@ -82,13 +83,15 @@ typedef struct model_arena {
     float *expert_weight;                              /* (C, n_used) */
     int32_t *expert, *expert_place;                    /* (C, n_used) kernels/moe/route.h */
     int32_t *expert_begin, *expert_row, *expert_owner; /* (n_expert + 1), (C * n_used) twice */
-    float *part;     /* (2, C, dim) partial sums, in turn: the others may still read the last ones */
-    float *logits;   /* (n_row, n_id) of ranks that give theirs to rank 0 */
-    void *pool;      /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
-    int32_t *prompt; /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too; with a window
+    float *ordered;      /* (C, the shape's ordered) rows as the matrix of a product has its inputs, */
+    float *ordered_norm; /* (the shape's ordered) and its norm's factors */
+    float *part;         /* (2, C, dim) partial sums, in turn: the others may still read the last ones */
+    float *logits;       /* (n_row, n_id) of ranks that give theirs to rank 0 */
+    void *pool;          /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
+    int32_t *prompt;     /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too; with a window
                           (4, n_prompt), those under it */
-    int32_t *iota;   /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
-    int32_t *zero;   /* (n_prompt) the encoder's one slot */
+    int32_t *iota; /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
+    int32_t *zero; /* (n_prompt) the encoder's one slot */
     int32_t *n_key, *n_src;                          /* (n_row) keys of self and cross attention */
     int32_t *out_slot, *out_pos, *out_key, *out_src; /* (n_row) of the wanted rows */
     size_t bytes;                                    /* of the block */

@@ -59,6 +59,7 @@ static weir_status walk(weir_model *m, weights *w) {
     *f = (weir_model_facts){0};
     WEIR_TRY(m->ops->load(m, w));
     f->n_param = w->n_param;
+    f->ordered = m->shape.ordered = w->ordered;
     f->n_quantised = w->n_quantised, f->n_left = w->n_left;
     f->weight_bytes = w->matrix_bytes + 4 * (size_t)w->n_vector;
     f->decode_bytes = w->row_bytes;

@@ -86,6 +86,12 @@ static inline model_shape weir__shape_at(model_shape s, weir_place place) {
     return s;
 }
 
+/* Of a model that was measured there. */
+static inline model_shape weir__shape_of_facts(model_shape s, weir_place place, const weir_model_facts *f) {
+    s.place = place, s.own = f->share, s.ordered = f->ordered;
+    return s;
+}
+
 weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir__backend_alloc */
 
 /* stack.c: rows through the decoder's layers, by the two steps of ops. */

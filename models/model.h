@@ -196,6 +196,7 @@ typedef struct weir_model_facts {
     int32_t n_quantised; /* matrices of products that the source wants quantised and that are; and those that
                             stay, for they are blocks already or their rows are no whole blocks */
     int32_t n_left;
+    int64_t ordered;     /* inputs of the widest matrix that has them in an order of its own; 0: none has */
     weir_dtype kv_dtype; /* of its caches: bf16 where a device serves bf16 or quantised matrices,
                                      else f32 */
     weir_share share;

@@ -112,10 +112,17 @@ typedef struct part {
 /* What the matrix becomes: blocks, where the source wants that and rows are whole blocks. */
 static weir_dtype quantised(weights *w, const matrix_list *l, weir_dtype file) {
     const weir_dtype to = w->src ? w->src->quantise : WEIR_DTYPE_F32;
-    if (weir_dtype_is_float(to) || l->looked_up) return file;
+    if (weir_dtype_is_float(to) || (l->looked_up && l->use == WEIR_USE_PREFILL)) return file;
     const bool can = weir_dtype_is_float(file) && l->cols.n % weir_dtype_block(to) == 0;
     w->n_quantised += can, w->n_left += !can;
     return can ? to : file;
+}
+
+/* Some products cannot have their inputs in another order. */
+static weir_status refuse_order(const weights *w, const part *p, const char *why) {
+    if (!p->t.order) return WEIR_OK;
+    return weir_fail(w->err, WEIR_ENOTSUP,
+                     "tensor %s: its inputs are in act-order (desc_act, g_idx), which %s", p->name, why);
 }
 
 static weir_status find_matrix(weights *w, const matrix_list *l, const char *what, int outer, int64_t rows,
@@ -124,6 +131,7 @@ static weir_status find_matrix(weights *w, const matrix_list *l, const char *wha
     WEIR_TRY(want(w, p->name, outer, rows, l->cols.n, &p->t));
     const int block = weir_dtype_block(p->t.dtype);
     p->as = quantised(w, l, p->t.dtype);
+    if (l->looked_up) WEIR_TRY(refuse_order(w, p, "is not supported of a table that is looked up"));
     if (l->cols.n % block == 0) return WEIR_OK;
     return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: rows of %" PRId64 " are not whole blocks of %d (%s)",
                      p->name, l->cols.n, block, weir_dtype_name(p->t.dtype));
@@ -178,6 +186,21 @@ static void split(weights *w, const model_shape *s, const matrix_list *l, weir_w
                               shared ? s->place.rank : 0, shared ? s->place.n_rank : 1);
 }
 
+/* Each rank has some of the inputs. */
+static bool is_split(const weights *w, const matrix_list *l) {
+    return l->inputs != SHARED_NONE && l->use == WEIR_USE_ROWS && weir__body_is_shared(w->shape);
+}
+
+/* The parts' inputs in their order: room beside the vectors, which have 4 bytes an element too. */
+static void load_order(weights *w, const weir_tensor *t, weir_weight *made) {
+    const float *there = NULL;
+    if (!t->order) return;
+    float *to = weir__next_vector(w, made->k, &there);
+    if (to) memcpy(to, t->order, (size_t)made->k * sizeof *t->order);
+    made->order = (const int32_t *)there;
+    if (made->k > w->ordered) w->ordered = made->k;
+}
+
 static void release(const weights *w, const part *p, int n) {
     for (int k = 0; k < n && w->src->release; k++) w->src->release(w->src->ud, p[k].name);
 }
@@ -187,6 +210,7 @@ static weir_status pack(weights *w, const matrix_list *l, const part *p, int i, 
                         weir_weight *out) {
     weir_tensor own[WEIR__PARTS];
     weir_weight made = shape_of(w, l, p + i, l->rows + i, n, gated, own);
+    if (is_split(w, l)) WEIR_TRY(refuse_order(w, p + i, "-tp cannot share out: run it without"));
     const bool some = made.n > 0 && made.k > 0;
     const size_t bytes = some ? weir__weight_bytes(made.layout, made.dtype, made.n, made.k, gated) : 0;
     w->matrix_bytes += bytes;
@@ -198,13 +222,21 @@ static weir_status pack(weights *w, const matrix_list *l, const part *p, int i, 
         made.n_whole = n_whole;
     }
     split(w, w->shape, l, &made);
+    load_order(w, &own[0], &made);
     *out = made;
     if (w->vector) release(w, p + i, n);
     return WEIR_OK;
 }
 
-/* Of one dtype, in the file and on the backend. */
-static bool same_kind(const part *a, const part *b) { return a->t.dtype == b->t.dtype && a->as == b->as; }
+static bool same_order(const weir_tensor *a, const weir_tensor *b) {
+    if (!a->order || !b->order) return a->order == b->order;
+    return memcmp(a->order, b->order, (size_t)a->cols * sizeof *a->order) == 0;
+}
+
+/* Of one dtype, in the file and on the backend, and of one order of inputs. */
+static bool same_kind(const part *a, const part *b) {
+    return a->t.dtype == b->t.dtype && a->as == b->as && same_order(&a->t, &b->t);
+}
 
 weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *out, int *n_out) {
     part p[WEIR__PARTS];
@@ -329,6 +361,7 @@ weir_status weir__load_stack(weights *w, const matrix_stack *s, weir_weight *out
         WEIR_TRY(find_for_rank(w, s, i, whole, p));
         if (i == 0) memcpy(first, p, (size_t)n * sizeof *first);
         WEIR_TRY(check_alike(w, p, first, n));
+        for (int k = 0; k < n; k++) WEIR_TRY(refuse_order(w, &p[k], "is not supported of experts"));
         const bool pair = n == 2 && p[0].t.dtype == p[1].t.dtype;
         *n_out = pair ? 1 : n;
         for (int k = 0; k < *n_out; k++)

@@ -29,6 +29,7 @@ typedef struct weights {
     int32_t n_quantised, n_left;          /* as in the facts */
     size_t matrix_bytes;                  /* packed */
     size_t row_bytes;                     /* of them, what a row of decode and verify reads (WEIR_USE_ROWS) */
+    int64_t ordered;                      /* as in model_shape */
     int32_t n_exchange;                   /* exchanges of ranks that share the layers, */
     size_t exchange_floats, given_floats; /* and floats of a row: in the widest, in all */
 
@@ -65,8 +66,8 @@ static inline weir_span weir__span_all(int64_t n) { return (weir_span){n, 0, n};
 
 /* Matrices over the same inputs: (rows[i].n, cols.n), called prefix + what[i] + ".weight". Or they are one
  * tensor of the file, one below the other, called prefix + fused + ".weight". Of one alone, whose ranks split
- * its inputs, `inputs` says which dimension cols is. looked_up: a table that no product reads, which is never
- * quantised here. */
+ * its inputs, `inputs` says which dimension cols is. looked_up: a table whose rows are read by id; one that
+ * no product reads (WEIR_USE_PREFILL) is never quantised here. */
 typedef struct matrix_list {
     const char *prefix;
     const char *what[WEIR__PARTS];
@@ -79,10 +80,12 @@ typedef struct matrix_list {
 } matrix_list;
 
 /* The matrices stacked along their outputs: one weight where their dtypes agree, else one for each run of
- * neighbours of the same dtype (a quantiser keeps some of them finer). out: room for n. */
+ * neighbours of the same dtype (a quantiser keeps some of them finer) and order of inputs. out: room for n.
+ * ENOTSUP: ranks split a matrix along inputs that are in an order of their own, so that a rank's would come
+ * from all of them; or its rows are looked up. */
 weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *out, int *n_out);
 
-/* Gate and up as one gated pair where their dtypes agree, else one after the other. */
+/* Gate and up as one gated pair where their dtypes and orders agree, else one after the other. */
 weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2], int *n_out);
 
 /* n alike of a list of matrices, one after another in one block (weir__weight_at): a layer's experts. Those
@@ -98,7 +101,8 @@ typedef struct matrix_stack {
 } matrix_stack;
 
 /* As weir__load_gated, or weir__load_stacked of one matrix (each.n = 1); out: room for each.n. EFORMAT also
- * where the dtypes of two alike differ. */
+ * where the dtypes of two alike differ; ENOTSUP: inputs in an order of their own, which the rows of a group
+ * would each have to be in. */
 weir_status weir__load_stack(weights *w, const matrix_stack *s, weir_weight *out, int *n_out);
 
 /* The biases of all of a stack, on every rank; its kinds are a tensor each (n, rows), called as the matrices

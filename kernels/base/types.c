@@ -58,6 +58,7 @@ weir_tensor weir_tensor_cols(const weir_tensor *t, int64_t first, int64_t n) {
     weir_tensor part = *t;
     part.stride = stride_of(t);
     part.cols = n;
+    if (t->order) part.order = t->order + first;
     if (t->data) part.data = (const unsigned char *)t->data + weir_dtype_row_bytes(t->dtype, first);
     return part;
 }

@@ -73,6 +73,8 @@ typedef struct weir_tensor {
     int n_outer; /* 0 to 2 */
     int64_t outer[2];
     int64_t stride; /* bytes from one row to the next; 0: as many as a row has */
+    /* (cols) or NULL. Column j is input order[j] of the matrix that the file means; NULL: input j. */
+    const int32_t *order;
 } weir_tensor;
 
 /* A tensor of n_dim dimensions, 1 to 4, outermost first. */

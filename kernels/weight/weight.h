@@ -55,6 +55,10 @@ typedef struct weir_weight {
     weir_split split;
     int64_t n_whole, k_whole; /* of the uncut matrix */
     weir_segments segments;   /* of the k inputs; SPLIT_OUTPUTS: one */
+    /* (k) or NULL, backend memory, not owned. Column j is input order[j] of the matrix that is meant. The
+     * linear op does not look at it: who multiplies has put the rows, and a norm's factors, into that order
+     * (kernels/rows/gather.h). Rows that are looked up (embed) may have none. */
+    const int32_t *order;
 } weir_weight;
 
 /* Bytes that weir__weight_pack will allocate; the memory plan uses the same function. SIZE_MAX: no such

@@ -54,8 +54,7 @@ static model_shape shape_of(const weir_t5_config *c) {
 
 weir_bytes weir__t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, const weir_model_facts *f,
                                   weir_place place, int64_t n_row, int64_t n_prompt) {
-    model_shape s = shape_of(c);
-    s.place = place, s.own = f->share;
+    const model_shape s = weir__shape_of_facts(shape_of(c), place, f);
     return weir__scratch_bytes(&s, be, f->kv_dtype, n_row, n_prompt);
 }
 

@@ -8,16 +8,21 @@ size_t weir__head_floats(const model_shape *s) {
     return weir__linear_cuda_scratch_floats(s->n_vocab_rows, s->dim, 0);
 }
 
-weir_status weir__embedding_load(weights *w, const model_shape *s, const char *name, weir_use use,
-                                 weir_weight *out) {
+static weir_status load_ids(weights *w, const model_shape *s, const char *name, weir_use use, bool looked_up,
+                            weir_weight *out) {
     const matrix_list l = {.prefix = "",
                            .what = {name},
                            .rows = {{s->n_vocab_rows, s->own.id, s->own.n_id}},
                            .cols = weir__span_all(s->dim),
                            .n = 1,
                            .use = use,
-                           .looked_up = use == WEIR_USE_PREFILL};
+                           .looked_up = looked_up};
     return weir__load_matrix(w, &l, out);
+}
+
+weir_status weir__embedding_load(weights *w, const model_shape *s, const char *name, weir_use use,
+                                 weir_weight *out) {
+    return load_ids(w, s, name, use, true, out);
 }
 
 weir_status weir__head_load(weights *w, const model_shape *s, const char *embed, const char *untied,
@@ -25,7 +30,7 @@ weir_status weir__head_load(weights *w, const model_shape *s, const char *embed,
     WEIR_TRY(weir__embedding_load(w, s, embed, untied ? WEIR_USE_PREFILL : WEIR_USE_ROWS, &h->embed));
     h->out = untied ? &h->untied : &h->embed;
     if (!untied) return WEIR_OK; /* a head in the file is not used then, as transformers does */
-    return weir__embedding_load(w, s, untied, WEIR_USE_ROWS, &h->untied);
+    return load_ids(w, s, untied, WEIR_USE_ROWS, false, &h->untied);
 }
 
 void weir__head_free(weir_backend *be, model_head *h) {

@@ -1,10 +1,27 @@
 #include "models/parts/product.h"
 
+/* The rows, and the norm's factors, as the weight has its inputs. */
+static weir_status put_in_order(weir_model *m, weir_linear *a) {
+    weir_permute p = {.dst = m->a.ordered,
+                      .ld_dst = a->w->k,
+                      .src = a->x,
+                      .ld_src = a->ldx,
+                      .norm = a->norm,
+                      .norm_dst = m->a.ordered_norm,
+                      .order = a->w->order,
+                      .n_row = a->n_row,
+                      .n_col = a->w->k};
+    a->x = p.dst, a->ldx = p.ld_dst;
+    if (a->norm) a->norm = p.norm_dst;
+    return m->be->op.permute(m->be, &p);
+}
+
 weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a) {
     a.eps = m->eps;
     if (!a.groups) a.n_row = r->n;
     a.rows = !r->prefill;
     if (a.scale == 0.0f) a.scale = 1.0f;
+    if (a.w->order) WEIR_TRY(put_in_order(m, &a));
     return m->be->op.linear(m->be, &a);
 }
 
