@@ -119,6 +119,53 @@ static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
+/* ---- what is made of tensors --------------------------------------------------------------------------- */
+
+/* Elements, or an order of inputs, of the entry whose bytes are at `of`. */
+struct weir_made {
+    struct weir_made *next;
+    const void *of;
+    void *data;
+};
+
+static struct weir_made **find_made(struct weir_made **at, const void *of) {
+    while (*at && (*at)->of != of) at = &(*at)->next;
+    return at;
+}
+
+/* Takes over data; returns it. NULL: no memory. */
+static const void *keep(struct weir_made **list, const void *of, void *data) {
+    struct weir_made *w = data ? weir_alloc(1, sizeof *w) : NULL;
+    if (!w) {
+        weir_free(data);
+        return NULL;
+    }
+    *w = (struct weir_made){*list, of, data};
+    *list = w;
+    return data;
+}
+
+static void drop_one(struct weir_made **list, const void *of) {
+    struct weir_made **at = find_made(list, of), *w = *at;
+    if (!w) return;
+    *at = w->next;
+    weir_free(w->data);
+    weir_free(w);
+}
+
+static void drop_all(struct weir_made **list) {
+    while (*list) drop_one(list, (*list)->of);
+}
+
+void weir__checkpoint_drop(weir_checkpoint *c) { drop_all(&c->made); }
+
+/* NULL: the model's own. */
+static const int32_t *order_of(const weir_checkpoint *c, const weir_entry *codes) {
+    struct weir_made *list = c->orders;
+    const struct weir_made *w = *find_made(&list, codes->data);
+    return w ? w->data : NULL;
+}
+
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
 static bool is_weight(const char *name) {
@@ -126,7 +173,7 @@ static bool is_weight(const char *name) {
     return n > 7 && strcmp(name + n - 7, ".weight") == 0 && weir__tensor_is_of_text(name);
 }
 
-/* "llama (silu, untied head, GPTQ)" */
+/* "llama (silu, untied head, GPTQ)", "…, GPTQ act-order)" */
 static void note_form(weir_checkpoint *c, weir_int4_form form) {
     static const char *const names[] = {[WEIR_INT4_GPTQ] = "GPTQ",
                                         [WEIR_INT4_GPTQ_V2] = "GPTQ v2",
@@ -134,7 +181,16 @@ static void note_form(weir_checkpoint *c, weir_int4_form form) {
                                         [WEIR_INT4_PACKED] = "pack-quantized",
                                         [WEIR_INT4_MXFP4] = "MXFP4"};
     const size_t n = strlen(c->family);
-    if (n > 0) snprintf(c->family + n - 1, sizeof c->family - n + 1, ", %s)", names[form]);
+    if (n > 0)
+        snprintf(c->family + n - 1, sizeof c->family - n + 1, ", %s%s)", names[form],
+                 c->orders ? " act-order" : "");
+}
+
+static weir_status check_codes(weir_checkpoint *c, const weir_entry *e, weir_err *err) {
+    int32_t *order;
+    WEIR_TRY(weir__int4_check(c->tensors, c->int4, e, c->dir, &order, err));
+    if (!order || keep(&c->orders, e->data, order)) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOMEM, "%s: no memory for the order of inputs", weir__label(c->dir));
 }
 
 /* A source can only say that a tensor is missing. A tensor that exists but cannot be used is refused here,
@@ -146,7 +202,7 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     for (size_t i = 0; i < weir__safetensors_count(c->tensors); i++) {
         weir__safetensors_at(c->tensors, i, &e);
         if (weir__is_int4(c->int4, &e) && weir__tensor_is_of_text(e.name)) {
-            WEIR_TRY(weir__int4_check(c->tensors, c->int4, &e, c->dir, err));
+            WEIR_TRY(check_codes(c, &e, err));
             have_codes = true;
         }
         if (!is_weight(e.name)) continue;
@@ -178,27 +234,6 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* Elements that were made for a model: those of the entry whose bytes are at `of`. */
-struct weir_made {
-    struct weir_made *next;
-    const void *of;
-    void *data;
-};
-
-static void drop_one(weir_checkpoint *c, const void *of) {
-    struct weir_made **at = &c->made;
-    while (*at && (*at)->of != of) at = &(*at)->next;
-    if (!*at) return;
-    struct weir_made *w = *at;
-    *at = w->next;
-    weir_free(w->data);
-    weir_free(w);
-}
-
-void weir__checkpoint_drop(weir_checkpoint *c) {
-    while (c->made) drop_one(c, c->made->of);
-}
-
 weir_checkpoint weir__checkpoint_copy(const weir_checkpoint *c) {
     weir_checkpoint copy = *c;
     copy.made = NULL;
@@ -212,7 +247,7 @@ static bool find_entry(const weir_checkpoint *c, const char *own, weir_entry *e)
 
 /* 4-bit codes and 8-bit floats have no data until a model loads them. */
 static bool as_tensor(const weir_checkpoint *c, const weir_entry *e, weir_tensor *out) {
-    if (weir__is_int4(c->int4, e)) return weir__int4_tensor(c->tensors, c->int4, e, out);
+    if (weir__is_int4(c->int4, e)) return weir__int4_tensor(c->tensors, c->int4, e, order_of(c, e), out);
     if (!weir__is_f8(e) || e->n_dim != 2) return weir__entry_tensor(e, out);
     *out = weir_tensor_of(NULL, weir__f8_dtype(c->tensors, e, c->f8_block), e->shape, e->n_dim);
     return true;
@@ -254,18 +289,6 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     return find_named(ud, name, room, out) != NULL;
 }
 
-/* Takes over what was made of the bytes at `of`; returns it. */
-static const void *keep(weir_checkpoint *c, const void *of, void *data) {
-    struct weir_made *w = data ? weir_alloc(1, sizeof *w) : NULL;
-    if (!w) {
-        weir_free(data);
-        return NULL;
-    }
-    *w = (struct weir_made){c->made, of, data};
-    c->made = w;
-    return data;
-}
-
 /* Of stacks, 4-bit codes and 8-bit floats alone; the others have their data. */
 static const void *source_data(void *ud, const char *name) {
     weir_checkpoint *c = ud;
@@ -275,10 +298,10 @@ static const void *source_data(void *ud, const char *name) {
     const char *own = find_named(c, name, room, &t);
     if (!own) return NULL;
     if (find_stack(c, own, &e))
-        return keep(c, weir__stack_key(c->tensors, own), weir__stack_elements(c->tensors, own));
+        return keep(&c->made, weir__stack_key(c->tensors, own), weir__stack_elements(c->tensors, own));
     if (!find_entry(c, own, &e)) return NULL;
-    return keep(c, e.data,
-                weir__is_int4(c->int4, &e) ? weir__int4_pack(c->tensors, c->int4, &e)
+    return keep(&c->made, e.data,
+                weir__is_int4(c->int4, &e) ? weir__int4_pack(c->tensors, c->int4, &e, order_of(c, &e))
                                            : weir__f8_elements(c->tensors, &e, c->f8_block));
 }
 
@@ -290,12 +313,12 @@ static void source_release(void *ud, const char *name) {
     const char *own = find_named(c, name, room, &t);
     if (!own) return;
     if (find_stack(c, own, &e)) {
-        drop_one(c, weir__stack_key(c->tensors, own));
+        drop_one(&c->made, weir__stack_key(c->tensors, own));
         weir__stack_release(c->tensors, own);
         return;
     }
     if (!find_entry(c, own, &e)) return;
-    drop_one(c, e.data);
+    drop_one(&c->made, e.data);
     weir__safetensors_release(c->tensors, e.name);
 }
 
@@ -413,6 +436,7 @@ weir_status weir__checkpoint_open(weir_checkpoint *out, const char *path, bool s
 
 void weir__checkpoint_close(weir_checkpoint *c) {
     weir__checkpoint_drop(c);
+    drop_all(&c->orders);
     weir__safetensors_close(c->tensors);
     weir__gguf_close(c->gguf);
     weir_free(c->chat_template);

@@ -92,7 +92,8 @@ typedef struct weir_checkpoint {
     weir_f8_block f8_block;
     weir_int4 int4;
     struct weir_made *made; /* what a model is loading and the file holds in another form; this copy's own */
-    struct weir_gguf *gguf; /* instead of tensors */
+    struct weir_made *orders; /* of inputs, of matrices that have another than the model; all copies' */
+    struct weir_gguf *gguf;   /* instead of tensors */
 } weir_checkpoint;
 
 /* Rows of embedding and head, padding included. Ids are below it. */

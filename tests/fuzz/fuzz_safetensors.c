@@ -28,19 +28,30 @@ static void check_tensors(const weir_safetensors *s, const uint8_t *data, size_t
     FUZZ_CHECK(total <= n);
 }
 
+/* Every input once. */
+static void check_order(const int32_t *order, int64_t n) {
+    uint8_t *seen = calloc((size_t)n, 1);
+    FUZZ_CHECK(seen != NULL);
+    for (int64_t j = 0; j < n; j++) FUZZ_CHECK(order[j] >= 0 && order[j] < n && !seen[order[j]]++);
+    free(seen);
+}
+
 /* Whatever passes the check of a form can be packed, and reads no byte past its tensors. */
 static void check_codes(const weir_safetensors *s, const weir_entry *e, weir_int4 c) {
     weir_tensor t;
     weir_err err = {""};
+    int32_t *order;
     if (!weir__is_int4(c, e)) return;
-    if (weir__int4_check(s, c, e, "fuzz.safetensors", &err) != WEIR_OK) {
-        FUZZ_CHECK(err_is_line(&err, "fuzz.safetensors"));
+    if (weir__int4_check(s, c, e, "fuzz.safetensors", &order, &err) != WEIR_OK) {
+        FUZZ_CHECK(!order && err_is_line(&err, "fuzz.safetensors"));
         return;
     }
-    FUZZ_CHECK(weir__int4_tensor(s, c, e, &t) && t.rows > 0 && t.cols > 0 && t.cols % 32 == 0);
-    void *blocks = weir__int4_pack(s, c, e);
+    FUZZ_CHECK(weir__int4_tensor(s, c, e, order, &t) && t.rows > 0 && t.cols > 0 && t.cols % 32 == 0);
+    void *blocks = weir__int4_pack(s, c, e, order);
     FUZZ_CHECK(blocks != NULL);
+    if (order) check_order(order, t.cols);
     weir_free(blocks);
+    weir_free(order);
 }
 
 static void check_int4(const weir_safetensors *s) {

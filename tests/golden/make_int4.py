@@ -13,14 +13,17 @@ golden.bin with transformers' log-probabilities of the dequantised weights, in f
     mxfp4            the same, compressors/nvfp4/helpers.py (pack_fp4_to_uint8), compressors/mx_utils.py
     gptoss_mxfp4     gpt-oss's experts as published (transformers, integrations/mxfp4.py)
 
-Codes are the nearest to the random weights; the zeros of some groups are 0 and 15. golden.bin, little endian,
+Codes are the nearest to the random weights; the zeros of some groups are 0 and 15. With an order (desc_act,
+actorder "group") the inputs were put into random order before they were cut into groups, the same for
+matrices that share their inputs or one for each; g_idx says the group of each, and codes stay where their
+inputs are (AutoGPTQ, quantization/gptq.py; llm-compressor, gptq_quantize.py). golden.bin, little endian,
 4-byte fields:
 
     n, ids (n), log-probability of ids[i + 1] after ids[0 ... i] (n - 1, f32), byte bound (f32)
 
 The byte bound is what rounding the inputs of the packed matrices to bytes may move a log-probability by: the
 largest move seen when every input is moved by a random part of 1/127 of the largest of its 32 (twice the
-largest error), over 32 draws.
+largest error), over 32 draws. The 32 are neighbours once inputs are sorted by group.
 """
 import json
 import pathlib
@@ -50,6 +53,9 @@ PHI3 = (Phi3Config, Phi3ForCausalLM, dict(BASE, hidden_size=64, intermediate_siz
 LLAMA_128 = (LlamaConfig, LlamaForCausalLM, dict(BASE, hidden_size=128, intermediate_size=256, head_dim=32,
                                                  num_hidden_layers=1, vocab_size=72))
 
+LLAMA_256 = (LlamaConfig, LlamaForCausalLM, dict(BASE, hidden_size=256, intermediate_size=256, head_dim=64,
+                                                 num_hidden_layers=1, vocab_size=72))
+
 GPT_OSS = dict(BASE, hidden_size=64, intermediate_size=96, head_dim=24, num_local_experts=4,
                num_experts_per_tok=2, sliding_window=16, swiglu_limit=7.0, rope_theta=15e4, rope_scaling=dict(
                    rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False,
@@ -66,6 +72,9 @@ MODELS = {
     "packed_symmetric": (LLAMA, "pack-quantized", -1, True, ["lm_head"], dict(scales=torch.bfloat16)),
     "packed_zeros": (LLAMA, "pack-quantized", 32, False, ["lm_head"], dict(scales=torch.bfloat16)),
     "mxfp4": (LLAMA, "mxfp4-pack-quantized", 32, True, ["lm_head"], {}),
+    "gptq_act_order": (LLAMA_256, "gptq", 128, False, [], dict(desc_act=True, order="shared")),
+    "gptq_act_order_fused": (PHI3, "gptq", 32, True, ["lm_head"], dict(desc_act=True, order="shared")),
+    "packed_act_order": (QWEN2, "pack-quantized", 32, False, ["lm_head"], dict(order="each")),
 }
 
 
@@ -113,11 +122,13 @@ def tensor(a):
     return torch.from_numpy(np.ascontiguousarray(a).view(np.int32))
 
 
-def pack(form, code, zero, scale):
-    """What a module has instead of its weight."""
+def pack(form, code, zero, scale, index):
+    """What a module has instead of its weight. index: the group of each input; None: the natural ones."""
     if form == "pack-quantized":
         out = {"weight_packed": tensor(words(code, 1)), "weight_scale": scale.contiguous(),
                "weight_shape": torch.tensor(code.shape)}
+        if index is not None:
+            out["weight_g_idx"] = tensor(index)
         if not (zero == 8).all():
             out["weight_zero_point"] = tensor(words(zero, 0))
         return out
@@ -127,9 +138,19 @@ def pack(form, code, zero, scale):
     zeros = words(zero.T, 1)
     if form == "gptq":
         zeros = zeros - np.uint32(0x11111111)
-    index = np.arange(code.shape[1], dtype=np.int32) // (code.shape[1] // zero.shape[1])
+    if index is None:
+        index = np.arange(code.shape[1], dtype=np.int32) // (code.shape[1] // zero.shape[1])
     return {"qweight": tensor(words(code.T, 0)), "qzeros": tensor(zeros), "scales": scale.T.contiguous(),
             "g_idx": tensor(index)}
+
+
+def order_of(path, k, kind, orders, rng):
+    """The inputs of a module in the order in which they were quantised; those of its neighbours if shared."""
+    shared = path.replace("k_proj", "q_proj").replace("v_proj", "q_proj").replace("up_proj", "gate_proj")
+    key = shared if kind == "shared" else path
+    if key not in orders:
+        orders[key] = rng.permutation(k)
+    return orders[key]
 
 
 def config_of(form, group, symmetric, stay, more):
@@ -139,7 +160,7 @@ def config_of(form, group, symmetric, stay, more):
     if form.endswith("pack-quantized"):
         weights = dict(num_bits=4, type="float" if form[0] == "m" else "int", symmetric=symmetric,
                        strategy="channel" if group < 0 else "group", group_size=None if group < 0 else group,
-                       actorder=None, dynamic=False)
+                       actorder="group" if "order" in more else None, dynamic=False)
         return dict(quant_method="compressed-tensors", format=form, ignore=stay,
                     quantization_status="compressed", kv_cache_scheme=None,
                     config_groups=dict(group_0=dict(targets=["Linear"], weights=weights,
@@ -155,7 +176,11 @@ def byte_bound(model, packed, ids, clean):
         most = x.reshape(*x.shape[:-1], -1, 32).abs().amax(-1, keepdim=True).expand(*x.shape[:-1], -1, 32)
         return x + (torch.rand(x.shape, generator=gen) * 2 - 1) * most.reshape(x.shape) / 127
 
-    hooks = [m.register_forward_pre_hook(lambda _, args: (moved(args[0]),)) for m in packed]
+    def moved_for(m, args):
+        order = getattr(m, "order", None)
+        return (moved(args[0]) if order is None else moved(args[0][..., order])[..., order.argsort()],)
+
+    hooks = [m.register_forward_pre_hook(moved_for) for m in packed]
     hooks += expert_hooks(model, moved)
     worst = max((logits_of(model, ids).log_softmax(-1) - clean.log_softmax(-1)).abs().max().item()
                 for _ in range(32))
@@ -170,7 +195,7 @@ def make_model(name, seed):
     c = config_class(**config, attn_implementation="eager", bos_token_id=1, eos_token_id=2)
     model = model_class(c).eval()
     randomise(model, gen)
-    tensors, packed = dict(model.state_dict()), []
+    tensors, packed, orders = dict(model.state_dict()), [], {}
     if c.tie_word_embeddings:
         tensors.pop("lm_head.weight")
     for path, m in model.named_modules():
@@ -179,10 +204,17 @@ def make_model(name, seed):
         if form == "mxfp4-pack-quantized":
             parts, value = quantise_mxfp4(m.weight.data.numpy())
         else:
-            size = m.weight.shape[1] if group < 0 else group
-            code, zero, scale, value = quantise(m.weight.data.numpy(), size, symmetric,
+            k, w, index = m.weight.shape[1], m.weight.data.numpy(), None
+            size = k if group < 0 else group
+            order = order_of(path, k, more["order"], orders, rng) if "order" in more else np.arange(k)
+            code, zero, scale, value = quantise(w[:, order], size, symmetric,
                                                 more.get("scales", torch.float16), rng)
-            parts = pack(form, code, zero, scale)
+            back = order.argsort()
+            code, value = code[:, back], value[:, back]
+            if "order" in more:
+                index = (back // size).astype(np.int32)
+                m.order = torch.from_numpy(index).argsort(stable=True)
+            parts = pack(form, code, zero, scale, index)
         m.weight.data = torch.from_numpy(value)
         tensors.pop(path + ".weight")
         tensors.update({f"{path}.{part}": t for part, t in parts.items()})

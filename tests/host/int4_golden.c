@@ -20,6 +20,9 @@ const int4_model int4_models[INT4_MODELS] = {
     {"packed_zeros", WEIR_DTYPE_INT4, ", pack-quantized)"},
     {"mxfp4", WEIR_DTYPE_MXFP4, ", MXFP4)"},
     {"gptoss_mxfp4", WEIR_DTYPE_F32, ", MXFP4)"}, /* of its experts alone */
+    {"gptq_act_order", WEIR_DTYPE_INT4_128, ", GPTQ act-order)"},
+    {"gptq_act_order_fused", WEIR_DTYPE_Q4_0, ", GPTQ act-order)"},
+    {"packed_act_order", WEIR_DTYPE_INT4, ", pack-quantized act-order)"},
 };
 
 void int4_dir(char dir[256], int i) {

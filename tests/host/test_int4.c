@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "host/formats/checkpoint.h"
-#include "host/formats/config/config.h"
 #include "host/formats/safetensors/int4.h"
 #include "kernels/base/isa.h"
 #include "kernels/base/mem.h"
@@ -26,20 +25,37 @@ typedef struct case_ {
     weir_int4 c;
     int64_t rows, cols;
     bool bf16, symmetric, no_zeros;
-    bool large;  /* scales past the largest of f16 */
-    bool almost; /* the first eight zeros are 8 */
+    bool large;   /* scales past the largest of f16 */
+    bool almost;  /* the first eight zeros are 8 */
+    bool ordered; /* inputs are in groups at random */
 } case_;
 
 typedef struct made {
     int64_t n_group, group;
     uint8_t code[MOST_ROWS][MOST_COLS], zero[MOST_ROWS][MOST_GROUPS];
     uint16_t scale[MOST_ROWS][MOST_GROUPS];
+    int32_t index[MOST_COLS], order[MOST_COLS]; /* the group of each input, and the inputs sorted by it */
 } made;
+
+/* Groups of the natural sizes, dealt out at random. */
+static void fill_index(const case_ *k, made *m, uint64_t *rng) {
+    int64_t n = 0;
+    for (int64_t c = 0; c < k->cols; c++) m->index[c] = (int32_t)(c / m->group);
+    for (int64_t c = k->cols - 1; k->ordered && c > 0; c--) {
+        const int64_t other = (int64_t)(rng_u64(rng) % (uint64_t)(c + 1));
+        const int32_t g = m->index[c];
+        m->index[c] = m->index[other], m->index[other] = g;
+    }
+    for (int32_t g = 0; g < m->n_group; g++)
+        for (int64_t c = 0; c < k->cols; c++)
+            if (m->index[c] == g) m->order[n++] = (int32_t)c;
+}
 
 static void fill(const case_ *k, made *m, uint64_t *rng) {
     m->group = k->c.group > 0 ? k->c.group : k->cols;
     m->n_group = (k->cols + m->group - 1) / m->group;
     cr_assert(k->rows <= MOST_ROWS && k->cols <= MOST_COLS && m->n_group <= MOST_GROUPS);
+    fill_index(k, m, rng);
     for (int64_t r = 0; r < k->rows; r++) {
         for (int64_t c = 0; c < k->cols; c++) m->code[r][c] = (uint8_t)(rng_u64(rng) >> 60);
         for (int64_t g = 0; g < m->n_group; g++) {
@@ -53,7 +69,7 @@ static void fill(const case_ *k, made *m, uint64_t *rng) {
 }
 
 static float value(const case_ *k, const made *m, int64_t r, int64_t c) {
-    const int64_t g = c / m->group;
+    const int32_t g = m->index[c];
     const float s = k->bf16 ? weir_f32_from_bf16(m->scale[r][g]) : weir_f32_from_f16(m->scale[r][g]);
     return s * (float)(m->code[r][c] - m->zero[r][g]);
 }
@@ -111,7 +127,6 @@ static void put_zeros(st_blob *b, const case_ *k, const made *m) {
 
 static void put_rest(st_blob *b, const case_ *k, const made *m) {
     uint16_t scale[MOST_ROWS * MOST_GROUPS];
-    int32_t index[MOST_COLS];
     const bool packed = k->c.form == WEIR_INT4_PACKED, awq = k->c.form == WEIR_INT4_AWQ;
     for (int64_t r = 0; r < k->rows; r++)
         for (int64_t g = 0; g < m->n_group; g++)
@@ -119,9 +134,9 @@ static void put_rest(st_blob *b, const case_ *k, const made *m) {
     const int64_t shape[2] = {packed ? k->rows : m->n_group, packed ? m->n_group : k->rows};
     st_put(b, packed ? "a.weight_scale" : "a.scales", k->bf16 ? "BF16" : "F16", shape, 2, scale,
            (size_t)(k->rows * m->n_group) * 2);
-    for (int64_t c = 0; c < k->cols; c++) index[c] = (int32_t)(c / m->group);
     if (packed) st_put(b, "a.weight_shape", "I64", (int64_t[]){2}, 1, (int64_t[]){k->rows, k->cols}, 16);
-    if (!packed && !awq) st_put(b, "a.g_idx", "I32", &k->cols, 1, index, (size_t)k->cols * 4);
+    if (packed ? k->ordered : !awq)
+        st_put(b, packed ? "a.weight_g_idx" : "a.g_idx", "I32", &k->cols, 1, m->index, (size_t)k->cols * 4);
 }
 
 typedef struct file {
@@ -151,24 +166,29 @@ static void check_elements(const case_ *k, weir_dtype dtype, uint64_t *rng) {
     static made m;
     st_blob *b = calloc(1, sizeof *b);
     weir_tensor t;
+    int32_t *order;
     weir_err err = {""};
     fill(k, &m, rng);
     put_codes(b, k, &m), put_zeros(b, k, &m), put_rest(b, k, &m);
     file f = open_blob(b, k->c);
-    cr_assert_eq(weir__int4_check(f.s, k->c, &f.codes, "made", &err), WEIR_OK, "%s", err.text);
-    cr_assert(weir__int4_tensor(f.s, k->c, &f.codes, &t));
+    cr_assert_eq(weir__int4_check(f.s, k->c, &f.codes, "made", &order, &err), WEIR_OK, "%s", err.text);
+    cr_assert(weir__int4_tensor(f.s, k->c, &f.codes, order, &t));
     cr_assert(t.rows == k->rows && t.cols == k->cols && t.n_outer == 0 && t.data == NULL);
     cr_assert_eq(t.dtype, dtype, "form %d: %s", (int)k->c.form, weir_dtype_name(t.dtype));
-    void *data = weir__int4_pack(f.s, k->c, &f.codes);
+    cr_assert(order ? k->ordered && memcmp(order, m.order, (size_t)k->cols * sizeof *order) == 0
+                    : !k->ordered || m.n_group == 1);
+    cr_assert_eq(t.order, order);
+    void *data = weir__int4_pack(f.s, k->c, &f.codes, order);
     cr_assert(data);
     t.data = data;
     for (int64_t r = 0; r < k->rows; r++) {
         for (int64_t c = 0; c < k->cols; c++) {
-            cr_assert_eq(weir_tensor_get(&t, r, c), value(k, &m, r, c), "form %d (%ld, %ld): %a, want %a",
-                         (int)k->c.form, (long)r, (long)c, (double)weir_tensor_get(&t, r, c),
-                         (double)value(k, &m, r, c));
+            const float want = value(k, &m, r, order ? order[c] : c);
+            cr_assert_eq(weir_tensor_get(&t, r, c), want, "form %d (%ld, %ld): %a, want %a", (int)k->c.form,
+                         (long)r, (long)c, (double)weir_tensor_get(&t, r, c), (double)want);
         }
     }
+    weir_free(order);
     weir_free(data);
     close_file(&f);
     free(b);
@@ -185,14 +205,20 @@ Test(int4, blocks_are_the_elements_of_every_form) {
                                  .rows = i % 2 ? 72 : 8,
                                  .cols = i < 2 ? 256 : 128,
                                  .bf16 = i % 3 == 1};
+                case_ ordered = k;
+                ordered.ordered = form != WEIR_INT4_AWQ;
                 check_elements(&k, groups[g] % 128 ? WEIR_DTYPE_INT4 : WEIR_DTYPE_INT4_128, &rng);
+                check_elements(&ordered, groups[g] % 128 ? WEIR_DTYPE_INT4 : WEIR_DTYPE_INT4_128, &rng);
             }
         }
     }
     /* groups of 128, but rows that are none */
     check_elements(&(case_){.c = {WEIR_INT4_AWQ, 128}, .rows = 8, .cols = 160}, WEIR_DTYPE_INT4, &rng);
     /* outputs that are not eights, of the only form that may have them */
-    check_elements(&(case_){.c = {WEIR_INT4_PACKED, 32}, .rows = 13, .cols = 64}, WEIR_DTYPE_INT4, &rng);
+    case_ odd = {.c = {WEIR_INT4_PACKED, 32}, .rows = 13, .cols = 64};
+    check_elements(&odd, WEIR_DTYPE_INT4, &rng);
+    odd.ordered = true;
+    check_elements(&odd, WEIR_DTYPE_INT4, &rng);
 }
 
 Test(int4, zeros_of_8_are_a_q4_0_where_scales_are_numbers_of_f16) {
@@ -221,6 +247,7 @@ Test(int4, mxfp4_is_its_own_blocks) {
     const weir_int4 c = {WEIR_INT4_MXFP4, 32};
     st_blob *b = calloc(1, sizeof *b);
     weir_tensor t;
+    int32_t *order;
     weir_err err = {""};
     uint64_t rng = 9;
     for (int i = 0; i < ROWS * COLS / 2; i++)
@@ -230,9 +257,9 @@ Test(int4, mxfp4_is_its_own_blocks) {
     st_put(b, "a.weight_packed", "U8", (int64_t[]){ROWS, COLS / 2}, 2, code, sizeof code);
     st_put(b, "a.weight_scale", "U8", (int64_t[]){ROWS, COLS / 32}, 2, exponent, sizeof exponent);
     file f = open_blob(b, c);
-    cr_assert_eq(weir__int4_check(f.s, c, &f.codes, "made", &err), WEIR_OK, "%s", err.text);
-    cr_assert(weir__int4_tensor(f.s, c, &f.codes, &t) && t.dtype == WEIR_DTYPE_MXFP4 && t.rows == ROWS);
-    void *data = weir__int4_pack(f.s, c, &f.codes);
+    cr_assert_eq(weir__int4_check(f.s, c, &f.codes, "made", &order, &err), WEIR_OK, "%s", err.text);
+    cr_assert(weir__int4_tensor(f.s, c, &f.codes, NULL, &t) && t.dtype == WEIR_DTYPE_MXFP4 && t.rows == ROWS);
+    void *data = weir__int4_pack(f.s, c, &f.codes, NULL);
     cr_assert(data);
     t.data = data;
     for (int r = 0; r < ROWS; r++) {
@@ -256,7 +283,7 @@ Test(int4, no_memory_for_blocks_is_no_blocks) {
     put_codes(b, &k, &m), put_zeros(b, &k, &m), put_rest(b, &k, &m);
     file f = open_blob(b, k.c);
     alloc_install(1);
-    cr_assert_null(weir__int4_pack(f.s, k.c, &f.codes));
+    cr_assert_null(weir__int4_pack(f.s, k.c, &f.codes, NULL));
     cr_assert_eq(alloc_live(), 0);
     alloc_uninstall();
     close_file(&f);
@@ -391,6 +418,7 @@ Test(int4, tensors_that_are_missing_or_of_another_shape_are_refused) {
         const bad_part *k = &BAD[i];
         const weir_int4 c = {k->form, 32};
         st_blob *b = calloc(1, sizeof *b);
+        int32_t *order;
         weir_err err = {""};
         if (k->form == WEIR_INT4_MXFP4) {
             put_part(b, k, "a.weight_packed", "U8", 8, 32);
@@ -408,118 +436,82 @@ Test(int4, tensors_that_are_missing_or_of_another_shape_are_refused) {
             if (!awq) put_part(b, k, "a.g_idx", "I32", 64, 0);
         }
         file f = open_blob(b, c);
-        cr_expect_eq(weir__int4_check(f.s, c, &f.codes, "made", &err), k->want, "%s: %s", k->about, err.text);
+        cr_expect_eq(weir__int4_check(f.s, c, &f.codes, "made", &order, &err), k->want, "%s: %s", k->about,
+                     err.text);
         cr_expect(err_is_line(&err, k->about), "want \"%s\", got: %s", k->about, err.text);
         close_file(&f);
         free(b);
     }
 }
 
-/* The index of a matrix of 8 outputs and 64 inputs with one group changed. */
-static void check_index(int64_t at, int32_t group, weir_status want, const char *about) {
+/* The index of a matrix of 8 outputs and 64 inputs: two groups of 32, changed in up to two places. */
+typedef struct bad_index {
+    int64_t at[2];
+    int32_t group[2];
+    weir_status want;
+    const char *about;
+} bad_index;
+
+static const bad_index INDEX[] = {
+    {{5, 5}, {0, 0}, WEIR_OK, NULL},
+    {{5, 40}, {1, 0}, WEIR_OK, NULL}, /* two inputs have changed places */
+    {{5, 5}, {1, 1}, WEIR_EFORMAT, "a.g_idx: input 63 is of group 1, which has its 32 inputs before it"},
+    {{63, 63}, {0, 0}, WEIR_EFORMAT, "a.g_idx: input 63 is of group 0, which has its 32 inputs before it"},
+    {{40, 5}, {0, 0}, WEIR_EFORMAT, "a.g_idx: input 40 is of group 0, which has its 32 inputs before it"},
+    {{40, 40}, {2, 2}, WEIR_EFORMAT, "a.g_idx: input 40 is of group 2, but there are 2"},
+    {{0, 0}, {-1, -1}, WEIR_EFORMAT, "a.g_idx: input 0 is of group -1, but there are 2"},
+    {{31, 31}, {INT32_MAX, INT32_MAX}, WEIR_EFORMAT, "group 2147483647"},
+    {{31, 31}, {INT32_MIN, INT32_MIN}, WEIR_EFORMAT, "group -2147483648"},
+};
+
+static st_blob *blob_of_index(const bad_index *k) {
     static const int32_t zeros[64];
-    const weir_int4 c = {WEIR_INT4_GPTQ, 32};
     st_blob *b = calloc(1, sizeof *b);
     int32_t index[64];
-    weir_err err = {""};
     for (int i = 0; i < 64; i++) index[i] = i / 32;
-    index[at] = group;
+    for (int i = 0; i < 2; i++) index[k->at[i]] = k->group[i];
     st_put(b, "a.qweight", "I32", (int64_t[]){8, 8}, 2, zeros, 256);
     st_put(b, "a.scales", "F16", (int64_t[]){2, 8}, 2, zeros, 32);
     st_put(b, "a.qzeros", "I32", (int64_t[]){2, 1}, 2, zeros, 8);
     st_put(b, "a.g_idx", "I32", (int64_t[]){64}, 1, index, 256);
+    return b;
+}
+
+Test(int4, an_index_deals_out_groups_of_their_size_or_is_refused) {
+    const weir_int4 c = {WEIR_INT4_GPTQ, 32};
+    for (size_t i = 0; i < sizeof INDEX / sizeof *INDEX; i++) {
+        const bad_index *k = &INDEX[i];
+        st_blob *b = blob_of_index(k);
+        weir_err err = {""};
+        int32_t *order;
+        file f = open_blob(b, c);
+        alloc_install(0);
+        cr_expect_eq(weir__int4_check(f.s, c, &f.codes, "made", &order, &err), k->want, "%s", err.text);
+        cr_expect(!k->about || err_is_line(&err, k->about), "want \"%s\", got: %s", k->about, err.text);
+        cr_expect_eq(order != NULL, i == 1);
+        weir_free(order);
+        cr_expect_eq(alloc_live(), 0);
+        alloc_uninstall();
+        close_file(&f);
+        free(b);
+    }
+}
+
+Test(int4, no_memory_for_an_order_is_said) {
+    const weir_int4 c = {WEIR_INT4_GPTQ, 32};
+    st_blob *b = blob_of_index(&INDEX[1]);
     file f = open_blob(b, c);
-    cr_expect_eq(weir__int4_check(f.s, c, &f.codes, "made", &err), want, "%s", err.text);
-    cr_expect(want == WEIR_OK || err_is_line(&err, about), "want \"%s\", got: %s", about, err.text);
+    for (int i = 1; i <= 2; i++) {
+        weir_err err = {""};
+        int32_t *order;
+        alloc_install(i);
+        cr_expect_eq(weir__int4_check(f.s, c, &f.codes, "made", &order, &err), WEIR_ENOMEM);
+        cr_expect(!order && err_is_line(&err, "no memory for the order"), "%s", err.text);
+        cr_expect_eq(alloc_live(), 0);
+        alloc_uninstall();
+    }
     close_file(&f);
     free(b);
-}
-
-Test(int4, an_index_of_groups_is_the_natural_one_or_refused) {
-    check_index(5, 0, WEIR_OK, "");
-    check_index(5, 1, WEIR_ENOTSUP, "a.g_idx: input 5 is of group 1, expected 0: groups in the order of");
-    check_index(63, 0, WEIR_ENOTSUP, "input 63 is of group 0, expected 1");
-    check_index(40, 2, WEIR_EFORMAT, "a.g_idx: input 40 is of group 2, but there are 2");
-    check_index(0, -1, WEIR_EFORMAT, "input 0 is of group -1, but there are 2");
-    check_index(31, INT32_MAX, WEIR_EFORMAT, "group 2147483647");
-}
-
-/* ---- refused: the configuration ------------------------------------------------------------------------ */
-
-#define CONFIG(text)                                                                           \
-    "{\"model_type\":\"llama\",\"vocab_size\":67,\"hidden_size\":64,\"intermediate_size\":96," \
-    "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"quantization_config\":{\"quant_method\":" text "}}"
-#define GROUPS(weights)                                                                                    \
-    "\"compressed-tensors\",\"format\":\"pack-quantized\",\"config_groups\":{\"a\":{\"weights\":{" weights \
-    "}}}"
-
-#define FLOATS "\"compressed-tensors\",\"format\":\"mxfp4-pack-quantized\",\"config_groups\":"
-#define MXFP4(weights) FLOATS "{\"a\":{\"weights\":{" weights "}}}"
-
-Test(int4, configurations_give_a_form_and_a_group_or_are_refused_by_field) {
-    static const struct {
-        const char *text;
-        weir_int4 c;
-        const char *about; /* NULL: it is read */
-    } cases[] = {
-        {CONFIG("\"gptq\",\"bits\":4"), {WEIR_INT4_GPTQ, 128}, NULL},
-        {CONFIG("\"gptq\",\"bits\":4,\"group_size\":32,\"desc_act\":true"), {WEIR_INT4_GPTQ, 32}, NULL},
-        {CONFIG("\"gptq\",\"bits\":4,\"group_size\":-1"), {WEIR_INT4_GPTQ, 0}, NULL},
-        {CONFIG("\"GPTQ\",\"bits\":4,\"checkpoint_format\":\"gptq_v2\""), {WEIR_INT4_GPTQ_V2, 128}, NULL},
-        {CONFIG("\"gptq\",\"bits\":4,\"format\":\"gptq_v2\",\"checkpoint_format\":\"gptq_v2\""),
-         {WEIR_INT4_GPTQ_V2, 128},
-         NULL},
-        {CONFIG("\"awq\",\"bits\":4,\"group_size\":64,\"version\":\"GEMM\""), {WEIR_INT4_AWQ, 64}, NULL},
-        {CONFIG(GROUPS("\"num_bits\":4,\"group_size\":64")), {WEIR_INT4_PACKED, 64}, NULL},
-        {CONFIG(GROUPS("\"num_bits\":4,\"group_size\":null")), {WEIR_INT4_PACKED, 0}, NULL},
-        {CONFIG(MXFP4("\"num_bits\":4,\"type\":\"float\",\"group_size\":32")), {WEIR_INT4_MXFP4, 32}, NULL},
-        {CONFIG(MXFP4("\"num_bits\":4,\"type\":\"int\",\"group_size\":32")), {0}, "weights.type = \"int\""},
-        {CONFIG(MXFP4("\"num_bits\":4,\"type\":\"float\"")), {0}, "weights.group_size = null: not supported"},
-        {CONFIG("\"gptq\""), {0}, "quantization_config.bits = null: not supported, expected 4"},
-        {CONFIG("\"gptq\",\"bits\":3"), {0}, "quantization_config.bits = 3: not supported, expected 4"},
-        {CONFIG("\"gptq\",\"bits\":8"), {0}, "quantization_config.bits = 8"},
-        {CONFIG("\"gptq\",\"bits\":4,\"group_size\":0"), {0}, "group_size = 0: not supported"},
-        {CONFIG("\"gptq\",\"bits\":4,\"group_size\":-2"), {0}, "expected -1 or a multiple of 32"},
-        {CONFIG("\"gptq\",\"bits\":4,\"group_size\":48"), {0}, "quantization_config.group_size = 48"},
-        {CONFIG("\"gptq\",\"bits\":4,\"group_size\":\"128\""), {0}, "group_size = \"128\""},
-        {CONFIG("\"gptq\",\"bits\":4,\"group_size\":4294967328"), {0}, "group_size = 4294967328"},
-        {CONFIG("\"gptq\",\"bits\":4,\"checkpoint_format\":\"marlin\""),
-         {0},
-         "checkpoint_format = \"marlin\""},
-        {CONFIG("\"gptq\",\"bits\":4,\"is_marlin_format\":true"), {0}, "is_marlin_format = true"},
-        {CONFIG("\"gptq\",\"bits\":4,\"pack_dtype\":\"int8\""), {0}, "pack_dtype = \"int8\""},
-        {CONFIG("\"gptq\",\"bits\":4,\"adapter\":{\"a\":1}"), {0}, "quantization_config.adapter"},
-        {CONFIG("\"awq\",\"bits\":4,\"version\":\"gemv\""),
-         {0},
-         "version = \"gemv\": not supported, expected"},
-        {CONFIG("\"awq\",\"bits\":4,\"backend\":\"llm-awq\""), {0}, "backend = \"llm-awq\""},
-        {CONFIG("\"awq\",\"bits\":4,\"checkpoint_format\":\"gemv_fast\""), {0}, "\"gemv_fast\""},
-        {CONFIG("\"awq\",\"bits\":8"), {0}, "quantization_config.bits = 8"},
-        {CONFIG("\"compressed-tensors\",\"format\":\"pack-quantized\""), {0}, "config_groups"},
-        {CONFIG(GROUPS("\"num_bits\":8")), {0}, "weights.num_bits = 8"},
-        {CONFIG(GROUPS("\"num_bits\":4,\"type\":\"float\"")), {0}, "weights.type = \"float\""},
-        {CONFIG(GROUPS("\"num_bits\":4,\"group_size\":16")), {0}, "weights.group_size = 16"},
-        {CONFIG("\"compressed-tensors\",\"format\":\"pack-quantized\",\"kv_cache_scheme\":{\"a\":1}"),
-         {0},
-         "kv_cache_scheme"},
-        {CONFIG("\"compressed-tensors\",\"format\":\"pack-quantized\",\"config_groups\":{\"a\":{\"weights\":{"
-                "\"num_bits\":4,\"group_size\":32}},\"b\":{\"weights\":{\"num_bits\":4,\"group_size\":64}}}"),
-         {0},
-         "weights.group_size = 64: not supported, expected one size in all groups"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        weir_checkpoint c = {0};
-        weir_err err = {""};
-        const weir_status s =
-            weir__config_parse(cases[i].text, strlen(cases[i].text), "config.json", &c, &err);
-        if (cases[i].about) {
-            cr_expect(s == WEIR_ENOTSUP && err_is_line(&err, cases[i].about), "want \"%s\", got: %s",
-                      cases[i].about, err.text);
-            continue;
-        }
-        cr_expect_eq(s, WEIR_OK, "%s", err.text);
-        cr_expect(c.int4.form == cases[i].c.form && c.int4.group == cases[i].c.group, "%s", cases[i].text);
-    }
 }
 
 /* ---- refused: directories ------------------------------------------------------------------------------ */

@@ -54,6 +54,7 @@ typedef struct matrix {
     int64_t rows, cols; /* outputs and inputs */
     int64_t group, n_group;
     weir_entry codes, scales, zeros, index; /* of those that are absent the data are NULL */
+    const int32_t *order;                   /* as in weir_tensor */
 } matrix;
 
 /* Outputs are the first dimension of codes, zeros and scales. */
@@ -132,10 +133,12 @@ static uint32_t word_at(const weir_entry *e, int64_t i) {
 
 /* ---- check --------------------------------------------------------------------------------------------- */
 
-static weir_status check_index(const matrix *m, const char *label, weir_err *err) {
+/* *natural: the inputs are in the order of their groups. */
+static weir_status check_index(const matrix *m, const char *label, bool *natural, weir_err *err) {
     const weir_entry *e = &m->index;
+    *natural = true;
     if (!e->data) return WEIR_OK;
-    if (!is_words(e) || e->n_dim != 1 || e->shape[0] != m->cols)
+    if (!is_words(e) || e->n_dim != 1 || e->shape[0] != m->cols || m->cols > INT32_MAX)
         return FAIL(e, "%.10s of %lld elements in %d dimensions, expected I32, one for each of %lld inputs",
                     e->type, (long long)e->shape[0], e->n_dim, (long long)m->cols);
     for (int64_t i = 0; i < m->cols; i++) {
@@ -143,13 +146,41 @@ static weir_status check_index(const matrix *m, const char *label, weir_err *err
         if (g < 0 || g >= m->n_group)
             return FAIL(e, "input %lld is of group %d, but there are %lld", (long long)i, (int)g,
                         (long long)m->n_group);
-        if (g != i / m->group)
-            return weir_fail(err, WEIR_ENOTSUP,
-                             "%s: tensor %.100s: input %lld is of group %d, expected %lld: groups in the "
-                             "order of activations (desc_act) are not supported",
-                             weir__label(label), e->name, (long long)i, (int)g, (long long)(i / m->group));
+        if (g != i / m->group) *natural = false;
     }
     return WEIR_OK;
+}
+
+/* Every group has the inputs of its size: then none is full before its last. next: of each group. */
+static weir_status sort_inputs(const matrix *m, int64_t *next, int32_t *order, const char *label,
+                               weir_err *err) {
+    const weir_entry *e = &m->index;
+    for (int64_t g = 0; g < m->n_group; g++) next[g] = g * m->group;
+    for (int64_t i = 0; i < m->cols; i++) {
+        const int64_t g = word_at(e, i), end = g + 1 < m->n_group ? (g + 1) * m->group : m->cols;
+        if (next[g] == end)
+            return FAIL(e, "input %lld is of group %lld, which has its %lld inputs before it", (long long)i,
+                        (long long)g, (long long)(end - g * m->group));
+        order[next[g]++] = (int32_t)i;
+    }
+    return WEIR_OK;
+}
+
+static weir_status read_order(const matrix *m, const char *label, int32_t **out, weir_err *err) {
+    bool natural;
+    WEIR_TRY(check_index(m, label, &natural, err));
+    if (natural) return WEIR_OK;
+    int64_t *next = weir_alloc((size_t)m->n_group, sizeof *next);
+    int32_t *order = weir_alloc((size_t)m->cols, sizeof *order);
+    const weir_status s = next && order ? sort_inputs(m, next, order, label, err)
+                                        : weir_fail(err, WEIR_ENOMEM, "%s: no memory for the order of inputs",
+                                                    weir__label(label));
+    weir_free(next);
+    if (s == WEIR_OK)
+        *out = order;
+    else
+        weir_free(order);
+    return s;
 }
 
 static weir_status check_shape(const weir_safetensors *s, const matrix *m, const char *label, weir_err *err) {
@@ -166,15 +197,16 @@ static weir_status check_shape(const weir_safetensors *s, const matrix *m, const
 }
 
 weir_status weir__int4_check(const weir_safetensors *s, weir_int4 c, const weir_entry *e, const char *label,
-                             weir_err *err) {
+                             int32_t **order, weir_err *err) {
     char name[WEIR__ENTRY_NAME_CAP];
     weir_entry plain;
     matrix m;
+    *order = NULL;
     if (weir__int4_weight_name(c, e->name, name) && weir__safetensors_find(s, name, &plain))
         return FAIL(e, "the same matrix is in the file as %.100s too", name);
     WEIR_TRY(open_matrix(s, c, e, &m, label, err));
     WEIR_TRY(check_shape(s, &m, label, err));
-    return check_index(&m, label, err);
+    return read_order(&m, label, order, err);
 }
 
 /* ---- scales and zeros ---------------------------------------------------------------------------------- */
@@ -239,9 +271,24 @@ static void transpose(uint32_t v[8]) {
     for (int i = 0; i < 4; i++) exchange(&v[i], &v[i + 4], 0x0000ffffu, 16);
 }
 
+/* As below, of inputs that are anywhere in a row. awq has none such. */
+static void take_ordered(const matrix *m, int64_t row, int n, int64_t b, uint32_t word[8][4]) {
+    const int64_t down = by_output(m) ? m->cols / 8 : 1, along = by_output(m) ? 1 : m->rows;
+    memset(word, 0, 8 * sizeof *word);
+    for (int j = 0; j < BLOCK; j++) {
+        const int64_t input = m->order[BLOCK * b + j], at = row * down + input / 8 * along;
+        const int from = 4 * (int)(input % 8), to = 4 * (j % 8);
+        for (int i = 0; i < n; i++) word[i][j / 8] |= (word_at(&m->codes, at + i * down) >> from & 15) << to;
+    }
+}
+
 /* The codes 32 b … 32 b + 31 of n outputs from `row` on, n at most 8 and of awq 8: eight inputs a word. */
 static void take_codes(const matrix *m, int64_t row, int n, int64_t b, uint32_t word[8][4]) {
     static const int awq_output[8] = {0, 2, 4, 6, 1, 3, 5, 7};
+    if (m->order) {
+        take_ordered(m, row, n, b, word);
+        return;
+    }
     if (m->form != WEIR_INT4_AWQ) {
         const int64_t down = by_output(m) ? m->cols / 8 : 1, along = by_output(m) ? 1 : m->rows;
         for (int j = 0; j < 4; j++)
@@ -309,17 +356,20 @@ static void put_codes(const matrix *m, weir_dtype dtype, unsigned char *to, int6
     put_halves(word, to + bytes - (each - b % each) * BLOCK / 2);
 }
 
-bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry *e, weir_tensor *out) {
+bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry *e, const int32_t *order,
+                       weir_tensor *out) {
     matrix m;
     if (open_matrix(s, c, e, &m, "", NULL) != WEIR_OK) return false;
     const int64_t shape[2] = {m.rows, m.cols};
     *out = weir_tensor_of(NULL, dtype_of(&m), shape, 2);
+    out->order = order;
     return true;
 }
 
-void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *e) {
+void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *e, const int32_t *order) {
     matrix m;
     if (open_matrix(s, c, e, &m, "", NULL) != WEIR_OK) return NULL;
+    m.order = order;
     const weir_dtype dtype = dtype_of(&m);
     const int64_t row_bytes = weir_dtype_row_bytes(dtype, m.cols);
     unsigned char *out = weir_alloc((size_t)m.rows, (size_t)row_bytes);

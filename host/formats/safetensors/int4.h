@@ -19,8 +19,9 @@
  * Codes and zeros are eight to a word (I32) along the dimension that is divided by 8, the first in the lowest
  * bits; awq's in the order 0 2 4 6 1 3 5 7. Scales are F16 or BF16. gptq stores zeros less one: 0x11111111 is
  * added to a word, carries included, as GPTQModel does. Without a weight_zero_point all zeros are 8.
- * X.g_idx (k), which gptq must have, and X.weight_g_idx say the group of each input; another order than the
- * natural one (desc_act) is refused. X.weight_shape is n and k. mxfp4 (compressed-tensors'
+ * X.g_idx (k), which gptq must have, and X.weight_g_idx say the group of each input. Where that is another
+ * than k / group size (desc_act: inputs were quantised in the order of their activations), a matrix is read
+ * with its inputs sorted by group. X.weight_shape is n and k. mxfp4 (compressed-tensors'
  * mxfp4-pack-quantized) has bytes (U8): two E2M1 numbers, the first in the low half, and exponents e, which
  * multiply by 2^(e - 127) (OCP Microscaling Formats 1.0).
  *
@@ -36,14 +37,17 @@ bool weir__int4_find(const weir_safetensors *s, weir_int4 c, const char *name, w
 /* The name X.weight of the matrix of which `part` is a part; false: it is none. */
 bool weir__int4_weight_name(weir_int4 c, const char *part, char out[WEIR__ENTRY_NAME_CAP]);
 
-/* The codes e and the tensors beside them. EFORMAT: one is missing, or of another type or shape; groups that
- * do not exist. ENOTSUP: another order of groups. */
+/* The codes e and the tensors beside them. *order: the inputs as weir_tensor's order has them, sorted by
+ * group and each group's rising, by weir_alloc; NULL: they are so in the file. EFORMAT: a tensor is missing,
+ * or of another type or shape; a group that does not exist, or has not the inputs of its size. ENOMEM. */
 weir_status weir__int4_check(const weir_safetensors *s, weir_int4 c, const weir_entry *e, const char *label,
-                             weir_err *err);
+                             int32_t **order, weir_err *err);
 
-/* A matrix that passed the check: without its data, and its blocks by weir_alloc (NULL: no memory). */
-bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry *e, weir_tensor *out);
-void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *e);
+/* A matrix that passed the check, whose order the caller keeps: without its data, and its blocks by
+ * weir_alloc (NULL: no memory). */
+bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry *e, const int32_t *order,
+                       weir_tensor *out);
+void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *e, const int32_t *order);
 
 /* 32 codes, two to a byte, the first in the low half, to the bytes of a block of mxfp4, without its scale. */
 void weir__int4_codes(const unsigned char in[16], unsigned char to[16]);
