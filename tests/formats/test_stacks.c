@@ -200,4 +200,9 @@ Test(stacks, parts_that_do_not_fit_are_refused) {
     refused(p, 1, gate, "F32 in 2 dimensions");
     p[0] = plain, p[0].shape[2] = 5;
     refused(p, 1, gate, "5 outputs, expected as many");
+    p[0] = plain, p[0].shape[0] = 0, p[0].shape[1] = p[0].shape[2] = 1 << 30;
+    refused(p, 1, gate, "gate_up_proj: no elements");
+    p[0] = codes, p[1] = scales, p[0].shape[0] = p[1].shape[0] = p[0].shape[1] = p[1].shape[1] = 1 << 29;
+    p[0].shape[2] = p[1].shape[2] = 0;
+    refused(p, 2, gate, "gate_up_proj_blocks: no elements");
 }

@@ -19,9 +19,10 @@ def put(target, name, data):
     (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
-def safetensors(tensors, n_data, **extra):
+def safetensors(tensors, data, **extra):
+    """data: bytes, or how many zeros."""
     header = json.dumps({**extra, **tensors}, separators=(",", ":")).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(n_data)
+    return struct.pack("<Q", len(header)) + header + (data if isinstance(data, bytes) else bytes(data))
 
 
 def entry(dtype, shape, begin, end):
@@ -86,19 +87,25 @@ put("safetensors", "several", safetensors(
     36, __metadata__={"format": "pt"}))
 
 
-def codes(**parts):
-    """Parts of matrices of 4-bit codes: name: dtype and shape."""
-    size, at, tensors = {"I32": 4, "F16": 2, "BF16": 2, "I64": 8, "U8": 1}, 0, {}
-    for name, (dtype, shape) in parts.items():
-        end = at + size[dtype] * math.prod(shape)
-        tensors["a." + name] = entry(dtype, shape, at, end)
-        at = end
-    return safetensors(tensors, at)
+def codes(prefix="a.", **parts):
+    """Parts of matrices: name: dtype and shape, and what is in it where that is not a row of bytes."""
+    size = {"I32": 4, "F16": 2, "BF16": 2, "I64": 8, "U8": 1, "F32": 4}
+    data, tensors = b"", {}
+    for name, (dtype, shape, *given) in parts.items():
+        n = size[dtype] * math.prod(shape)
+        tensors[prefix + name] = entry(dtype, shape, len(data), len(data) + n)
+        data += given[0] if given else bytes((37 * i + 11) % 251 for i in range(n))
+    return safetensors(tensors, data)
 
 
 put("safetensors", "gptq", codes(qweight=("I32", [8, 8]), scales=("F16", [2, 8]), qzeros=("I32", [2, 1])))
 put("safetensors", "gptq_rows", codes(qweight=("I32", [4, 8]), scales=("F16", [1, 8]), qzeros=("I32", [1, 1]),
-                                      g_idx=("I32", [32])))
+                                      g_idx=("I32", [32], bytes(128))))
+ORDER = struct.pack("<64i", *[i % 2 for i in range(64)])
+put("safetensors", "gptq_act_order", codes(qweight=("I32", [8, 8]), scales=("F16", [2, 8]),
+                                           qzeros=("I32", [2, 1]), g_idx=("I32", [64], ORDER)))
+put("safetensors", "packed_act_order", codes(weight_packed=("I32", [5, 8]), weight_scale=("BF16", [5, 2]),
+                                             weight_g_idx=("I32", [64], ORDER)))
 put("safetensors", "awq", codes(qweight=("I32", [64, 1]), scales=("BF16", [2, 8]), qzeros=("I32", [2, 1])))
 put("safetensors", "packed", codes(weight_packed=("I32", [5, 8]), weight_scale=("BF16", [5, 2]),
                                    weight_zero_point=("I32", [1, 2])))
@@ -106,6 +113,19 @@ put("safetensors", "mxfp4", codes(weight_packed=("U8", [3, 32]), weight_scale=("
 put("safetensors", "unknown_dtype", safetensors({"x": entry("F3_E1M1", [5], 0, 2)}, 2))
 put("safetensors", "overlap", safetensors({"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 2, 6)}, 6))
 put("safetensors", "overflow", safetensors({"a": entry("F32", [2**62, 4], 0, 0)}, 0))
+
+EXPERTS = "m.mlp.experts."
+put("stacks", "floats", codes(EXPERTS, gate_up_proj=("BF16", [2, 5, 6]), down_proj=("BF16", [2, 3, 5])))
+put("stacks", "biases", codes(EXPERTS, gate_up_proj_bias=("F32", [3, 4]), down_proj_bias=("F16", [3, 5])))
+put("stacks", "blocks", codes(EXPERTS, gate_up_proj_blocks=("U8", [2, 4, 1, 16]),
+                              gate_up_proj_scales=("U8", [2, 4, 1]), down_proj_blocks=("U8", [2, 3, 2, 16]),
+                              down_proj_scales=("U8", [2, 3, 2])))
+put("stacks", "twice", codes(EXPERTS, down_proj=("F32", [1, 2, 2]), down_proj_blocks=("U8", [1, 2, 1, 16]),
+                             down_proj_scales=("U8", [1, 2, 1])))
+put("stacks", "no_scales", codes(EXPERTS, gate_up_proj_blocks=("U8", [1, 2, 1, 16])))
+put("stacks", "no_experts", codes(EXPERTS, gate_up_proj=("F32", [0, 2**30, 2**30])))
+put("stacks", "no_inputs", codes(EXPERTS, down_proj_blocks=("U8", [2**29, 2**29, 0, 16]),
+                                 down_proj_scales=("U8", [2**29, 2**29, 0])))
 
 put("index", "both",
     json.dumps({"metadata": {"total_size": 4}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}))

@@ -14,6 +14,7 @@
 #else
 #define FUZZ_TARGET(name) int fuzz_##name(const uint8_t *data, size_t n)
 int fuzz_safetensors(const uint8_t *data, size_t n);
+int fuzz_stacks(const uint8_t *data, size_t n);
 int fuzz_index(const uint8_t *data, size_t n);
 int fuzz_config(const uint8_t *data, size_t n);
 int fuzz_gguf(const uint8_t *data, size_t n);

@@ -102,6 +102,7 @@ static void run(const char *name, int (*target)(const uint8_t *, size_t), long r
 }
 
 Test(mutations, safetensors) { run("safetensors", fuzz_safetensors, 20000); }
+Test(mutations, stacks) { run("stacks", fuzz_stacks, 20000); }
 Test(mutations, index) { run("index", fuzz_index, 5000); }
 Test(mutations, request) { run("request", fuzz_request, 20000); }
 Test(mutations, ask) { run("ask", fuzz_ask, 20000); }

@@ -156,6 +156,7 @@ STACKS = [
     bug("host/formats/safetensors/stacks.c", "bounds", "the last tile of outputs is left out", "stacks",
         "for (int64_t r0 = 0; r0 < k->rows; r0 += TILE) {", "for (int64_t r0 = 0; r0 + TILE <= k->rows; r0 += TILE) {"),
     bug("host/formats/safetensors/stacks.c", "index", "every block has the first one's scale", "stacks int4", "to[0] = scales[from + b];", "to[0] = scales[from];"),
+    bug("host/formats/safetensors/stacks.c", "check", "a stack may have no elements", "stacks", "    if (k->codes.bytes == 0) return FAIL(&k->codes, \"no elements\");\n", ""),
     bug("host/formats/safetensors/stacks.c", "check", "scales of another shape", "stacks",
         "s->n_dim != 3 || memcmp(s->shape, e->shape, 3 * sizeof *s->shape) != 0", "s->n_dim != 3"),
     bug("host/formats/safetensors/stacks.c", "check", "a matrix that is there twice", "stacks", "if (floats && (codes || scales)) return", "if (floats && codes && scales && false) return"),

@@ -74,7 +74,9 @@ typedef struct stack {
     int64_t count, rows, cols; /* rows: of one part */
 } stack;
 
-static weir_status check_outputs(const stack *k, int64_t all, const char *label, weir_err *err) {
+/* Without elements the other dimensions may be any numbers. */
+static weir_status check_sizes(const stack *k, int64_t all, const char *label, weir_err *err) {
+    if (k->codes.bytes == 0) return FAIL(&k->codes, "no elements");
     if (all % k->n->parts == 0) return WEIR_OK;
     return FAIL(&k->codes, "%lld outputs, expected as many of gate as of up", (long long)all);
 }
@@ -85,7 +87,7 @@ static weir_status open_floats(stack *k, const char *label, weir_err *err) {
     if (e->dtype < 0 || !weir_dtype_is_float((weir_dtype)e->dtype) || e->n_dim != dims)
         return FAIL(e, "%.10s in %d dimensions, expected F32, F16 or BF16 in %d", e->type, e->n_dim, dims);
     const int64_t all = e->shape[dims - 1];
-    WEIR_TRY(check_outputs(k, all, label, err));
+    WEIR_TRY(check_sizes(k, all, label, err));
     k->count = e->shape[0], k->rows = all / k->n->parts, k->cols = k->n->bias ? 1 : e->shape[1];
     return WEIR_OK;
 }
@@ -98,7 +100,7 @@ static weir_status open_blocks(stack *k, const char *label, weir_err *err) {
     if (strcmp(s->type, "U8") != 0 || s->n_dim != 3 || memcmp(s->shape, e->shape, 3 * sizeof *s->shape) != 0)
         return FAIL(s, "%.10s in %d dimensions, expected U8 (%lld, %lld, %lld)", s->type, s->n_dim,
                     (long long)e->shape[0], (long long)e->shape[1], (long long)e->shape[2]);
-    WEIR_TRY(check_outputs(k, e->shape[1], label, err));
+    WEIR_TRY(check_sizes(k, e->shape[1], label, err));
     k->count = e->shape[0], k->rows = e->shape[1] / k->n->parts, k->cols = BLOCK * e->shape[2];
     return WEIR_OK;
 }

@@ -24,7 +24,8 @@ bool weir__stack_find(const weir_safetensors *s, const char *name, weir_entry *o
 /* A name that a model asks for and to which the file's tensor `part` belongs; false: to none. */
 bool weir__stack_name(const char *part, char out[WEIR__ENTRY_NAME_CAP]);
 
-/* EFORMAT: a part is missing, twice there, or of another type or shape than its neighbours. */
+/* EFORMAT: a part is missing, twice there, without elements, or of another type or shape than its
+ * neighbours. */
 weir_status weir__stack_check(const weir_safetensors *s, const char *name, const char *label, weir_err *err);
 
 /* A stack that passed the check: without its data; its elements by weir_alloc (NULL: no memory); what tells
