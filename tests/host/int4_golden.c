@@ -43,19 +43,27 @@ int4_golden int4_golden_read(int i) {
     return g;
 }
 
-weir_engine *int4_open(int i, const char *device, const char *isa, int n_rank) {
+weir_status int4_open_pair(weir_engine **e, int i, int drafter, const char *device, const char *isa,
+                           int n_rank, weir_err *err) {
     weir_engine_options o = weir_engine_options_default();
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    char dir[256];
+    char dir[256], other[256];
     int4_dir(dir, i);
+    if (drafter >= 0) int4_dir(other, drafter);
     o.costs = TEST_COSTS;
     o.model = dir;
+    o.model_draft = drafter >= 0 ? other : NULL;
     o.device = device;
     o.isa = isa;
     o.n_thread = 1;
     o.tp = n_rank;
-    cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+    o.draft_tp = drafter >= 0 ? 1 : 0;
+    return weir_engine_open(e, &o, err);
+}
+
+weir_engine *int4_open(int i, const char *device, const char *isa, int n_rank) {
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    cr_assert_eq(int4_open_pair(&e, i, -1, device, isa, n_rank, &err), WEIR_OK, "%s", err.text);
     return e;
 }
 
@@ -69,4 +77,25 @@ double int4_score_error(weir_engine *e, const int4_golden *g) {
         worst = !(d <= worst) ? d : worst;
     }
     return worst;
+}
+
+int64_t int4_greedy(int i, int drafter, const char *device, int n_rank, int32_t ids[INT4_NEW]) {
+    const int4_golden g = int4_golden_read(i);
+    weir_session_options o = weir_session_options_default();
+    weir_session_view v;
+    weir_session *s = NULL;
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    o.max_tokens = INT4_NEW, o.ignore_eos = true, o.n_draft = 3, o.law.temp = 0.0f;
+    if (drafter < 0) o.method = WEIR_METHOD_VERIFIER;
+    cr_assert_eq(int4_open_pair(&e, i, drafter, device, NULL, n_rank, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_session_create(e, &o, g.ids, 9, NULL, NULL, &s, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_step(e, &s, 1, 1000, &err), WEIR_OK, "%s", err.text);
+    weir_session_get(s, &v);
+    cr_assert_eq(v.n, INT4_NEW);
+    memcpy(ids, v.ids, INT4_NEW * sizeof *ids);
+    const int64_t accepted = v.stats.accepted;
+    weir_session_free(s);
+    weir_engine_close(e);
+    return accepted;
 }

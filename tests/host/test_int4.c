@@ -514,6 +514,40 @@ Test(int4, no_memory_for_an_order_is_said) {
     free(b);
 }
 
+Test(int4, every_prefix_of_a_file_with_an_order_is_refused) {
+    st_blob *b = blob_of_index(&INDEX[1]);
+    size_t n;
+    uint8_t *bytes = st_bytes(b, &n);
+    for (size_t i = 0; i <= n; i++) {
+        weir_safetensors *s = NULL;
+        weir_err err = {""};
+        uint8_t *part = files_exact(bytes, i); /* a read past the end is an error under ASan */
+        const weir_status st = weir__safetensors_open_bytes(&s, part, i, "made", &err);
+        cr_assert_eq(st, i < n ? WEIR_EFORMAT : WEIR_OK, "%zu of %zu bytes: %s", i, n, err.text);
+        weir__safetensors_close(s);
+        free(part);
+    }
+    free(bytes), free(b);
+}
+
+/* Orders are made when a directory is opened, and kept until it is closed. */
+Test(int4, every_failing_allocation_of_a_directory_with_orders_is_reported) {
+    char dir[256];
+    int4_dir(dir, INT4_ACT_ORDER);
+    weir_status s = WEIR_ENOMEM;
+    for (long fail = 1; s != WEIR_OK; fail++) {
+        weir_checkpoint c;
+        weir_err err = {""};
+        alloc_install(fail);
+        s = weir__checkpoint_open(&c, dir, true, &err);
+        if (s == WEIR_OK) weir__checkpoint_close(&c);
+        cr_assert_eq(alloc_live(), 0, "allocation %ld", fail);
+        alloc_uninstall();
+        cr_assert(s == WEIR_OK || (s == WEIR_ENOMEM && err_is_line(&err, "no memory")), "allocation %ld: %s",
+                  fail, err.text);
+    }
+}
+
 /* ---- refused: directories ------------------------------------------------------------------------------ */
 
 /* The first golden model with one tensor renamed, or changed in its first byte. */

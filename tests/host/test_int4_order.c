@@ -1,0 +1,31 @@
+/* Engines of matrices whose inputs are in act-order. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "tests/host/int4_golden.h"
+#include "tests/support/files.h"
+
+/* Rows of a block, which are all accepted, have the bits that they have alone. */
+Test(int4_order, blocks_are_the_verifier_alone) {
+    for (int i = INT4_ACT_ORDER; i < INT4_MODELS; i++) {
+        int32_t alone[INT4_NEW], blocks[INT4_NEW];
+        int4_greedy(i, -1, "cpu", 1, alone);
+        cr_expect_geq(int4_greedy(i, i, "cpu", 1, blocks), INT4_NEW / 2);
+        cr_expect(memcmp(alone, blocks, sizeof alone) == 0, "%s", int4_models[i].name);
+    }
+}
+
+/* The inputs of o and down would be everywhere; a drafter that each rank has whole may have any order. */
+Test(int4_order, ranks_refuse_a_verifier_before_they_load_it) {
+    enum { PLAIN = 2 }; /* of the same vocabulary */
+    int32_t one[INT4_NEW], two[INT4_NEW];
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    cr_expect_eq(int4_open_pair(&e, INT4_ACT_ORDER, -1, "cpu", NULL, 2, &err), WEIR_ENOTSUP);
+    cr_expect(err_is_line(&err, "layers.0.self_attn.o_proj.weight: its inputs are in act-order"), "%s",
+              err.text);
+    cr_expect(strstr(err.text, "which -tp cannot share out: run it without"), "%s", err.text);
+    int4_greedy(PLAIN, INT4_ACT_ORDER, "cpu", 1, one);
+    int4_greedy(PLAIN, INT4_ACT_ORDER, "cpu", 2, two);
+    cr_expect(memcmp(one, two, sizeof one) == 0);
+}
