@@ -282,10 +282,13 @@ Test(int4, no_memory_for_blocks_is_no_blocks) {
     fill(&k, &m, &rng);
     put_codes(b, &k, &m), put_zeros(b, &k, &m), put_rest(b, &k, &m);
     file f = open_blob(b, k.c);
-    alloc_install(1);
-    cr_assert_null(weir__int4_pack(f.s, k.c, &f.codes, NULL));
-    cr_assert_eq(alloc_live(), 0);
-    alloc_uninstall();
+    for (int ordered = 0; ordered < 2; ordered++)
+        for (long fail = 1; fail <= 1 + ordered; fail++) {
+            alloc_install(fail);
+            cr_assert_null(weir__int4_pack(f.s, k.c, &f.codes, ordered ? m.order : NULL));
+            cr_assert_eq(alloc_live(), 0);
+            alloc_uninstall();
+        }
     close_file(&f);
     free(b);
 }

@@ -37,7 +37,7 @@ FOUR_BITS = [
     bug("host/formats/safetensors/int4.c", "overflow", "a bf16 past f16's largest becomes an f16", "int4", "(exponent < 1 || exponent > 30)", "exponent < 1"),
     bug("host/formats/safetensors/int4.c", "check", "an order that only moves groups back is the natural one", "int4", "        if (g != i / m->group) *natural", "        if (g > i / m->group) *natural"),
     bug("host/formats/safetensors/int4.c", "bounds", "a group has more inputs than its size", "int4", "        if (next[g] == end)\n", "        if (next[g] == m->cols)\n"),
-    bug("host/formats/safetensors/int4.c", "index", "codes of inputs that are sorted come from where they go", "int4", "const int from = 4 * (int)(input % 8),", "const int from = 4 * (j % 8),"),
+    bug("host/formats/safetensors/int4.c", "index", "codes of inputs that are sorted come from where they go", "int4", "codes[input / 8] >> 4 * (input % 8) & 15", "codes[input / 8] >> 4 * t & 15"),
     bug("host/formats/checkpoint.c", "args", "a model is not told the order of inputs", "int4", "c->int4, e, order_of(c, e), out)", "c->int4, e, NULL, out)"),
     bug("host/formats/safetensors/int4.c", "leak", "an order that is refused stays", "int4", "        *out = order;\n    else\n        weir_free(order);\n", "        *out = order;\n"),
     bug("host/formats/safetensors/int4.c", "bounds", "a group that does not exist", "int4", "        if (g < 0 || g >= m->n_group)\n", "        if (g < 0)\n"),

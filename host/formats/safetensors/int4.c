@@ -271,24 +271,9 @@ static void transpose(uint32_t v[8]) {
     for (int i = 0; i < 4; i++) exchange(&v[i], &v[i + 4], 0x0000ffffu, 16);
 }
 
-/* As below, of inputs that are anywhere in a row. awq has none such. */
-static void take_ordered(const matrix *m, int64_t row, int n, int64_t b, uint32_t word[8][4]) {
-    const int64_t down = by_output(m) ? m->cols / 8 : 1, along = by_output(m) ? 1 : m->rows;
-    memset(word, 0, 8 * sizeof *word);
-    for (int j = 0; j < BLOCK; j++) {
-        const int64_t input = m->order[BLOCK * b + j], at = row * down + input / 8 * along;
-        const int from = 4 * (int)(input % 8), to = 4 * (j % 8);
-        for (int i = 0; i < n; i++) word[i][j / 8] |= (word_at(&m->codes, at + i * down) >> from & 15) << to;
-    }
-}
-
 /* The codes 32 b … 32 b + 31 of n outputs from `row` on, n at most 8 and of awq 8: eight inputs a word. */
 static void take_codes(const matrix *m, int64_t row, int n, int64_t b, uint32_t word[8][4]) {
     static const int awq_output[8] = {0, 2, 4, 6, 1, 3, 5, 7};
-    if (m->order) {
-        take_ordered(m, row, n, b, word);
-        return;
-    }
     if (m->form != WEIR_INT4_AWQ) {
         const int64_t down = by_output(m) ? m->cols / 8 : 1, along = by_output(m) ? 1 : m->rows;
         for (int j = 0; j < 4; j++)
@@ -366,24 +351,54 @@ bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry 
     return true;
 }
 
+/* Codes 32 b … 32 b + 31 of an output once its inputs are in order; codes (cols / 8): as the file has them. */
+static void put_in_order(const int32_t *order, const uint32_t *codes, int64_t b, uint32_t word[4]) {
+    for (int j = 0; j < 4; j++) {
+        uint32_t w = 0;
+        for (int t = 0; t < 8; t++) {
+            const uint32_t input = (uint32_t)order[BLOCK * b + 8 * j + t];
+            w |= (codes[input / 8] >> 4 * (input % 8) & 15) << 4 * t;
+        }
+        word[j] = w;
+    }
+}
+
+/* Outputs [first, end), TILE at most, as blocks to `to`. Where inputs have an order, first all codes to room
+ * (TILE, cols / 8): eight of a word go to eight blocks, and words of an output lie far apart in some forms. */
+static void pack_tile(const matrix *m, weir_dtype dtype, int64_t first, int64_t end, uint32_t *room,
+                      unsigned char *to) {
+    const int64_t row_bytes = weir_dtype_row_bytes(dtype, m->cols), row_words = m->cols / 8;
+    uint32_t word[8][4];
+    for (int64_t b = 0; b < m->cols / BLOCK; b++) {
+        for (int64_t row = first; row < end; row += 8) {
+            const int n = end - row < 8 ? (int)(end - row) : 8;
+            take_codes(m, row, n, b, word);
+            for (int i = 0; i < n; i++) {
+                const int64_t at = row + i - first;
+                if (room)
+                    memcpy(room + at * row_words + 4 * b, word[i], sizeof word[i]);
+                else
+                    put_codes(m, dtype, to + at * row_bytes, row + i, b, word[i]);
+            }
+        }
+    }
+    for (int64_t at = 0; room && at < end - first; at++)
+        for (int64_t b = 0; b < m->cols / BLOCK; b++) {
+            put_in_order(m->order, room + at * row_words, b, word[0]);
+            put_codes(m, dtype, to + at * row_bytes, first + at, b, word[0]);
+        }
+}
+
 void *weir__int4_pack(const weir_safetensors *s, weir_int4 c, const weir_entry *e, const int32_t *order) {
     matrix m;
     if (open_matrix(s, c, e, &m, "", NULL) != WEIR_OK) return NULL;
     m.order = order;
     const weir_dtype dtype = dtype_of(&m);
     const int64_t row_bytes = weir_dtype_row_bytes(dtype, m.cols);
-    unsigned char *out = weir_alloc((size_t)m.rows, (size_t)row_bytes);
-    for (int64_t tile = 0; out && tile < m.rows; tile += TILE) {
-        const int64_t end = m.rows - tile < TILE ? m.rows : tile + TILE;
-        for (int64_t b = 0; b < m.cols / BLOCK; b++) {
-            for (int64_t row = tile; row < end; row += 8) {
-                uint32_t word[8][4];
-                const int n = end - row < 8 ? (int)(end - row) : 8;
-                take_codes(&m, row, n, b, word);
-                for (int i = 0; i < n; i++)
-                    put_codes(&m, dtype, out + (row + i) * row_bytes, row + i, b, word[i]);
-            }
-        }
-    }
+    uint32_t *room = order ? weir_alloc(TILE, (size_t)m.cols / 2) : NULL;
+    unsigned char *out = order && !room ? NULL : weir_alloc((size_t)m.rows, (size_t)row_bytes);
+    for (int64_t tile = 0; out && tile < m.rows; tile += TILE)
+        pack_tile(&m, dtype, tile, m.rows - tile < TILE ? m.rows : tile + TILE, room, out + tile * row_bytes);
+    weir_free(room);
     return out;
 }
