@@ -29,7 +29,7 @@ BLOCKS = [
         "        WEIR_TRY(m->ops->append(m, kv, &r, l));\n        if (l == last && b->n_out == 0) return WEIR_OK;",
         "        if (l == last && b->n_out == 0) return WEIR_OK;\n        WEIR_TRY(m->ops->append(m, kv, &r, l));"),
     bug("models/weights.c", "check", "matrices of two orders are one product", "order int4",
-        " && same_order(&a->t, &b->t)", ""),
+        " && same_order(&a->t, &b->t)", " && (same_order(&a->t, &b->t) || a->as == b->as)"),
     bug("models/weights.c", "bounds", "the room for rows in order is that of the last matrix", "order",
         "    if (made->k > w->ordered) w->ordered = made->k;\n", "    w->ordered = made->k;\n"),
     bug("models/weights.c", "check", "experts may have their inputs in any order", "order",

@@ -33,5 +33,8 @@ BUGS = [
     bug("rows/row_keys.cuh", "off by one", "one key too few", "a.n_key[i] = pos + 1;", "a.n_key[i] = pos;"),
     bug("rows/row_keys.cuh", "index", "rows of the batch, not those of the index", "const int64_t r = a.index ? a.index[i] : i;", "const int64_t r = i;"),
     bug("rows/row_keys.cuh", "dead row", "a dead row's source length is looked up", "slot >= 0 && a.cross_len ? a.cross_len[slot]", "a.cross_len ? a.cross_len[slot]"),
+    bug("rows/gather.cu", "off by one", "the last columns of a row are not put into order", "(a->n_col + COLUMNS - 1) / COLUMNS;", "(a->n_col + 1) / COLUMNS;"),
+    bug("rows/gather.cu", "bounds", "columns past a row's end are written", "if (first + i * THREADS < a.n_col) dst[", "dst["),
+    bug("rows/gather.cu", "args", "a norm's factors are left out", "a->n_row + (a->norm ? 1 : 0)", "a->n_row"),
     bug("rows/embed.cu", "index", "the keys of row 0 for every row", "make_row_keys(keys, row);", "make_row_keys(keys, 0 * row);"),
 ]

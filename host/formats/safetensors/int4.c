@@ -351,7 +351,7 @@ bool weir__int4_tensor(const weir_safetensors *s, weir_int4 c, const weir_entry 
     return true;
 }
 
-/* Codes 32 b … 32 b + 31 of an output once its inputs are in order; codes (cols / 8): as the file has them. */
+/* Codes 32 b … 32 b + 31 of an output once its inputs are in order; codes (cols / 8): as in the file. */
 static void put_in_order(const int32_t *order, const uint32_t *codes, int64_t b, uint32_t word[4]) {
     for (int j = 0; j < 4; j++) {
         uint32_t w = 0;
@@ -364,7 +364,7 @@ static void put_in_order(const int32_t *order, const uint32_t *codes, int64_t b,
 }
 
 /* Outputs [first, end), TILE at most, as blocks to `to`. Where inputs have an order, first all codes to room
- * (TILE, cols / 8): eight of a word go to eight blocks, and words of an output lie far apart in some forms. */
+ * (TILE, cols / 8): eight of a word go to eight blocks, and some forms have an output's words far apart. */
 static void pack_tile(const matrix *m, weir_dtype dtype, int64_t first, int64_t end, uint32_t *room,
                       unsigned char *to) {
     const int64_t row_bytes = weir_dtype_row_bytes(dtype, m->cols), row_words = m->cols / 8;
