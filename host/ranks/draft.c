@@ -27,7 +27,10 @@ static double step_ratio(const ranks_figures *f) {
 bool weir__draft_is_shared(const ranks_figures *f, char *text, size_t cap) {
     const double us = 1e6 * f->exchange_seconds, gb = 1e-9 * f->read_rate, ratio = step_ratio(f);
     const bool share = f->can_share && usable(ratio) && ratio < WORTH;
-    if (!f->can_share)
+    if (f->ordered)
+        (void)snprintf(text, cap,
+                       "its inputs are in act-order, which ranks cannot share out: whole on every rank");
+    else if (!f->can_share)
         (void)snprintf(text, cap, "prompts with its float weights need all of them: whole on every rank");
     else if (!usable(ratio))
         (void)snprintf(text, cap, "exchange %.1f µs, %.1f GB/s are no measurement: whole on every rank", us,
@@ -59,9 +62,10 @@ static weir_status most_bytes(weir_engine *e, bool whole, double *bytes, int32_t
 
 weir_status weir__draft_sizes(weir_engine *e, ranks_figures *f, weir_err *err) {
     int32_t none;
-    f->can_share = weir__plan_can_share(e, WEIR_DRAFTER);
+    f->ordered = e->pair.side[WEIR_DRAFTER].facts.ordered > 0;
+    f->can_share = !f->ordered && weir__plan_can_share(e, WEIR_DRAFTER);
     WEIR_TRY(most_bytes(e, true, &f->whole_bytes, &none, err));
-    return most_bytes(e, false, &f->share_bytes, &f->n_exchange, err);
+    return f->ordered ? WEIR_OK : most_bytes(e, false, &f->share_bytes, &f->n_exchange, err);
 }
 
 /* Of a copy that reads and writes together what a step reads, so that it is served by the same cache or

@@ -13,6 +13,7 @@ typedef struct ranks_figures {
     double whole_bytes, share_bytes;
     int32_t n_exchange; /* exchanges of a step's layers where layers are shared out */
     bool can_share;
+    bool ordered; /* if not, since matrices have their inputs in an order of their own (models/weights.h) */
 } ranks_figures;
 
 /* Whether they are to be shared out, with the reason as a line. Where a figure is no positive, finite number

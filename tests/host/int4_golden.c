@@ -56,7 +56,6 @@ weir_status int4_open_pair(weir_engine **e, int i, int drafter, const char *devi
     o.isa = isa;
     o.n_thread = 1;
     o.tp = n_rank;
-    o.draft_tp = drafter >= 0 ? 1 : 0;
     return weir_engine_open(e, &o, err);
 }
 

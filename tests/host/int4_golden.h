@@ -29,7 +29,7 @@ typedef struct int4_golden {
 void int4_dir(char dir[256], int i);
 int4_golden int4_golden_read(int i);
 weir_engine *int4_open(int i, const char *device, const char *isa, int n_rank);
-/* drafter: another of the models, whole on every rank; -1: none. */
+/* drafter: another of the models, for whose layers ranks choose the place; -1: none. */
 weir_status int4_open_pair(weir_engine **e, int i, int drafter, const char *device, const char *isa,
                            int n_rank, weir_err *err);
 /* INT4_NEW ids after the golden's first nine, at temperature 0, in blocks of three drafts; how many of these

@@ -15,7 +15,7 @@ Test(int4_order, blocks_are_the_verifier_alone) {
     }
 }
 
-/* The inputs of o and down would be everywhere; a drafter that each rank has whole may have any order. */
+/* The inputs of o and down would be everywhere; a drafter in act-order is whole on each rank. */
 Test(int4_order, ranks_refuse_a_verifier_before_they_load_it) {
     enum { PLAIN = 2 }; /* of the same vocabulary */
     int32_t one[INT4_NEW], two[INT4_NEW];

@@ -42,6 +42,9 @@ Test(draft_place, is_chosen_by_bytes_and_exchanges) {
         {{1 * US, 4000 * GB, 16000e6, 4000e6, 64, false},
          false,
          "prompts with its float weights need all of them: whole on every rank"},
+        {{1 * US, 4000 * GB, 16000e6, 4000e6, 64, false, true},
+         false,
+         "its inputs are in act-order, which ranks cannot share out: whole on every rank"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[160];
