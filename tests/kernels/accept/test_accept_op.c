@@ -465,7 +465,7 @@ Test(accept, does_not_depend_on_isa_or_threads) {
     for (int rule = 0; rule < WEIR_RULE_COUNT; rule++)
         for (int rep = 0; rep < (build_is_sanitized() ? 5 : 10); rep++) {
             if (!in_sample(5 * rule + rep, 7)) continue;
-            /* A sanitizer looks for an overrun, which every remainder of a vector shows: no large vocabulary. */
+            /* Every remainder of a vector shows an overrun, so a sanitizer needs no large vocabulary. */
             const int n = sizes[build_is_sanitized() ? rep % 3 : rep % 5];
             block *b = block_new(n > 10000 ? 2 : 5, n, n);
             b->law = block_random_law(&seed, (weir_rule)rule);
