@@ -215,16 +215,6 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     return WEIR_OK;
 }
 
-/* Ranks receive the verifier's ids alone. */
-static weir_status check_apart(const weir_engine *e, weir_err *err) {
-    const weir_pair *p = &e->pair;
-    if (p->draft != WEIR_DRAFT_TEXT || p->n_rank == 1) return WEIR_OK;
-    return weir_fail(
-        err, WEIR_ENOTSUP,
-        "%s: its text is re-tokenised within a block, which is served with one rank (-tp 1): %.200s",
-        p->side[WEIR_DRAFTER].ck.dir, p->apart.text);
-}
-
 /* Of the prompt that is being run: its session may be cancelled on its own. */
 static bool asked_to_stop(void *ud) {
     const weir_engine *e = ud;
@@ -268,7 +258,6 @@ static weir_status prepare(weir_engine *e, const weir_engine_options *o, int n_t
                            weir__chat_ends *ends, weir_err *err) {
     WEIR_TRY(open_checkpoints(e, o, err));
     WEIR_TRY(weir__device_open(e, o, n_thread, isa, err));
-    WEIR_TRY(check_apart(e, err));
     WEIR_TRY(weir__plan_make(e, o, err));
     WEIR_TRY(open_chat(e, o, ends, err));
     if (o->no_graph && e->pair.be->device) e->pair.be->stream->without_graphs(e->pair.be);

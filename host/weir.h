@@ -39,9 +39,9 @@ typedef struct weir_session weir_session;
 
 typedef struct weir_engine_options {
     const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
-    const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one, on
-                                the CPU with a vocabulary of its own, too (docs/vocabularies.md); WEIR_NGRAM:
-                                none, drafts are looked up in prompt and output */
+    const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one, at
+                                temperature 0 with a vocabulary of its own, too (docs/vocabularies.md);
+                                WEIR_NGRAM: none, drafts are looked up in prompt and output */
     /* What float matrices of products become at load (docs/quantize.md): "q8_0", "fp8"; NULL: they stay. A
      * quantised verifier has another law; a quantised drafter changes only the speed of the rule exact */
     const char *quantize, *quantize_draft;

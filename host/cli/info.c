@@ -158,7 +158,9 @@ static void print_table(const weir_engine_facts *f) {
     if (f->draft == WEIR_DRAFT_LOOKUP)
         cli_outf("drafter: " WEIR_NGRAM "\n  %-24s suffixes of %d to %d tokens\n", "prompt lookup",
                  f->lookup_min, f->lookup_max);
-    if (f->apart) cli_outf("  %-24s its text in the verifier's tokens; %s\n", "drafts", f->apart);
+    if (f->apart)
+        cli_outf("  %-24s its text in the verifier's tokens%s; %s\n", "drafts",
+                 f->n_rank > 1 ? ", made on rank 0" : "", f->apart);
     cli_outf("both\n  %-24s %d tokens%s\n", "vocabulary", f->n_vocab,
              f->has_tokenizer ? "" : " (no tokenizer)");
     print_ids(f);

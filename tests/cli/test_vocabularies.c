@@ -35,9 +35,9 @@ static outcome run_pair(const char *command, bool drafter, const char *input, co
 Test(vocabularies, generate_equals_the_verifier_at_temp_0) {
     outcome a = run_pair("generate", false, LINES, "--temp 0 -q -n 50");
     expect_success(&a);
-    static const char *const more[] = {"", "--gamma 1", "--gamma 16", "-np 3",
-                                       "--gamma 4 -np 5 --show-sources"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const more[] = {"",      "--gamma 1",       "--gamma 16",
+                                       "-np 3", "-tp 2 --gamma 4", "-tp 4 --draft-tp 4 -np 2"};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
         char words[100];
         snprintf(words, sizeof words, "--temp 0 -q -n 50 %s", more[i]);
         outcome b = run_pair("generate", true, LINES, words);
@@ -51,11 +51,15 @@ Test(vocabularies, generate_equals_the_verifier_at_temp_0) {
 }
 
 Test(vocabularies, info_says_how_drafts_are_made) {
-    outcome t = run_pair("info", true, "", ""), j = run_pair("info", true, "", "--json"),
-            alone = run_pair("info", false, "", "--json");
+    outcome t = run_pair("info", true, "", ""), ranks = run_pair("info", true, "", "-tp 2"),
+            j = run_pair("info", true, "", "--json"), alone = run_pair("info", false, "", "--json");
     expect_success(&t);
     cr_expect(strstr(t.out, "its text in the verifier's tokens; the vocabularies differ first at"), "%s",
               t.out);
+    expect_success(&ranks);
+    cr_expect(strstr(ranks.out, "its text in the verifier's tokens, made on rank 0; ") &&
+                  strstr(ranks.out, "ranks of the drafter\n"),
+              "%s", ranks.out);
     json_t *v = json_array_get(json_lines(&j), 0);
     cr_expect_str_eq(json_string_value(at(v, "drafts")), "text");
     cr_expect(json_is_object(at(v, "drafter")) && json_is_null(at(v, "prompt_lookup")));
@@ -77,7 +81,6 @@ Test(vocabularies, what_is_lost_is_refused_in_one_line) {
         {"generate", "-q -p x --temp 0 --deferral-rule chow", "rule chow", "use exact, token-v2, "},
         {"generate", "-q -p x --temp 0 --method drafter", "method drafter", "use speculative or verifier"},
         {"record", "-q -p x", "another vocabulary", "no distribution to record"},
-        {"generate", "-q -p x --temp 0 -tp 2", "one rank", "differ first at token"},
         {"serve", "-q --port 0", "requests without settings", "temperature 1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

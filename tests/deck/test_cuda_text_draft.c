@@ -25,9 +25,11 @@ static opened open_pair(const text_sides *p, int n_parallel) {
     opened o;
     weir__backend_close(device_open()); /* skips, or fails, where there is none */
     text_write(p, o.dir);
-    o.on_cpu = text_open(o.dir[0], o.dir[1], 1, 96);
-    o.there = text_open_on("cuda:0", o.dir[0], o.dir[1], n_parallel, 96);
-    cr_assert(o.there->pair.draft == WEIR_DRAFT_TEXT && o.there->pair.be->device);
+    weir_engine_options opt = text_options(o.dir, 1, 96);
+    o.on_cpu = text_open(&opt);
+    opt.device = "cuda:0", opt.n_parallel = n_parallel;
+    o.there = text_open(&opt);
+    cr_assert(o.there->pair.be->device);
     return o;
 }
 
@@ -107,6 +109,41 @@ Test(cuda_text_draft, answers_do_not_depend_on_what_runs_beside_them) {
     close_pair(&o);
 }
 
+/* ---- several devices ----------------------------------------------------------------------------------- */
+
+/* Blocks that the host calls between loops that the devices run on their own: of the verifier alone, too. */
+Test(cuda_text_draft, two_devices_write_what_one_writes) {
+    enum { RUNS = 5 };
+    static const int order[RUNS] = {2, 0, 2, 1, 4};
+    static const int ranks[][2] = {{1, 0}, {2, 2}, {2, 1}}; /* of the verifier, of the drafter's layers */
+    static const text_sides wide = {
+        {{"tiny_qwen2", false, 0.3f, 0, 0}, {"tiny_smollm", true, 0.3f, 24, 1500}}};
+    static answer want[RUNS], got;
+    char *dir[2];
+    const char *const both = device_ranks("2") > 1 ? "cuda:0,1" : "cuda:0,0";
+    text_write(&wide, dir);
+    for (size_t k = 0; k < sizeof ranks / sizeof *ranks; k++) {
+        weir_engine_options opt = text_options(dir, 1, 96);
+        int64_t accepted = 0;
+        opt.device = k == 0 ? "cuda:0" : both, opt.tp = ranks[k][0], opt.draft_tp = ranks[k][1];
+        opt.quantize = opt.quantize_draft = "q8_0"; /* floats of decoders are not shared out */
+        weir_engine *e = text_open(&opt);
+        for (int i = 0; i < RUNS; i++) {
+            weir_session *s = start_setting(NULL, e, order[i]);
+            cr_assert_eq(weir_step(e, &s, 1, 1000, NULL), WEIR_OK);
+            answer_take(s, k == 0 ? &want[i] : &got);
+            weir_session_free(s);
+            accepted += want[i].stats.accepted;
+            if (k == 0) continue;
+            answer_assert_same(&want[i], &got, "two devices");
+            answer_assert_same_books(&want[i], &got, "two devices");
+        }
+        cr_expect_gt(accepted, 0);
+        weir_engine_close(e);
+    }
+    for (int i = 0; i < 2; i++) files_remove_dir(dir[i]);
+}
+
 Test(cuda_text_draft, a_drafter_that_is_broken_ends_the_session) {
     opened o = open_pair(&text_broken, 1);
     text_ends_broken(o.there);
@@ -123,12 +160,10 @@ Test(cuda_text_draft, its_parts_are_timed) {
 Test(cuda_text_draft, gamma_auto_is_measured) {
     static answer want, got;
     opened o = open_pair(&pairs[0], 1);
-    weir_engine_options opt = weir_engine_options_default();
+    weir_engine_options opt = text_options(o.dir, 1, 96);
     weir_engine_facts f;
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    opt.model = o.dir[0], opt.model_draft = o.dir[1], opt.device = "cuda:0", opt.ctx_size = 96;
-    cr_assert_eq(weir_engine_open(&e, &opt, &err), WEIR_OK, "%s", err.text);
+    opt.device = "cuda:0", opt.costs = NULL;
+    weir_engine *e = text_open(&opt);
     weir_engine_get_facts(e, &f);
     const bool measured = strcmp(f.costs_from, "measured") == 0; /* a busy machine leaves a guess */
     cr_expect(measured || strcmp(f.costs_from, "a guess") == 0, "%s", f.costs_from);

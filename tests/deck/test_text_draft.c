@@ -1,13 +1,19 @@
 /* A drafter with a vocabulary of its own: the verifier's own tokens at temperature 0, drafts as a fresh
- * drafter would have them, the same answer whatever runs beside it, and what is refused. */
+ * drafter would have them, the same answer whatever runs beside it and on any number of ranks, and what is
+ * refused. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "host/ranks/agree.h"
+#include "host/ranks/lead.h"
 #include "host/tokenizers/across.h"
 #include "kernels/base/mem.h"
 #include "tests/host/pairs/text_pair.h"
+#include "tests/ranks/group.h"
+#include "tests/support/alloc.h"
 #include "tests/support/build.h"
 #include "tests/support/files.h"
 
@@ -33,8 +39,8 @@ typedef struct opened {
 static opened open_pair(const text_sides *p, int n_parallel) {
     opened o;
     text_write(p, o.dir);
-    o.e = text_open(o.dir[0], o.dir[1], n_parallel, 128);
-    cr_assert_eq(o.e->pair.draft, WEIR_DRAFT_TEXT);
+    const weir_engine_options opt = text_options(o.dir, n_parallel, 128);
+    o.e = text_open(&opt);
     return o;
 }
 
@@ -219,8 +225,9 @@ Test(text_draft, a_drafter_without_room_leaves_the_verifier_alone) {
     assert_same_tokens(&want, &got, "a prompt without text");
     close_pair(&o);
     for (int ctx = 12; ctx < 40; ctx++) {
-        for (int i = 0; i < 2; i++) o.dir[i] = text_model_write(&pairs[1].side[i]);
-        o.e = text_open(o.dir[0], o.dir[1], 1, ctx);
+        text_write(&pairs[1], o.dir);
+        const weir_engine_options opt = text_options(o.dir, 1, ctx);
+        o.e = text_open(&opt);
         const weir_session_options alone = text_greedy(0, ctx), with = text_greedy(4, ctx);
         text_run(o.e, &alone, 0, &want);
         text_run(o.e, &with, 0, &got);
@@ -257,16 +264,14 @@ Test(text_draft, an_end_of_text_is_drafted) {
 /* ---- gamma auto ---------------------------------------------------------------------------------------- */
 
 Test(text_draft, gamma_auto_is_measured_and_settles) {
-    weir_engine_options opt = weir_engine_options_default();
     weir_engine_facts f;
     static answer want, got;
     for (int i = 0; i < 2; i++) {
         opened o;
-        weir_err err = {""};
-        for (int k = 0; k < 2; k++) o.dir[k] = text_model_write(&pairs[2].side[k]);
-        opt.model = o.dir[0], opt.model_draft = o.dir[1], opt.device = "cpu", opt.ctx_size = 128;
+        text_write(&pairs[2], o.dir);
+        weir_engine_options opt = text_options(o.dir, 1, 128);
         opt.costs = i ? "0.25:1.25,1.5,1.75" : NULL;
-        cr_assert_eq(weir_engine_open(&o.e, &opt, &err), WEIR_OK, "%s", err.text);
+        o.e = text_open(&opt);
         weir_engine_get_facts(o.e, &f);
         cr_expect_str_eq(f.costs_from, i ? "given" : "measured");
         cr_expect(f.draft == WEIR_DRAFT_TEXT && f.apart && strstr(f.apart, "differ first at token"));
@@ -321,16 +326,164 @@ Test(text_draft, what_needs_a_distribution_is_refused_by_name) {
     cr_expect_eq(weir_score_pair(o.e, ids, 1, ids + 1, 1, no_rows, NULL, &err), WEIR_ENOTSUP);
     cr_expect(err_is_line(&err, "another vocabulary has no distribution"), "%s", err.text);
     close_pair(&o);
-    text_write(&pairs[0], o.dir);
-    weir_engine_options e = weir_engine_options_default();
-    e.model = o.dir[0], e.model_draft = o.dir[1], e.device = "cpu", e.tp = 2;
-    cr_expect_eq(weir_engine_open(&o.e, &e, &err), WEIR_ENOTSUP);
-    cr_expect(err_is_line(&err, "one rank"), "%s", err.text);
-    for (int i = 0; i < 2; i++) files_remove_dir(o.dir[i]);
 }
 
 Test(text_draft, a_drafter_that_is_broken_ends_the_session) {
     opened o = open_pair(&text_broken, 1);
+    text_ends_broken(o.e);
+    close_pair(&o);
+}
+
+/* ---- several ranks ------------------------------------------------------------------------------------- */
+
+/* A vocabulary of more than a thousand ids is shared out: the text's ids are the last rank's on one side and
+ * rank 0's on the other. */
+static const text_sides shared[] = {
+    {{{"tiny_qwen2", false, 0.3f, 0}, {"tiny_smollm", true, 0.3f, 24, 1500}}},
+    {{{"tiny_llama3", false, 0.3f, 24, 1100}, {"tiny_llama2", false, 0.3f, 0}}},
+};
+
+static weir_engine *open_ranks(const opened *o, int n_parallel, int tp, int draft_tp) {
+    weir_engine_options opt = text_options(o->dir, n_parallel, 128);
+    opt.tp = tp, opt.draft_tp = draft_tp;
+    return text_open(&opt);
+}
+
+Test(text_draft, ranks_write_what_one_writes) {
+    static const struct {
+        int tp, draft_tp, n; /* n: sessions; eight ranks of two cores wait for each other */
+    } ranks[] = {{2, 2, SETTINGS}, {4, 1, SETTINGS / 2}, {8, 8, 6}};
+    static answer want[SETTINGS], got[SETTINGS];
+    for (size_t k = 0; k < sizeof shared / sizeof *shared; k++) {
+        int64_t accepted = 0;
+        opened o = open_pair(&shared[k], 3);
+        for (int i = 0; i < SETTINGS; i++) run_setting(o.e, i, false, &want[i]);
+        for (int i = 0; i < SETTINGS; i++) accepted += want[i].stats.accepted;
+        cr_expect_gt(accepted, 0);
+        for (size_t r = 0; r < sizeof ranks / sizeof *ranks; r++) {
+            char what[64];
+            weir_engine *e = open_ranks(&o, 3, ranks[r].tp, ranks[r].draft_tp);
+            const weir_model_facts *d = &e->pair.side[WEIR_DRAFTER].facts, *v = &e->pair.side[0].facts;
+            cr_assert(d->share.n_id < d->n_vocab_rows || v->share.n_id < v->n_vocab_rows);
+            answer_run_together(e, 3, r == 0 ? 1 : 1000, r == 1, start_setting, NULL, ranks[r].n, got);
+            for (int i = 0; i < ranks[r].n; i++) {
+                snprintf(what, sizeof what, "pair %zu, setting %d, %d ranks", k, i, ranks[r].tp);
+                answer_assert_same(&want[i], &got[i], what);
+                answer_assert_same_books(&want[i], &got[i], what);
+            }
+            run_setting(e, 1, true, &got[1]);
+            answer_assert_same(&want[1], &got[1], "suspended on ranks");
+            weir_engine_close(e);
+        }
+        close_pair(&o);
+    }
+}
+
+static void agree(void *arg, weir_comm *c) {
+    weir_engine *const *e = arg;
+    weir_err err = {""};
+    cr_expect_eq(weir__ranks_agree_plan(e[c->rank], c, WEIR_OK, &err), WEIR_EMISMATCH);
+    cr_expect_str_eq(err.text, "rank 1 differs: kind of drafts is model there, text on rank 0");
+}
+
+/* Processes read tokenizers of their own. */
+Test(text_draft, ranks_with_other_tokenizers_are_named) {
+    opened o = open_pair(&shared[0], 1);
+    char *verifiers = files_path(o.dir[WEIR_VERIFIER], "tokenizer.json");
+    size_t n;
+    uint8_t *json = files_read(verifiers, &n);
+    files_write(o.dir[WEIR_DRAFTER], "tokenizer.json", json, n);
+    const weir_engine_options opt = text_options(o.dir, 1, 128);
+    weir_engine *e[2] = {o.e, NULL};
+    weir_err err = {""};
+    cr_assert_eq(weir_engine_open(&e[1], &opt, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(e[1]->pair.draft, WEIR_DRAFT_MODEL);
+    group_run(2, 60.0, agree, e);
+    weir_engine_close(e[1]);
+    free(json), free(verifiers);
+    close_pair(&o);
+}
+
+/* The call that fails is the drafter's, which comes first in a block. */
+Test(text_draft, a_rank_that_fails_ends_the_engine_with_its_reason) {
+    opened o;
+    text_write(&shared[0], o.dir);
+    o.e = open_ranks(&o, 1, 2, 1);
+    weir_session *s = start_setting(NULL, o.e, 2);
+    weir_session_view before, after;
+    weir_err err = {""};
+    cr_assert_eq(weir_step(o.e, &s, 1, 1, &err), WEIR_OK, "%s", err.text);
+    weir_session_get(s, &before);
+    cr_assert_eq(before.finish, WEIR_RUNNING);
+    weir__comm_abort(o.e->pair.ranks->member[1].member.comm, WEIR_EIO, "the disk is on fire");
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(weir_step(o.e, &s, 1, 1, &err), WEIR_ECOMM);
+        cr_expect_str_eq(err.text, "rank 1: the disk is on fire");
+    }
+    weir_session_get(s, &after);
+    cr_expect_gt(after.stats.drafter_calls, before.stats.drafter_calls);
+    cr_expect_eq(after.stats.verifier_calls, before.stats.verifier_calls);
+    cr_expect_eq(after.n, before.n);
+    weir_session_free(s);
+    close_pair(&o);
+}
+
+/* What fails on rank 0 between two calls, its tokenizers included, leaves the others where they are. */
+Test(text_draft, ranks_outlive_a_failure_of_the_text) {
+    static answer want, got;
+    int failed = 0;
+    opened o;
+    text_write(&shared[0], o.dir);
+    alloc_install(0);
+    o.e = open_ranks(&o, 1, 2, 2);
+    run_setting(o.e, 2, false, &want); /* buffers for messages grow */
+    const long start = alloc_count();
+    run_setting(o.e, 2, false, &got);
+    const long asked = alloc_count() - start, before = alloc_live();
+    for (long n = 0; n < asked; n += 1 + n / 8) {
+        weir_ranks_facts f;
+        weir_err err = {""};
+        weir_session *s = start_setting(NULL, o.e, 2);
+        alloc_fail_only(alloc_count() + n);
+        const weir_status st = weir_step(o.e, &s, 1, 1000, &err);
+        alloc_fail_only(-1);
+        weir_session_free(s);
+        cr_expect(st == WEIR_OK || (st == WEIR_ENOMEM && err_is_line(&err, "memory")), "%ld: %s", n,
+                  err.text);
+        cr_expect_eq(alloc_live(), before, "allocation %ld: %ld left", n, alloc_live() - before);
+        weir_engine_ranks(o.e, &f);
+        cr_assert(!f.ended, "allocation %ld: %s", n, f.why.text);
+        run_setting(o.e, 2, false, &got);
+        answer_assert_same(&want, &got, "after a failure");
+        failed += st != WEIR_OK;
+    }
+    cr_expect_gt(failed, 10);
+    close_pair(&o);
+    alloc_uninstall();
+}
+
+Test(text_draft, ranks_are_measured_and_find_a_broken_drafter) {
+    opened o;
+    text_write(&shared[1], o.dir);
+    weir_engine_options opt = text_options(o.dir, 1, 128);
+    weir_engine_facts f;
+    static answer want, got;
+    opt.tp = 2, opt.costs = NULL;
+    o.e = text_open(&opt);
+    weir_engine_get_facts(o.e, &f);
+    const bool measured = strcmp(f.costs_from, "measured") == 0; /* a busy machine leaves a guess */
+    cr_expect(measured || strcmp(f.costs_from, "a guess") == 0, "%s", f.costs_from);
+    cr_expect(f.n_rank == 2 && f.draft_choice && strstr(f.draft_choice, "exchange "));
+    const weir_session_options alone = text_greedy(0, 60);
+    weir_session_options with = text_greedy(1, 60);
+    with.n_draft = WEIR_GAMMA_AUTO;
+    text_run(o.e, &alone, 0, &want);
+    text_run(o.e, &with, 0, &got);
+    assert_same_tokens(&want, &got, "gamma auto on ranks");
+    text_is_timed(o.e);
+    close_pair(&o);
+    text_write(&text_broken, o.dir);
+    o.e = open_ranks(&o, 1, 2, 2);
     text_ends_broken(o.e);
     close_pair(&o);
 }

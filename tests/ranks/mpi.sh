@@ -79,6 +79,24 @@ job 2 generate $pair -p hi -tp 4 --comm mpi
 [ "$status" -ne 0 ] || fail "-tp 4 on two processes passes"
 says "-tp 4, but the MPI job has 2 processes"
 
+# A drafter with a vocabulary of its own: rank 0 alone has its texts.
+"$build/tests/ranks/mpi_cases" text >"$work/dirs" || fail "no pair of two vocabularies"
+read -r verifier drafter <"$work/dirs"
+mv "$verifier" "$work/verifier" && mv "$drafter" "$work/drafter"
+text="-m $work/verifier -md $work/drafter -c 128 --temp 0"
+cat >"$work/texts.jsonl" <<'JSON'
+{"prompt": "The quick"}
+{"prompt": "naïve caf", "deferral_rule": "token-v3", "deferral_alpha": 0.7}
+JSON
+# shellcheck disable=SC2086
+"$build/weir" generate $text --input "$work/texts.jsonl" -np 2 -n 40 --gamma 4 -q >"$work/one"
+only_tokens "$work/one" >"$work/a"
+# shellcheck disable=SC2086
+job 2 generate $text --input "$work/texts.jsonl" -np 2 -n 40 --gamma 4 -tp 2 --comm mpi
+[ "$status" -eq 0 ] || fail "two vocabularies on 2 processes: status $status"
+only_tokens "$work/out" >"$work/b"
+cmp -s "$work/a" "$work/b" || fail "two vocabularies on 2 processes write something else"
+
 # Each row: what the second process has instead, and the line that the user gets.
 differs() {
     status=0
@@ -93,6 +111,13 @@ differs "$pair --draft-tp 1" "rank 1 differs: ranks of the drafter (--draft-tp) 
 differs "$pair --isa portable" "rank 1 differs: instruction set (--isa) is portable there"
 differs "-m models/demo/drafter -md models/demo/drafter" "rank 1 differs: tensors of the verifier is"
 differs "-m nowhere" "rank 1: nowhere/config.json: cannot open"
+cp -r "$work/drafter" "$work/alike"
+cp "$work/verifier/tokenizer.json" "$work/alike"
+demo=$pair
+pair=$text
+differs "-m $work/verifier -md $work/alike -c 128 --temp 0" \
+    "rank 1 differs: kind of drafts is model there, text on rank 0"
+pair=$demo
 
 # A process that dies or stops in the middle of a run. The second one is looked for by its parent, mpirun.
 # $1: signal, $2: deadline of the run, $3: seconds after which it hangs, even on a busy machine, $4: the line

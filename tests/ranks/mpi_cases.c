@@ -1,8 +1,11 @@
 /* The cases of comm_cases.h over MPI: mpirun -np N mpi_cases. Exit status 1 and a line on each rank that
- * found something wrong. */
+ * found something wrong. Or mpi_cases text: a pair for the program, see mpi.sh. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "kernels/comm/module.h"
+#include "tests/host/pairs/text_model.h"
 #include "tests/ranks/comm_cases.h"
 
 /* Exchanges of a backend that is `opened`. */
@@ -31,9 +34,22 @@ static int both_backends(weir_comm *c) {
     return wrong + exchanges(c, be, s, "device");
 }
 
-int main(void) {
+/* A pair of two vocabularies, for the program; its directories on a line. */
+static int write_text_pair(void) {
+    static const text_side side[2] = {{"tiny_qwen2", false, 0.3f, 0, 0},
+                                      {"tiny_smollm", false, 0.3f, 24, 1500}};
+    for (int i = 0; i < 2; i++) {
+        char *dir = text_model_write(&side[i]);
+        printf(i ? " %s\n" : "%s", dir);
+        free(dir);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
     weir_comm *c = NULL;
     weir_err err = {""};
+    if (argc > 1 && strcmp(argv[1], "text") == 0) return write_text_pair();
     if (weir__comm_mpi_open(&c, 60.0, &err) != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);
         return 1;

@@ -35,7 +35,7 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
          .value = "DIR|ngram",
          .absent = "none: the verifier alone",
          .help = "The drafter, in either form. It must be of the verifier's kind. A decoder whose "
-                 "vocabulary differs exchanges text with the verifier: on the CPU with one rank, "
+                 "vocabulary differs exchanges text with the verifier: "
                  "at temperature 0, with methods speculative and verifier, and rules that go by p "
                  "at the drafted token, since its probabilities are lost "
                  "(docs/vocabularies.md). ngram: no model; drafts are what followed the "

@@ -7,7 +7,7 @@
  * output in its own ids, writes its likeliest tokens, and their text becomes the verifier's ids: drafts that
  * are certain, as prompt lookup's are. What it drafts is a function of the session's tokens and settings. The
  * host makes them between calls of the drafter, so a device's blocks with drafts are called one by one, never
- * recorded.
+ * recorded. Of several ranks that is rank 0's host: the others repeat the calls, and see no text.
  *
  * After each block the output is encoded anew from where the window begins; ids that changed are rolled back.
  * A window that has grown long begins nearer to the end where both parts, encoded apart, give the ids of both

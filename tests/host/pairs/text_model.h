@@ -11,6 +11,7 @@ typedef struct text_side {
     bool swapped;          /* two ids change places: another vocabulary with the same pieces */
     float stir;            /* 0: the last token alone counts */
     int sliding;           /* layers see a window of so many positions; 0: all */
+    int first;             /* its ids begin there; those before are words that no text here has */
 } text_side;
 
 char *text_model_write(const text_side *side); /* its directory; files_remove_dir */

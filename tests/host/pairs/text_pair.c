@@ -6,24 +6,25 @@
 
 #include "tests/support/costs.h"
 
-weir_engine *text_open_on(const char *device, const char *verifier, const char *drafter, int n_parallel,
-                          int ctx_size) {
+weir_engine_options text_options(char *const dir[2], int n_parallel, int ctx_size) {
     weir_engine_options o = weir_engine_options_default();
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    o.model = verifier;
-    o.model_draft = drafter;
-    o.device = device;
+    o.model = dir[WEIR_VERIFIER];
+    o.model_draft = dir[WEIR_DRAFTER];
+    o.device = "cpu";
     o.costs = TEST_COSTS;
     o.n_thread = 1;
     o.n_parallel = n_parallel;
     o.ctx_size = ctx_size;
-    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
-    return e;
+    o.comm_timeout = 60.0;
+    return o;
 }
 
-weir_engine *text_open(const char *verifier, const char *drafter, int n_parallel, int ctx_size) {
-    return text_open_on("cpu", verifier, drafter, n_parallel, ctx_size);
+weir_engine *text_open(const weir_engine_options *o) {
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    cr_assert(weir_engine_open(&e, o, &err) == WEIR_OK, "open: %s", err.text);
+    cr_assert_eq(e->pair.draft, WEIR_DRAFT_TEXT);
+    return e;
 }
 
 /* ---- sessions ------------------------------------------------------------------------------------------ */

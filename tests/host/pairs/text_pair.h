@@ -14,10 +14,9 @@ typedef struct text_sides {
 extern const text_sides text_broken;
 void text_write(const text_sides *p, char *dir[2]); /* free them with files_remove_dir */
 
-/* drafter NULL: the verifier alone. */
-weir_engine *text_open(const char *verifier, const char *drafter, int n_parallel, int ctx_size);
-weir_engine *text_open_on(const char *device, const char *verifier, const char *drafter, int n_parallel,
-                          int ctx_size);
+/* A pair's directories, on the CPU with one thread. */
+weir_engine_options text_options(char *const dir[2], int n_parallel, int ctx_size);
+weir_engine *text_open(const weir_engine_options *o);        /* asserts that drafts are texts */
 weir_session_options text_greedy(int gamma, int max_tokens); /* gamma 0: the verifier alone */
 enum { TEXT_PROMPTS = 12 };
 /* Prompt number i, an awkward text. Returns how many ids; weir_ids_free. */
