@@ -87,7 +87,11 @@ void cli_totals_print(const cli_totals *t) {
         if (t->chosen) print_choice(t, most);
     }
     if (s->rows_examined > 0) {
-        line_real("rejection rate", 100 * ratio(s->reject_mass, rows), "% of examined rows");
+        const double rejected = 100 * ratio(s->reject_mass, rows);
+        if (isnan(rejected)) /* it costs a pass, so it is asked for */
+            fprintf(stderr, "  %-24s n/a (see --measure-rejection)\n", "rejection rate");
+        else
+            line_real("rejection rate", rejected, "% of examined rows");
         line_real("deferral rate", 100 * ratio((double)s->rows_deferred, rows), "% of examined rows");
     }
     fprintf(stderr,
