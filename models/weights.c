@@ -15,8 +15,8 @@ void weir__note_exchange(weights *w, int64_t floats) {
 
 /* ---- tensors by name ----------------------------------------------------------------------------------- */
 
-/* A tensor of one matrix, or (outer > 0) of a stack of them. */
-static weir_status want(const weights *w, const char *name, int outer, int64_t rows, int64_t cols,
+/* A tensor of one matrix, or (outer > 0) of a stack of them. own: a load wants its elements, too. */
+static weir_status want(const weights *w, const char *name, int outer, int64_t rows, int64_t cols, bool own,
                         weir_tensor *t) {
     const weir_tensor shape = {
         .dtype = w->dtype, .rows = rows, .cols = cols, .n_outer = outer > 0, .outer = {outer}};
@@ -32,13 +32,13 @@ static weir_status want(const weights *w, const char *name, int outer, int64_t r
     if (t->n_outer != shape.n_outer || t->rows != rows || t->cols != cols || (outer && t->outer[0] != outer))
         return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: want %s, file has %s", name, wanted,
                          weir_tensor_shape(t, has));
-    if (!w->vector || t->data) return WEIR_OK;
+    if (!w->vector || !own || t->data) return WEIR_OK;
     t->data = w->src->data ? w->src->data(w->src->ud, name) : NULL;
     return t->data ? WEIR_OK : weir_fail(w->err, WEIR_ENOMEM, "tensor %s: no memory for its elements", name);
 }
 
 weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t cols, weir_tensor *t) {
-    return want(w, name, 0, rows, cols, t);
+    return want(w, name, 0, rows, cols, true, t);
 }
 
 static weir_status want_floats(const weights *w, const char *name, int64_t rows, int64_t cols,
@@ -126,9 +126,9 @@ static weir_status refuse_order(const weights *w, const part *p, const char *why
 }
 
 static weir_status find_matrix(weights *w, const matrix_list *l, const char *what, int outer, int64_t rows,
-                               part *p) {
+                               bool own, part *p) {
     (void)snprintf(p->name, sizeof p->name, "%s%s.weight", l->prefix, what);
-    WEIR_TRY(want(w, p->name, outer, rows, l->cols.n, &p->t));
+    WEIR_TRY(want(w, p->name, outer, rows, l->cols.n, own, &p->t));
     const int block = weir_dtype_block(p->t.dtype);
     p->as = quantised(w, l, p->t.dtype);
     if (l->looked_up) WEIR_TRY(refuse_order(w, p, "is not supported of a table that is looked up"));
@@ -138,11 +138,11 @@ static weir_status find_matrix(weights *w, const matrix_list *l, const char *wha
 }
 
 /* Rows of the one tensor that holds all of them. */
-static weir_status find_fused(weights *w, const matrix_list *l, part *p) {
+static weir_status find_fused(weights *w, const matrix_list *l, bool own, part *p) {
     part whole;
     int64_t n = 0, at = 0;
     for (int i = 0; i < l->n; i++) n += l->rows[i].n;
-    WEIR_TRY(find_matrix(w, l, l->fused, 0, n, &whole));
+    WEIR_TRY(find_matrix(w, l, l->fused, 0, n, own, &whole));
     for (int i = 0; i < l->n; at += l->rows[i].n, i++) {
         p[i] = whole;
         p[i].t = weir_tensor_rows(&whole.t, at, l->rows[i].n);
@@ -150,9 +150,10 @@ static weir_status find_fused(weights *w, const matrix_list *l, part *p) {
     return WEIR_OK;
 }
 
-static weir_status find_parts(weights *w, const matrix_list *l, part *p) {
-    if (l->fused) return find_fused(w, l, p);
-    for (int i = 0; i < l->n; i++) WEIR_TRY(find_matrix(w, l, l->what[i], 0, l->rows[i].n, &p[i]));
+/* own: as want. */
+static weir_status find_parts(weights *w, const matrix_list *l, bool own, part *p) {
+    if (l->fused) return find_fused(w, l, own, p);
+    for (int i = 0; i < l->n; i++) WEIR_TRY(find_matrix(w, l, l->what[i], 0, l->rows[i].n, own, &p[i]));
     return WEIR_OK;
 }
 
@@ -241,7 +242,7 @@ static bool same_kind(const part *a, const part *b) {
 weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *out, int *n_out) {
     part p[WEIR__PARTS];
     *n_out = 0;
-    WEIR_TRY(find_parts(w, l, p));
+    WEIR_TRY(find_parts(w, l, true, p));
     for (int i = 0, n; i < l->n; i += n) {
         for (n = 1; i + n < l->n && same_kind(&p[i + n], &p[i]);) n++;
         WEIR_TRY(pack(w, l, p, i, n, false, &out[*n_out]));
@@ -253,7 +254,7 @@ weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *ou
 weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2], int *n_out) {
     part p[WEIR__PARTS];
     *n_out = 0;
-    WEIR_TRY(find_parts(w, l, p));
+    WEIR_TRY(find_parts(w, l, true, p));
     *n_out = same_kind(&p[0], &p[1]) ? 1 : 2;
     if (*n_out == 1) return pack(w, l, p, 0, 2, true, &out[0]);
     WEIR_TRY(pack(w, l, p, 0, 1, false, &out[0]));
@@ -267,36 +268,28 @@ weir_status weir__load_matrix(weights *w, const matrix_list *l, weir_weight *out
 
 /* ---- several alike ------------------------------------------------------------------------------------- */
 
-/* The parts of number i; whole: the tensors of a stacked list, found with number 0. */
+static bool is_own(const matrix_stack *s, int64_t i) {
+    return i >= s->which.first && i < s->which.first + s->which.own;
+}
+
+/* The parts of number i, with their elements if this rank has it, or any of a stacked list. whole: tensors of
+ * a stacked list, found with number 0. */
 static weir_status find_nth(weights *w, const matrix_stack *s, int64_t i, part *whole, part *p) {
     matrix_list one = s->each;
     char prefix[WEIR__PREFIX_CAP];
     if (!s->stacked) {
         (void)snprintf(prefix, sizeof prefix, "%s%d.", one.prefix, (int)i);
         one.prefix = prefix;
-        return find_parts(w, &one, p);
+        return find_parts(w, &one, is_own(s, i), p);
     }
     for (int k = 0; k < one.n; k++) {
-        const int64_t rows = one.rows[k].n;
-        if (i == 0) WEIR_TRY(find_matrix(w, &one, one.what[k], (int)s->which.n, rows, &whole[k]));
+        const int64_t rows = one.rows[k].n, n = s->which.n;
+        if (i == 0) WEIR_TRY(find_matrix(w, &one, one.what[k], (int)n, rows, s->which.own > 0, &whole[k]));
         p[k] = whole[k];
         p[k].t.n_outer = 0;
         p[k].t = weir_tensor_rows(&p[k].t, i * rows, rows);
     }
     return WEIR_OK;
-}
-
-static bool is_own(const matrix_stack *s, int64_t i) {
-    return i >= s->which.first && i < s->which.first + s->which.own;
-}
-
-/* The same, whose elements are wanted only if this rank has number i, or of a stacked list any. */
-static weir_status find_for_rank(weights *w, const matrix_stack *s, int64_t i, part *whole, part *p) {
-    float *const vector = w->vector;
-    if (!(s->stacked ? s->which.own > 0 : is_own(s, i))) w->vector = NULL;
-    const weir_status st = find_nth(w, s, i, whole, p);
-    w->vector = vector;
-    return st;
 }
 
 /* Bytes that a row reads of this rank's, with number `at` of them: on average n_used of all. */
@@ -358,7 +351,7 @@ weir_status weir__load_stack(weights *w, const matrix_stack *s, weir_weight *out
     part first[WEIR__PARTS], whole[WEIR__PARTS], p[WEIR__PARTS];
     *n_out = 0;
     for (int64_t i = 0; i < s->which.n; i++) {
-        WEIR_TRY(find_for_rank(w, s, i, whole, p));
+        WEIR_TRY(find_nth(w, s, i, whole, p));
         if (i == 0) memcpy(first, p, (size_t)n * sizeof *first);
         WEIR_TRY(check_alike(w, p, first, n));
         for (int k = 0; k < n; k++) WEIR_TRY(refuse_order(w, &p[k], "is not supported of experts"));
