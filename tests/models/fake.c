@@ -22,7 +22,7 @@ fake *fake_like(const fake *k) {
     fake *to = malloc(sizeof *to);
     *to = *k;
     to->n = 0;
-    to->n_released = to->n_found = 0;
+    to->n_released = to->n_found = to->n_made = 0;
     return to;
 }
 
@@ -67,8 +67,8 @@ static bool is(const char *chosen, const char *name) {
     return n >= end && strcmp(name + n - end, chosen + 1) == 0;
 }
 
-static bool find(void *ud, const char *name, weir_tensor *out) {
-    fake *k = ud;
+/* With its elements. */
+static bool find_all(fake *k, const char *name, weir_tensor *out) {
     int64_t rows, cols;
     if (!k->kind->shape_of(k, name, &rows, &cols) || is(k->hidden, name)) return false;
     const weir_dtype usual = rows > 1 || weir_dtype_is_float(k->dtype) ? k->dtype : WEIR_DTYPE_F32;
@@ -80,8 +80,22 @@ static bool find(void *ud, const char *name, weir_tensor *out) {
     if (is("rope_freqs.weight", name)) out->data = k->rope_freqs, out->dtype = WEIR_DTYPE_F32;
     if (is(k->reshaped, name)) out->cols++;
     if (is(k->stacked, name)) out->n_outer = 1, out->outer[0] = 1;
+    return true;
+}
+
+static bool find(void *ud, const char *name, weir_tensor *out) {
+    fake *k = ud;
+    if (!find_all(k, name, out)) return false;
+    if (k->packed && strstr(name, ".experts.")) out->data = NULL;
     k->n_found++;
     return true;
+}
+
+static const void *make(void *ud, const char *name) {
+    fake *k = ud;
+    weir_tensor t;
+    k->n_made++;
+    return find_all(k, name, &t) ? t.data : NULL;
 }
 
 static void release(void *ud, const char *name) {
@@ -90,7 +104,7 @@ static void release(void *ud, const char *name) {
 }
 
 weir_tensor_source fake_source(fake *k) {
-    return (weir_tensor_source){.find = find, .release = release, .ud = k};
+    return (weir_tensor_source){.find = find, .release = release, .data = make, .ud = k};
 }
 
 weir_status fake_create(fake *k, weir_backend *be, weir_model **m, weir_err *err) {

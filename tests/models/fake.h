@@ -25,7 +25,8 @@ struct fake {
     weir_dtype other;        /* of the redtyped one; f16 at first */
     const char *extra;       /* a name that is there beside the usual ones */
     const float *rope_freqs; /* what rope_freqs.weight holds, or NULL */
-    int64_t n_released, n_found;
+    bool packed;             /* experts' elements are made when they are asked for */
+    int64_t n_released, n_found, n_made;
     float *data[256];
     char name[256][96];
     int n;

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "kernels/comm/comm.h"
 #include "tests/models/decoder_kinds.h"
 #include "tests/models/fake.h"
 
@@ -61,6 +62,40 @@ Test(expert_load, ranks_have_some_experts_each) {
         cr_expect(expert == 4 && column == 160, "%d ranks have %d experts, %d columns", n_rank, (int)expert,
                   (int)column);
         fake_free(k);
+    }
+}
+
+/* Tensors whose elements a rank of so many has made. */
+static int64_t made_by(const weir_decoder_config *c, int rank, int n_rank) {
+    weir_comm comm = {.rank = rank, .n_rank = n_rank};
+    weir_backend *be = fake_backend(1);
+    weir_model *m = NULL;
+    weir_err err = {""};
+    fake *k = fake_decoder(c, WEIR_DTYPE_F32);
+    k->packed = true;
+    be->comm = &comm; /* nothing is exchanged while a model loads */
+    cr_assert_eq(fake_create(k, be, &m, &err), WEIR_OK, "%s", err.text);
+    const int64_t n = k->n_made;
+    weir__model_free(m);
+    be->comm = NULL;
+    weir__backend_close(be);
+    fake_free(k);
+    return n;
+}
+
+/* Elements that a file has in another form are made for the rank that has the expert: of two layers three
+ * matrices of each, or three tensors of all. */
+Test(expert_load, elements_are_made_where_they_are_owned) {
+    weir_decoder_config c = mixture();
+    for (int n_rank = 1; n_rank <= WEIR_RANKS; n_rank *= 2) {
+        int64_t sum = 0;
+        c.experts.names = WEIR_EXPERTS_MLP;
+        for (int r = 0; r < n_rank; r++) sum += made_by(&c, r, n_rank);
+        cr_expect_eq(sum, 2 * 3 * 4, "%d ranks make %d", n_rank, (int)sum);
+        c.experts.names = WEIR_EXPERTS_STACKED;
+        sum = 0;
+        for (int r = 0; r < n_rank; r++) sum += made_by(&c, r, n_rank);
+        cr_expect_eq(sum, 2 * 3 * (n_rank < 4 ? n_rank : 4), "%d ranks make %d of all", n_rank, (int)sum);
     }
 }
 
