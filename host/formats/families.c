@@ -265,7 +265,8 @@ static const family_row FAMILIES[] = {
      .architecture = "GptOssForCausalLM",
      .gguf = "gpt-oss",
      .kind = WEIR_FAMILY_DECODER,
-     .features = FAMILY_WINDOW | FAMILY_LAYER_TYPES | FAMILY_PERIOD | FAMILY_LOCAL_EXPERTS | FAMILY_SINKS,
+     .features = FAMILY_QKV_BIAS | FAMILY_WINDOW | FAMILY_LAYER_TYPES | FAMILY_PERIOD | FAMILY_LOCAL_EXPERTS |
+                 FAMILY_SINKS,
      .parse = weir__decoder_parse,
      .decoder = {.config = {.n_vocab_rows = 201088,
                             .dim = 2880,

@@ -82,7 +82,7 @@ static const struct {
     {"transformers.js_config", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     /* another computation unless neutral */
     /* would add one to o too; Qwen2 has biases whatever this says */
-    {"attention_bias", FAMILY_QKV_BIAS | FAMILY_SINKS, WEIR_NEUTRAL_OFF},
+    {"attention_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_OFF},
     {"mlp_bias", 0, WEIR_NEUTRAL_OFF},
     {"is_encoder_decoder", 0, WEIR_NEUTRAL_OFF},
     /* stacks of a T5Gemma */
@@ -440,7 +440,7 @@ weir_status weir__decoder_parse_stack(const family_row *f, json_t *root, const c
     out->kind = f->kind;
     *c = f->decoder.config;
     weir__family_choose(f, c);
-    c->qkv_bias = weir__family_has(f, FAMILY_QKV_BIAS | FAMILY_SINKS);
+    c->qkv_bias = weir__family_has(f, FAMILY_QKV_BIAS);
     c->norm_one_plus = weir__family_has(f, FAMILY_ONE_PLUS);
     WEIR_TRY(check_fields(f, root, label, out, err));
     WEIR_TRY(parse_sizes(f, root, label, c, err));
