@@ -11,6 +11,9 @@
 
 enum { NO_PAGE = 0x3fffffff }; /* far outside every pool */
 
+const int32_t att_keys[ATT_KEYS] = {1, 2, 15, 16, 17, 33, 63, 64, 65, 127, 128, 129, ATT_MAX_KEY, 50};
+const int32_t att_full[4] = {ATT_MAX_KEY, ATT_MAX_KEY, ATT_MAX_KEY, ATT_MAX_KEY};
+
 static void *upload(weir_backend *be, const void *src, size_t bytes) {
     void *p = weir__backend_alloc(be, bytes);
     cr_assert(p);
@@ -109,6 +112,28 @@ att_rows att_rows_new(const att_cache *c, int32_t n, uint64_t *rng) {
     cr_assert(n <= ATT_ROWS);
     att_rows r = {.n = n, .group = 1, .ld = (int64_t)c->c.n_head * c->c.head_dim + 3};
     r.q = floats_normal((size_t)(n * r.ld), 1.0f, rng);
+    return r;
+}
+
+att_rows att_rows_causal(const att_cache *c, uint64_t *rng) {
+    att_rows r = att_rows_new(c, ATT_KEYS, rng);
+    for (int32_t i = 0; i < ATT_KEYS; i++) {
+        r.slot[i] = (int32_t)(rng_u64(rng) % (uint64_t)c->c.n_slot);
+        r.n_key[i] = att_keys[i], r.pos[i] = att_keys[i] - 1;
+    }
+    return r;
+}
+
+att_rows att_rows_groups(const att_cache *c, int32_t group, uint64_t *rng) {
+    att_rows r = att_rows_new(c, c->c.n_slot * group, rng);
+    r.group = group;
+    for (int32_t i = 0; i < r.n; i++) {
+        r.slot[i] = i / group;
+        const int32_t pos = c->n_key[r.slot[i]] - group + i % group;
+        r.pos[i] = pos;
+        if (pos < 0) r.slot[i] = -1; /* a slot shorter than the group: dead rows before it */
+        r.n_key[i] = pos + 1;
+    }
     return r;
 }
 

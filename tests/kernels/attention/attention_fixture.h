@@ -19,6 +19,9 @@ typedef struct att_case {
 } att_case;
 
 enum { ATT_LAYERS = 2, ATT_LAYER = 1 };
+/* Lengths at the edges of pages and splits, and slots that are full. */
+enum { ATT_KEYS = 14, ATT_MAX_KEY = 200 };
+extern const int32_t att_keys[ATT_KEYS], att_full[4];
 #define ATT_SCALE 0.3f
 
 /* Pages are in scattered order and hold NaN wherever nothing was appended; entries of the table for positions
@@ -55,6 +58,10 @@ typedef struct att_rows {
 
 /* Allocates q, random; the caller sets the rest. */
 att_rows att_rows_new(const att_cache *c, int32_t n, uint64_t *rng);
+/* A row for each of att_keys, at the last of so many positions of some slot. */
+att_rows att_rows_causal(const att_cache *c, uint64_t *rng);
+/* Rows of `group` consecutive positions, the last of them the slot's last; one group a slot. */
+att_rows att_rows_groups(const att_cache *c, int32_t group, uint64_t *rng);
 void att_rows_free(att_rows *r);
 
 /* Rows [first, first + n) into o (n, n_head * head_dim), host; asserts that nothing beside the rows' outputs

@@ -8,19 +8,6 @@
 #include "tests/kernels/op_fixture.h"
 #include "tests/support/compare.h"
 
-static const int32_t KEYS[] = {1, 2, 15, 16, 17, 33, 63, 64, 65, 127, 128, 129, 200, 50};
-enum { N_KEYS = sizeof KEYS / sizeof KEYS[0], MAX_KEY = 200 };
-static const int32_t FULL[4] = {MAX_KEY, MAX_KEY, MAX_KEY, MAX_KEY};
-
-static att_rows causal_rows(const att_cache *c, uint64_t *rng) {
-    att_rows r = att_rows_new(c, N_KEYS, rng);
-    for (int32_t i = 0; i < N_KEYS; i++) {
-        r.slot[i] = (int32_t)(rng_u64(rng) % (uint64_t)c->c.n_slot);
-        r.n_key[i] = KEYS[i], r.pos[i] = KEYS[i] - 1;
-    }
-    return r;
-}
-
 Test(attention, softcap_and_window_are_within_their_bound) {
     uint64_t rng = 171;
     static const float caps[] = {0.0f, 0.5f, 50.0f};
@@ -40,11 +27,11 @@ Test(attention, softcap_and_window_are_within_their_bound) {
     for (int i = 0; i < 4; i++) {
         for (int j = 0; j < 3 * 9; j++) {
             att_case s = shapes[i];
-            s.max_key = MAX_KEY, s.softcap = caps[j % 3], s.window = windows[j / 3];
+            s.max_key = ATT_MAX_KEY, s.softcap = caps[j % 3], s.window = windows[j / 3];
             for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
                 weir_backend *be = open_backend(2, (weir_isa)isa);
-                att_cache *c = att_cache_new(be, &s, FULL, &rng);
-                att_rows r = causal_rows(c, &rng);
+                att_cache *c = att_cache_new(be, &s, att_full, &rng);
+                att_rows r = att_rows_causal(c, &rng);
                 char what[96];
                 (void)snprintf(what, sizeof what, "%s shape %d cap %g window %d", weir__isa_name(be->isa), i,
                                (double)s.softcap, s.window);
@@ -63,10 +50,10 @@ Test(attention, limits_of_the_softcap) {
     uint64_t rng = 181;
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
-        att_case s = {.n_head = 2, .n_head_kv = 2, .head_dim = 16, .n_slot = 1, .max_key = MAX_KEY};
-        att_cache *c = att_cache_new(be, &s, FULL, &rng);
-        att_rows r = causal_rows(c, &rng);
-        float o[N_KEYS * 32], plain[N_KEYS * 32];
+        att_case s = {.n_head = 2, .n_head_kv = 2, .head_dim = 16, .n_slot = 1, .max_key = ATT_MAX_KEY};
+        att_cache *c = att_cache_new(be, &s, att_full, &rng);
+        att_rows r = att_rows_causal(c, &rng);
+        float o[ATT_KEYS * 32], plain[ATT_KEYS * 32];
         att_run(c, &r, 0, r.n, plain);
         c->c.softcap = 1e-20f;
         att_run(c, &r, 0, r.n, o);
@@ -103,13 +90,13 @@ Test(attention, sinks_are_within_their_bound) {
                                 .n_head_kv = 2,
                                 .head_dim = i % 3 ? 24 : 7,
                                 .n_slot = 2,
-                                .max_key = MAX_KEY,
+                                .max_key = ATT_MAX_KEY,
                                 .sinks = true,
                                 .sink = sink[i % 4],
                                 .softcap = i % 5 == 4 ? 5.0f : 0.0f,
                                 .window = i < 4 ? 0 : 70};
-            att_cache *c = att_cache_new(be, &s, FULL, &rng);
-            att_rows r = causal_rows(c, &rng);
+            att_cache *c = att_cache_new(be, &s, att_full, &rng);
+            att_rows r = att_rows_causal(c, &rng);
             char what[96];
             (void)snprintf(what, sizeof what, "%s sinks near %g window %d", weir__isa_name(be->isa),
                            (double)s.sink, s.window);
@@ -126,11 +113,15 @@ Test(attention, sinks_of_no_weight_change_no_bit) {
     uint64_t rng = 185;
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
-        const att_case s = {
-            .n_head = 2, .n_head_kv = 1, .head_dim = 16, .n_slot = 1, .max_key = MAX_KEY, .sink = -INFINITY};
-        att_cache *c = att_cache_new(be, &s, FULL, &rng);
-        att_rows r = causal_rows(c, &rng);
-        float want[N_KEYS * 32], o[N_KEYS * 32];
+        const att_case s = {.n_head = 2,
+                            .n_head_kv = 1,
+                            .head_dim = 16,
+                            .n_slot = 1,
+                            .max_key = ATT_MAX_KEY,
+                            .sink = -INFINITY};
+        att_cache *c = att_cache_new(be, &s, att_full, &rng);
+        att_rows r = att_rows_causal(c, &rng);
+        float want[ATT_KEYS * 32], o[ATT_KEYS * 32];
         att_run(c, &r, 0, r.n, want);
         c->c.sinks = true;
         att_run(c, &r, 0, r.n, o);
@@ -156,15 +147,15 @@ Test(attention, a_window_on_both_sides_is_within_its_bound) {
                                 .n_head_kv = 2,
                                 .head_dim = 12,
                                 .n_slot = 1,
-                                .max_key = MAX_KEY,
+                                .max_key = ATT_MAX_KEY,
                                 .softcap = 3.0f,
                                 .window = w,
                                 .ahead = w - 1};
-            att_cache *c = att_cache_new(be, &s, FULL, &rng);
+            att_cache *c = att_cache_new(be, &s, att_full, &rng);
             att_rows r = att_rows_new(c, 100, &rng);
             r.prefill = true;
             for (int32_t j = 0; j < 100; j++)
-                r.pos[j] = 2 * j, r.n_key[j] = 2 * j + w < MAX_KEY ? 2 * j + w : MAX_KEY;
+                r.pos[j] = 2 * j, r.n_key[j] = 2 * j + w < ATT_MAX_KEY ? 2 * j + w : ATT_MAX_KEY;
             att_check(c, &r, false, weir__isa_name(be->isa));
             att_rows_free(&r);
             att_cache_free(c);
@@ -180,7 +171,7 @@ Test(attention, positions_outside_a_window_are_never_used) {
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         const att_case s = {
-            .n_head = 2, .n_head_kv = 1, .head_dim = 24, .n_slot = 1, .max_key = MAX_KEY, .window = 20};
+            .n_head = 2, .n_head_kv = 1, .head_dim = 24, .n_slot = 1, .max_key = ATT_MAX_KEY, .window = 20};
         for (int32_t n_key = 65; n_key <= 150; n_key += 7) {
             att_cache *c = att_cache_new(be, &s, &n_key, &rng);
             att_cache_release(c, 0, n_key - s.window);
@@ -202,17 +193,17 @@ Test(attention, a_window_of_everything_and_a_group_change_no_bit) {
                             .n_head_kv = 2,
                             .head_dim = 33,
                             .n_slot = 2,
-                            .max_key = MAX_KEY,
+                            .max_key = ATT_MAX_KEY,
                             .bias = true,
                             .bias_left = 9};
-        att_cache *c = att_cache_new(be, &s, FULL, &rng);
+        att_cache *c = att_cache_new(be, &s, att_full, &rng);
         att_rows r = att_rows_new(c, 12, &rng);
         for (int32_t i = 0; i < 12; i++) r.slot[i] = i / 6, r.pos[i] = 100 + i, r.n_key[i] = r.pos[i] + 1;
         float want[12 * 66], o[12 * 66];
         att_run(c, &r, 0, 12, want);
         for (int32_t group = 0; group <= 6; group++) {
             if (group > 1 && 12 % group != 0) continue;
-            r.group = group, c->c.window = group % 2 ? MAX_KEY : 0;
+            r.group = group, c->c.window = group % 2 ? ATT_MAX_KEY : 0;
             att_run(c, &r, 0, 12, o);
             assert_same(o, want, 12 * 66, weir__isa_name(be->isa));
         }
@@ -228,10 +219,10 @@ Test(attention, dead_rows_are_zeros) {
     uint64_t rng = 211;
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
-        att_case s = {.n_head = 2, .n_head_kv = 2, .head_dim = 20, .n_slot = 1, .max_key = MAX_KEY};
-        att_cache *c = att_cache_new(be, &s, FULL, &rng);
-        att_rows r = causal_rows(c, &rng);
-        float want[N_KEYS * 40], o[N_KEYS * 40];
+        att_case s = {.n_head = 2, .n_head_kv = 2, .head_dim = 20, .n_slot = 1, .max_key = ATT_MAX_KEY};
+        att_cache *c = att_cache_new(be, &s, att_full, &rng);
+        att_rows r = att_rows_causal(c, &rng);
+        float want[ATT_KEYS * 40], o[ATT_KEYS * 40];
         att_run(c, &r, 0, r.n, want);
         for (int32_t i = 0; i < r.n; i += 3) {
             r.slot[i] = -1, r.pos[i] = INT32_MIN, r.n_key[i] = i % 2 ? INT32_MAX : INT32_MIN;

@@ -23,13 +23,7 @@ static void run(const att_case *c, int32_t group, int shared, float *o, const ch
                                                (int64_t)SLOTS * group, c->n_head, c->head_dim, 384, 0)),
                  WEIR_OK);
     att_cache *cache = att_cache_new(be, c, LENGTHS, &rng);
-    att_rows r = att_rows_new(cache, SLOTS * group, &rng);
-    r.group = group;
-    for (int32_t i = 0; i < r.n; i++) {
-        r.slot[i] = i / group;
-        r.pos[i] = LENGTHS[i / group] - group + i % group;
-        r.n_key[i] = r.pos[i] + 1;
-    }
+    att_rows r = att_rows_groups(cache, group, &rng);
     att_check(cache, &r, false, what);
     att_run(cache, &r, 0, r.n, o);
     att_rows_free(&r);

@@ -22,25 +22,11 @@ static weir_backend *open_for(const att_case *c, int64_t n_row) {
     return be;
 }
 
-/* Rows of `group` consecutive positions, the last of them the slot's last; one group a slot. */
-static att_rows group_rows(const att_cache *c, int32_t group, uint64_t *rng) {
-    att_rows r = att_rows_new(c, c->c.n_slot * group, rng);
-    r.group = group;
-    for (int32_t i = 0; i < r.n; i++) {
-        r.slot[i] = i / group;
-        const int32_t pos = c->n_key[r.slot[i]] - group + i % group;
-        r.pos[i] = pos;
-        if (pos < 0) r.slot[i] = -1; /* a slot shorter than the group: dead rows before it */
-        r.n_key[i] = pos + 1;
-    }
-    return r;
-}
-
 static void check_case(const att_case *c, const int32_t *n_key, int32_t group, uint64_t *rng,
                        const char *what) {
     weir_backend *be = open_for(c, c->n_slot * group);
     att_cache *cache = att_cache_new(be, c, n_key, rng);
-    att_rows r = group_rows(cache, group, rng);
+    att_rows r = att_rows_groups(cache, group, rng);
     att_check(cache, &r, false, what);
     att_rows_free(&r);
     att_cache_free(cache);
@@ -116,7 +102,7 @@ Test(cuda_attention, sinks_are_within_their_bound) {
                             .dtype = DTYPES[i % 2]};
         weir_backend *be = open_for(&c, 8);
         att_cache *cache = att_cache_new(be, &c, n_key, &rng);
-        att_rows r = group_rows(cache, 3, &rng);
+        att_rows r = att_rows_groups(cache, 3, &rng);
         const size_t width = (size_t)(c.n_head * c.head_dim);
         float all[6 * 64], one[64];
         att_check(cache, &r, false, "sinks");
@@ -142,7 +128,7 @@ Test(cuda_attention, cross_attention_is_within_its_bound) {
         .n_head = 2, .n_head_kv = 2, .head_dim = 16, .n_slot = 2, .max_key = 200, .dtype = WEIR_DTYPE_BF16};
     weir_backend *be = open_for(&c, 12);
     att_cache *cache = att_cache_new(be, &c, n_key, &rng);
-    att_rows r = group_rows(cache, 6, &rng);
+    att_rows r = att_rows_groups(cache, 6, &rng);
     for (int32_t i = 0; i < r.n; i++) r.slot[i] = i / 6, r.pos[i] = 500 + i, r.n_key[i] = n_key[i / 6];
     att_check(cache, &r, false, "cross");
     att_rows_free(&r);
@@ -165,7 +151,7 @@ Test(cuda_attention, pages_outside_a_window_are_never_used) {
         weir_backend *be = open_for(&c, 3);
         att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
         att_cache_release(cache, 0, n_key - 3 + 1 - c.window);
-        att_rows r = group_rows(cache, 3, &rng);
+        att_rows r = att_rows_groups(cache, 3, &rng);
         att_check(cache, &r, false, "released");
         r.prefill = true;
         att_check(cache, &r, c.dtype == WEIR_DTYPE_BF16, "released, prefill");
@@ -190,7 +176,7 @@ Test(cuda_attention, scattered_rows_of_a_group_are_within_their_bound) {
                             .dtype = DTYPES[i]};
         weir_backend *be = open_for(&c, 6);
         att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
-        att_rows r = group_rows(cache, 6, &rng);
+        att_rows r = att_rows_groups(cache, 6, &rng);
         for (int j = 0; j < 6; j++) r.pos[j] = at[j], r.n_key[j] = at[j] + 1;
         const size_t width = (size_t)(c.n_head * c.head_dim);
         float *want = guarded_new(6 * width), *o = guarded_new(6 * width);
@@ -231,7 +217,7 @@ Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
                             .dtype = DTYPES[i]};
         weir_backend *be = open_for(&c, 6);
         att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
-        att_rows r = group_rows(cache, 6, &rng);
+        att_rows r = att_rows_groups(cache, 6, &rng);
         float want[6 * 16], o[6 * 16], broken[3][32];
         att_run(cache, &r, 0, 6, want);
         for (int d = 0; d < 32; d++)
@@ -263,7 +249,7 @@ Test(cuda_attention, values_before_a_window_are_not_weighed) {
                             .dtype = DTYPES[i]};
         weir_backend *be = open_for(&c, 6);
         att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
-        att_rows r = group_rows(cache, 6, &rng);
+        att_rows r = att_rows_groups(cache, 6, &rng);
         float want[6 * 16], o[6 * 16], broken[32];
         att_run(cache, &r, 0, 6, want);
         for (int d = 0; d < 32; d++) broken[d] = d % 2 ? INFINITY : NAN;
@@ -294,7 +280,7 @@ Test(cuda_attention, a_row_has_the_same_bits_in_any_company) {
                             .dtype = DTYPES[i % 2]};
         weir_backend *be = open_for(&c, 12);
         att_cache *cache = att_cache_new(be, &c, n_key, &rng);
-        att_rows r = group_rows(cache, 6, &rng);
+        att_rows r = att_rows_groups(cache, 6, &rng);
         const size_t width = (size_t)(c.n_head * c.head_dim);
         float *want = guarded_new(12 * width), *o = guarded_new(12 * width);
         r.group = 1;
@@ -335,7 +321,7 @@ Test(cuda_attention, grid_and_scratch_change_no_bit) {
         const size_t scratch = be->scratch_floats;
         if (little) be->scratch_floats = weir__attention_cuda_scratch_floats(3 - i, 2, 8, 448, 0);
         att_cache *cache = att_cache_new(be, &c, n_key, &same);
-        att_rows r = group_rows(cache, 2, &same);
+        att_rows r = att_rows_groups(cache, 2, &same);
         att_run(cache, &r, 0, 6, i == 0 ? want : o);
         if (i > 0) assert_same(o, want, 6 * 16, what[i]);
         if (i == 2) {
@@ -365,7 +351,7 @@ Test(cuda_attention, dead_rows_are_zeros) {
                             .dtype = DTYPES[i % 2]};
         weir_backend *be = open_for(&c, 4);
         att_cache *cache = att_cache_new(be, &c, n_key, &rng);
-        att_rows r = group_rows(cache, 2, &rng);
+        att_rows r = att_rows_groups(cache, 2, &rng);
         r.slot[0] = r.slot[1] = r.slot[3] = -1;
         r.pos[0] = r.n_key[0] = INT32_MAX, r.pos[1] = r.n_key[1] = INT32_MIN;
         if (i / 2) r.n_key[2] = r.pos[2] - 19;
@@ -500,7 +486,7 @@ Test(cuda_attention, far_apart_scores_pick_one_value) {
         for (int32_t t = 0; t < 300; t++)
             cache->bias[t - 299 + 320] = t == best ? 5000.0f : -5000.0f * (float)(1 + t % 3);
         cr_assert_eq(weir__backend_upload(be, cache->device_bias, cache->bias, 321 * sizeof(float)), WEIR_OK);
-        att_rows r = group_rows(cache, 1, &rng);
+        att_rows r = att_rows_groups(cache, 1, &rng);
         float o[16];
         att_run(cache, &r, 0, 1, o);
         for (int d = 0; d < 16; d++) cr_assert_eq(o[d], cache->v[best * 16 + d], "best %d", best);
