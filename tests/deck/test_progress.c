@@ -10,7 +10,6 @@
 #include "tests/host/pairs/counted_ops.h"
 #include "tests/host/pairs/decoder_pair.h"
 #include "tests/host/pairs/pair_fixture.h"
-#include "tests/support/costs.h"
 #include "tests/support/files.h"
 
 /* The loop of a front end. Returns the status that ended it, OK where the sessions did; fails the test if it
@@ -230,16 +229,10 @@ static bool ask(void *ud) {
 enum { LONG_PROMPT = 480, UNIT = 24, CALL = 60 };
 
 static weir_engine *open_demo(asker *a) {
-    weir_engine_options o = weir_engine_options_default();
-    o.costs = TEST_COSTS;
-    o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
-    o.device = "cpu";
-    o.n_thread = 1;
+    weir_engine_options o = demo_options();
+    o.ctx_size = 0;
     o.interrupt = (weir_interrupt){ask, a};
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
+    weir_engine *e = engine_open(&o);
     count_ops(e);
     return e;
 }

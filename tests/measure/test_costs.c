@@ -52,29 +52,17 @@ Test(costs, other_texts_are_refused) {
 }
 
 static weir_engine *open_pair(const char *costs) {
-    weir_engine_options o = weir_engine_options_default();
-    o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
-    o.device = "cpu";
-    o.n_thread = 1;
-    o.ctx_size = 128;
+    weir_engine_options o = demo_options();
     o.costs = costs;
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
-    return e;
+    return engine_open(&o);
 }
 
 /* Nothing is measured for sessions that all say their gamma, and one that does not is refused. */
 Test(costs, fixed_gammas_need_none) {
-    weir_engine_options o = weir_engine_options_default();
-    o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
-    o.device = "cpu";
-    o.fixed_gamma = true;
-    weir_engine *e = NULL;
+    weir_engine_options o = demo_options();
     weir_err err = {""};
-    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
+    o.costs = NULL, o.fixed_gamma = true;
+    weir_engine *e = engine_open(&o);
     weir_engine_facts f;
     weir_engine_get_facts(e, &f);
     cr_expect_null(f.costs);

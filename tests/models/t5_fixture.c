@@ -17,10 +17,14 @@ static weir_status create(fixture *f, weir_err *err) {
                : weir__t5gemma_create(&f->m, f->be, &both, &src, false, FIX_ROW, FIX_PROMPT, err);
 }
 
-void t5_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
+static weir_backend *cpu(weir_isa isa, int n_thread) {
     weir_backend *be = NULL;
     cr_assert_eq(weir__backend_cpu_open(&be, n_thread, isa, NULL), WEIR_OK);
-    t5_open_on(f, dir, be);
+    return be;
+}
+
+void t5_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
+    t5_open_on(f, dir, cpu(isa, n_thread));
 }
 
 void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
@@ -50,10 +54,14 @@ void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
                       .cross_len = f->dev_cross_len};
 }
 
-void t5_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread) {
+void t5_open_golden_on(fixture *f, const char *name, weir_backend *be) {
     char dir[512];
     snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/t5/%s", name);
-    t5_open(f, dir, isa, n_thread);
+    t5_open_on(f, dir, be);
+}
+
+void t5_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread) {
+    t5_open_golden_on(f, name, cpu(isa, n_thread));
 }
 
 void t5_close(fixture *f) {

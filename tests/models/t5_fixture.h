@@ -28,6 +28,7 @@ void t5_open(fixture *f, const char *dir, weir_isa isa, int n_thread);
 /* The same on a backend that is already open; t5_close closes it. */
 void t5_open_on(fixture *f, const char *dir, weir_backend *be);
 void t5_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread);
+void t5_open_golden_on(fixture *f, const char *name, weir_backend *be);
 void t5_close(fixture *f);
 
 /* Runs the encoder for a prompt in a slot; self length stays as it is. */

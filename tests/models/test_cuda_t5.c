@@ -15,12 +15,6 @@ enum { N_TOKEN = 24, MAX_VOCAB = 128 };
 
 typedef float matrix[FIX_ROW * MAX_VOCAB];
 
-static void open_golden(fixture *f, const char *name) {
-    char dir[512];
-    snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/t5/%s", name);
-    t5_open_on(f, dir, device_open());
-}
-
 /* The runner takes a second where a GPU takes a moment: it gets a sample of what a GPU does whole. */
 static bool sampled(const fixture *f) { return device_is_runner(f->be); }
 
@@ -60,7 +54,7 @@ static void check_case(fixture *f, const char *name, int32_t slot, const golden_
 
 static void check_golden(const char *name) {
     fixture f;
-    open_golden(&f, name);
+    t5_open_golden_on(&f, name, device_open());
     golden *g = t5_golden_read(name);
     for (int i = 0; i < g->n_case; i++)
         if (!sampled(&f) || i == 1 || i == 3) check_case(&f, name, i % FIX_SLOT, &g->c[i]);
@@ -129,7 +123,7 @@ Test(cuda_t5, many_rows_equal_single_steps) {
     static matrix want, got;
     for (int m = 0; bit_models[m]; m++) {
         fixture f;
-        open_golden(&f, bit_models[m]);
+        t5_open_golden_on(&f, bit_models[m], device_open());
         prefill_slot(&f, 0, 0);
         const int32_t n = build_is_tsan() ? 5 : sampled(&f) ? N_TOKEN / 2 : N_TOKEN;
         run(&f, 0, 0, 0, n, 1, want);
@@ -147,7 +141,7 @@ Test(cuda_t5, many_rows_equal_single_steps) {
 Test(cuda_t5, many_rows_of_a_t5gemma_equal_single_steps) {
     static matrix want, got;
     fixture f;
-    open_golden(&f, "t5gemma_f32");
+    t5_open_golden_on(&f, "t5gemma_f32", device_open());
     prefill_slot(&f, 0, 0);
     run(&f, 0, 0, 0, 12, 1, want);
     run(&f, 0, 0, 0, 12, 5, got);
@@ -162,7 +156,7 @@ Test(cuda_t5, groups_change_no_bit) {
     static const int32_t out[] = {1, 2, 5};
     fixture f;
     row r[6];
-    open_golden(&f, bit_models[0]);
+    t5_open_golden_on(&f, bit_models[0], device_open());
     for (int32_t s = 0; s < 2; s++) {
         int32_t token[N_TOKEN];
         prefill_slot(&f, s, s);
@@ -191,7 +185,7 @@ Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
         fixture f;
         row r[FIX_ROW];
         int32_t n = 0, token[N_TOKEN], last[4];
-        open_golden(&f, bit_models[m]);
+        t5_open_golden_on(&f, bit_models[m], device_open());
         for (int32_t s = 0; s < n_line; s++) {
             prefill_slot(&f, 5, s);
             run(&f, 5, s, 0, 10 + 2 * s + 1, 4, want[s]);
@@ -226,7 +220,7 @@ Test(cuda_t5, dead_rows_leave_no_trace) {
         fixture f;
         row r[6], mixed[6];
         int32_t token[N_TOKEN];
-        open_golden(&f, bit_models[m]);
+        t5_open_golden_on(&f, bit_models[m], device_open());
         prefill_slot(&f, 0, 0);
         prefill_slot(&f, 1, 1);
         run(&f, 0, 0, 0, 9, 9, want);
@@ -249,7 +243,7 @@ Test(cuda_t5, dead_rows_leave_no_trace) {
 /* A device looks up whatever it is given: the host refuses ids that are not in the table. */
 Test(cuda_t5, ids_outside_the_embedding_are_refused) {
     fixture f;
-    open_golden(&f, bit_models[0]);
+    t5_open_golden_on(&f, bit_models[0], device_open());
     const int32_t bad[2][2] = {{5, f.n_vocab}, {-1, 5}};
     prefill_slot(&f, 0, 0); /* the slot has pages */
     for (int i = 0; i < 2; i++) cr_expect_eq(weir__model_prefill(f.m, &f.kv, 0, bad[i], 2), WEIR_EINVAL);

@@ -75,16 +75,10 @@ Test(draft_place, is_whole_where_a_figure_is_none) {
 /* ---- what is measured ---- */
 
 static weir_engine *open_pair(int tp, int draft_tp, bool dry_run) {
-    weir_engine_options o = weir_engine_options_default();
-    o.costs = TEST_COSTS;
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
-    o.device = "cpu", o.n_thread = 1, o.ctx_size = 128, o.comm_timeout = 60.0;
+    weir_engine_options o = demo_options();
+    o.comm_timeout = 60.0;
     o.tp = tp, o.draft_tp = draft_tp, o.dry_run = dry_run;
-    cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
-    return e;
+    return engine_open(&o);
 }
 
 typedef struct measuring {

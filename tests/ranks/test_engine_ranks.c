@@ -21,15 +21,9 @@
 /* ---- the same answers ---- */
 
 static weir_engine *open_ranks(int tp, int draft_tp, int n_parallel, weir_err *err) {
-    weir_engine_options o = weir_engine_options_default();
-    o.costs = TEST_COSTS;
+    weir_engine_options o = demo_options();
     weir_engine *e = NULL;
-    o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
-    o.device = "cpu";
     o.n_parallel = n_parallel;
-    o.n_thread = 1;
-    o.ctx_size = 128;
     o.tp = tp, o.draft_tp = draft_tp;
     o.comm_timeout = 60.0;
     return weir_engine_open(&e, &o, err) == WEIR_OK ? e : NULL;
@@ -422,11 +416,9 @@ Test(engine_ranks, options_that_cannot_be_are_named) {
         {2, 0, NULL, -1, "deadline of an exchange -1 is outside [0, 86400] s"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        weir_engine_options o = weir_engine_options_default();
-        o.costs = TEST_COSTS;
+        weir_engine_options o = demo_options();
         weir_engine *e = NULL;
         weir_err err = {""};
-        o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
         o.tp = wrong[i].tp, o.draft_tp = wrong[i].draft_tp, o.comm = wrong[i].comm;
         o.comm_timeout = wrong[i].timeout;
         cr_expect_eq(weir_engine_open(&e, &o, &err), WEIR_EINVAL);
@@ -495,14 +487,11 @@ static bool third_time(void *ud) {
 }
 
 Test(engine_ranks, an_interrupted_prompt_leaves_the_ranks_together) {
-    weir_engine_options o = weir_engine_options_default();
-    o.costs = TEST_COSTS;
-    weir_engine *e = NULL;
+    weir_engine_options o = demo_options();
     weir_err err = {""};
-    o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.device = "cpu", o.n_thread = 1, o.ctx_size = 128, o.tp = 2;
+    o.model_draft = NULL, o.tp = 2;
     o.interrupt = (weir_interrupt){third_time, NULL};
-    cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+    weir_engine *e = engine_open(&o);
     static const int32_t prompt[] = {17, 233, 4001, 8, 1}, completion[] = {5, 90};
     float first[2], second[2];
     asked = 0;

@@ -5,15 +5,9 @@
 #include "tests/host/pairs/pair_fixture.h"
 
 static weir_engine *open_with(int max_draft) {
-    weir_engine_options o = weir_engine_options_default();
-    o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
-    o.n_thread = 1;
-    o.ctx_size = 128;
+    weir_engine_options o = demo_options();
     o.max_draft = max_draft;
-    weir_engine *e = NULL;
-    cr_assert(weir_engine_open(&e, &o, NULL) == WEIR_OK);
-    return e;
+    return engine_open(&o);
 }
 
 /* The status of a session of one prompt token; `word` is in the message where there is one. */

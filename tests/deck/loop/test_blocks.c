@@ -6,7 +6,6 @@
 #include "kernels/accept/accept.h"
 #include "tests/host/pairs/decoder_pair.h"
 #include "tests/host/pairs/pair_fixture.h"
-#include "tests/support/costs.h"
 
 static weir_session_options token_v3(int gamma, float alpha, uint64_t seed) {
     weir_session_options o = weir_session_options_default();
@@ -112,15 +111,9 @@ Test(blocks, a_call_runs_the_blocks_it_is_asked_for) {
 
 /* A model that drafts for itself agrees with every draft. */
 static weir_engine *open_twin(void) {
-    weir_engine_options o = weir_engine_options_default();
-    o.costs = TEST_COSTS;
-    o.model = o.model_draft = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.device = "cpu";
-    o.ctx_size = 128;
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
-    return e;
+    weir_engine_options o = demo_options();
+    o.model_draft = o.model;
+    return engine_open(&o);
 }
 
 static int64_t in_blocks(const weir_session_stats *s) {

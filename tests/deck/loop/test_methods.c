@@ -5,7 +5,6 @@
 
 #include "host/state.h"
 #include "tests/host/pairs/pair_fixture.h"
-#include "tests/support/costs.h"
 
 static weir_session_options with(weir_method m, weir_rule rule, float alpha, float temp) {
     weir_session_options o = weir_session_options_default();
@@ -40,17 +39,11 @@ Test(methods, token_cascade_lets_the_drafter_write_ten_tokens_at_most) {
 
 /* Its verifier reads eleven rows at once, however few drafts a block may have. */
 Test(methods, token_cascade_is_the_same_under_any_largest_gamma) {
-    weir_engine_options open = weir_engine_options_default();
-    open.costs = TEST_COSTS;
-    open.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    open.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
-    open.n_thread = 1;
-    open.ctx_size = 128;
+    weir_engine_options open = demo_options();
     static answer a[2];
     for (int i = 0; i < 2; i++) {
         open.max_draft = i ? 1 : 16;
-        weir_engine *e = NULL;
-        cr_assert(weir_engine_open(&e, &open, NULL) == WEIR_OK);
+        weir_engine *e = engine_open(&open);
         weir_session_options o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, 1.0f);
         o.ignore_eos = true;
         answer_run(e, &o, demo_prompts[2], &a[i]);

@@ -27,10 +27,7 @@ weir_engine *decoder_open(const decoder_names *names, const char *device, int n_
     o.n_parallel = n_parallel;
     o.n_thread = n_thread;
     o.ctx_size = ctx_size;
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
-    return e;
+    return engine_open(&o);
 }
 
 size_t decoder_prompt(int prompt, int32_t ids[70]) {

@@ -17,20 +17,31 @@ const char *const demo_prompts[10] = {
     "My brother has lived in London for many years and he works in a bank.",
 };
 
-weir_engine *demo_open(int n_parallel, int n_thread, const char *isa, bool with_draft) {
+weir_engine_options demo_options(void) {
     weir_engine_options o = weir_engine_options_default();
     o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
-    o.model_draft = with_draft ? WEIR_SOURCE_DIR "/models/demo/drafter" : NULL;
-    o.n_parallel = n_parallel;
-    o.n_thread = n_thread;
+    o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
+    o.device = "cpu";
+    o.n_thread = 1;
     o.ctx_size = 128;
-    o.isa = isa;
+    return o;
+}
+
+weir_engine *engine_open(const weir_engine_options *o) {
     weir_engine *e = NULL;
     weir_err err = {""};
-    const weir_status st = weir_engine_open(&e, &o, &err);
-    cr_assert(st == WEIR_OK, "open: %s", err.text);
+    cr_assert(weir_engine_open(&e, o, &err) == WEIR_OK, "open: %s", err.text);
     return e;
+}
+
+weir_engine *demo_open(int n_parallel, int n_thread, const char *isa, bool with_draft) {
+    weir_engine_options o = demo_options();
+    if (!with_draft) o.model_draft = NULL;
+    o.n_parallel = n_parallel;
+    o.n_thread = n_thread;
+    o.isa = isa;
+    return engine_open(&o);
 }
 
 weir_session_options method_options(weir_method method, int max_tokens) {

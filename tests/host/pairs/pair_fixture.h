@@ -5,6 +5,8 @@
 
 /* The demo pair of models/demo and small helpers around it. Every helper fails the running test on error. */
 
+weir_engine_options demo_options(void); /* on the CPU with one thread, 128 positions */
+weir_engine *engine_open(const weir_engine_options *o);
 weir_engine *demo_open(int n_parallel, int n_thread, const char *isa, bool with_draft);
 
 /* Drafts of 3, no end of text; a rule that the method takes, under which both models write. */

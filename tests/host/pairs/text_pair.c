@@ -20,9 +20,7 @@ weir_engine_options text_options(char *const dir[2], int n_parallel, int ctx_siz
 }
 
 weir_engine *text_open(const weir_engine_options *o) {
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    cr_assert(weir_engine_open(&e, o, &err) == WEIR_OK, "open: %s", err.text);
+    weir_engine *e = engine_open(o);
     cr_assert_eq(e->pair.draft, WEIR_DRAFT_TEXT);
     return e;
 }

@@ -142,10 +142,7 @@ weir_engine_options tiny_options(const tiny_pair *p, const char *device, int n_p
 
 weir_engine *tiny_open(const tiny_pair *p, const char *device, int n_parallel) {
     const weir_engine_options o = tiny_options(p, device, n_parallel);
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
-    return e;
+    return engine_open(&o);
 }
 
 weir_session *tiny_session(weir_engine *e, const weir_session_options *o, int prompt) {
