@@ -2,33 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/formats/gguf/gguf.h"
+#include "tests/fuzz/gguf_tensors.h"
 #include "tests/fuzz/target.h"
 #include "tests/support/files.h"
-
-static void check_inside(const void *p, size_t bytes, const uint8_t *data, size_t n) {
-    FUZZ_CHECK((const uint8_t *)p >= data && (const uint8_t *)p <= data + n &&
-               bytes <= (size_t)(data + n - (const uint8_t *)p));
-}
-
-/* Sorted by name, inside the bytes, no byte twice, found under their names. */
-static void check_tensors(const weir_gguf *g, const uint8_t *data, size_t n) {
-    size_t total = 0;
-    char last[128] = "";
-    for (size_t i = 0; i < weir__gguf_count(g); i++) {
-        weir_entry e, found;
-        weir__gguf_at(g, i, &e);
-        FUZZ_CHECK(e.n_dim >= 1 && e.n_dim <= 4 && e.bytes > 0);
-        for (int d = 0; d < e.n_dim; d++) FUZZ_CHECK(e.shape[d] >= 1);
-        check_inside(e.data, e.bytes, data, n);
-        FUZZ_CHECK(strcmp(last, e.name) < 0);
-        FUZZ_CHECK(weir__gguf_find(g, e.name, &found) && found.data == e.data && found.bytes == e.bytes);
-        snprintf(last, sizeof last, "%s", e.name);
-        weir__gguf_release(g, e.name);
-        total += e.bytes;
-    }
-    FUZZ_CHECK(total <= n);
-}
 
 /* Keys that seeds have, of every kind: what is answered is inside the bytes, and an array ends where it
  * says. */
@@ -55,13 +31,13 @@ static void check_pairs(const weir_gguf *g, const uint8_t *data, size_t n) {
         bool b;
         const char *s;
         size_t bytes, length;
-        if (weir__gguf_string(g, keys[k], &s, &bytes)) check_inside(s, bytes, data, n);
+        if (weir__gguf_string(g, keys[k], &s, &bytes)) fuzz_inside(s, bytes, data, n);
         (void)(weir__gguf_int(g, keys[k], &i) || weir__gguf_real(g, keys[k], &d) ||
                weir__gguf_bool(g, keys[k], &b));
         if (!weir__gguf_array_length(g, keys[k], &length)) continue;
         for (size_t at = 0; at < length; at++) {
             if (weir__gguf_array_string(g, keys[k], at, &s, &bytes))
-                check_inside(s, bytes, data, n);
+                fuzz_inside(s, bytes, data, n);
             else
                 FUZZ_CHECK(weir__gguf_array_real(g, keys[k], at, &d) ||
                            weir__gguf_array_int(g, keys[k], at, &i));
@@ -108,7 +84,7 @@ static void check_model(const weir_gguf_model *m, const uint8_t *data, size_t n)
     FUZZ_CHECK(m->n_eos >= 0 && m->n_eos <= 8 && (!m->add_bos || m->bos_id >= 0));
     for (int i = 0; i < m->n_eos; i++) FUZZ_CHECK(m->eos[i] >= 0 && m->eos[i] < c->n_vocab_rows);
     FUZZ_CHECK((int)m->dtype >= 0 && m->dtype < WEIR_DTYPE_COUNT);
-    if (m->chat_template) check_inside(m->chat_template, m->chat_template_bytes, data, n);
+    if (m->chat_template) fuzz_inside(m->chat_template, m->chat_template_bytes, data, n);
 }
 
 static void check_source(weir_gguf *g, const uint8_t *data, size_t n) {
@@ -120,7 +96,7 @@ static void check_source(weir_gguf *g, const uint8_t *data, size_t n) {
         weir_tensor t;
         if (!src.find(src.ud, names[i], &t)) continue;
         FUZZ_CHECK(t.rows > 0 && t.cols > 0 && t.cols % weir_dtype_block(t.dtype) == 0);
-        check_inside(t.data, (size_t)(t.rows * weir_dtype_row_bytes(t.dtype, t.cols)), data, n);
+        fuzz_inside(t.data, (size_t)(t.rows * weir_dtype_row_bytes(t.dtype, t.cols)), data, n);
         src.release(src.ud, names[i]);
     }
 }
@@ -133,7 +109,7 @@ FUZZ_TARGET(gguf) {
         FUZZ_CHECK(g == NULL && err_is_line(&err, "fuzz.gguf"));
         return 0;
     }
-    check_tensors(g, data, n);
+    fuzz_gguf_tensors(g, data, n);
     check_pairs(g, data, n);
     check_source(g, data, n);
     if (weir__gguf_read_model(g, &m, &err) == WEIR_OK)

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/formats/gguf/gguf.h"
+#include "tests/fuzz/gguf_tensors.h"
 #include "tests/fuzz/target.h"
 #include "tests/support/files.h"
 
@@ -23,20 +23,6 @@ static size_t cut(const uint8_t *data, size_t n, const uint8_t **at, size_t *byt
     return count;
 }
 
-/* Sorted by name, no name twice, each inside the input. */
-static void check_joined(const weir_gguf *g, const uint8_t *data, size_t n) {
-    char last[128] = "";
-    for (size_t i = 0; i < weir__gguf_count(g); i++) {
-        weir_entry e, found;
-        weir__gguf_at(g, i, &e);
-        FUZZ_CHECK(strcmp(last, e.name) < 0);
-        FUZZ_CHECK((const uint8_t *)e.data >= data &&
-                   e.bytes <= (size_t)(data + n - (const uint8_t *)e.data));
-        FUZZ_CHECK(weir__gguf_find(g, e.name, &found) && found.data == e.data);
-        snprintf(last, sizeof last, "%s", e.name);
-    }
-}
-
 FUZZ_TARGET(gguf_parts) {
     weir_gguf *part[MOST], *g = NULL;
     const uint8_t *at[MOST];
@@ -51,7 +37,7 @@ FUZZ_TARGET(gguf_parts) {
         return 0;
     }
     if (weir__gguf_join(&g, part, count, &err) == WEIR_OK)
-        check_joined(g, data, n);
+        fuzz_gguf_tensors(g, data, n);
     else
         FUZZ_CHECK(g == NULL && err_is_line(&err, "fuzz.gguf"));
     weir__gguf_close(g);
