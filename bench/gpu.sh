@@ -121,16 +121,11 @@ commit_id() {
     fi
 }
 
-# cuBLASLt may be in a toolkit, or in a Python package, where no loader looks. Its folder comes last.
-cublaslt=libcublasLt.so.13
-find_cublaslt() {
-    for dir in /usr/local/cuda*/lib64 /usr/local/cuda*/targets/*/lib /opt/cuda*/lib64 \
-        "${VIRTUAL_ENV:-/none}"/lib/python*/site-packages/nvidia/*/lib \
-        "$root"/.venv/lib/python*/site-packages/nvidia/*/lib; do
-        [ ! -e "$dir/$cublaslt" ] || { say "$dir"; return; }
-    done
+# cuBLASLt may be in a Python package, where only Python looks; the programs know the other places
+# (docs/gpu.md). Its folder comes last.
+wheel_of_cublaslt() {
     limited 10 "$python" -c 'import glob, sys
-found = [f for p in sys.path for f in glob.glob(p + "/nvidia/*/lib/'$cublaslt'")]
+found = [f for p in sys.path for f in glob.glob(p + "/nvidia/*/lib/libcublasLt.so.13")]
 print("".join(found[:1]).rpartition("/")[0])' 2>/dev/null
 }
 
@@ -144,7 +139,7 @@ part_facts() {
     say "cpu      $cpu, $(getconf _NPROCESSORS_ONLN) cores"
     say "memory   $(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) MiB available," \
         "$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }') MiB in /dev/shm"
-    say "cublaslt ${lt:-where the loader looks, or nowhere}"
+    say "cublaslt ${lt:-where the programs look, or nowhere}"
     if command -v nvidia-smi >/dev/null 2>&1; then
         query=name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem
         limited 5 nvidia-smi --format=csv --query-gpu=$query,power.limit,temperature.gpu 2>&1
@@ -359,7 +354,8 @@ trap 'exit 130' INT TERM
 
 export CUDA_MODULE_LOADING=EAGER # so that no kernel is loaded for the first time while it is recorded
 part_end=$((began + 60))
-lt=$(find_cublaslt)
+[ -n "${VIRTUAL_ENV:-}" ] || [ ! -d "$root/.venv" ] || export VIRTUAL_ENV="$root/.venv"
+lt=$(wheel_of_cublaslt)
 [ -z "$lt" ] || export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$lt"
 timeout -k 2 30 "$tools/weir-kernel-bench" --tiny --only copy >"$work/open" 2>&1
 case $? in

@@ -16,13 +16,16 @@ static weir_library_fn function_at(void *address) {
     return f;
 }
 
-/* Folders of CUDA's libraries that the loader does not search: the toolkit's, and those of wheels in a
+/* Folders of CUDA's libraries that the loader does not search: those of toolkits, and those of wheels in a
  * virtual environment. */
 static const struct {
     const char *variable, *folder; /* NULL: no variable's */
 } places[] = {{"CUDA_HOME", "/lib64"},
               {"CUDA_PATH", "/lib64"},
               {NULL, "/usr/local/cuda/lib64"},
+              {NULL, "/usr/local/cuda*/lib64"},
+              {NULL, "/usr/local/cuda*/targets/*/lib"},
+              {NULL, "/opt/cuda*/lib64"},
               {"VIRTUAL_ENV", "/lib/python3*/site-packages/nvidia/*/lib"}};
 
 static void *open_first(const char *pattern) {
