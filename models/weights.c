@@ -211,7 +211,8 @@ static weir_status pack(weights *w, const matrix_list *l, const part *p, int i, 
                         weir_weight *out) {
     weir_tensor own[WEIR__PARTS];
     weir_weight made = shape_of(w, l, p + i, l->rows + i, n, gated, own);
-    if (is_split(w, l)) WEIR_TRY(refuse_order(w, p + i, "-tp cannot share out: run it without"));
+    if (is_split(w, l))
+        WEIR_TRY(refuse_order(w, p + i, "-tp cannot share out: run it without, a drafter with --draft-tp 1"));
     const bool some = made.n > 0 && made.k > 0;
     const size_t bytes = some ? weir__weight_bytes(made.layout, made.dtype, made.n, made.k, gated) : 0;
     w->matrix_bytes += bytes;

@@ -500,6 +500,28 @@ Test(int4, an_index_deals_out_groups_of_their_size_or_is_refused) {
     }
 }
 
+/* compressed-tensors' own: all of -1, or none. */
+Test(int4, an_index_that_was_never_filled_in_is_the_natural_one) {
+    static const int32_t zeros[64];
+    const weir_int4 c = {WEIR_INT4_PACKED, 32};
+    for (int filled = 0; filled < 2; filled++) {
+        st_blob *b = calloc(1, sizeof *b);
+        int32_t index[64], *order;
+        weir_err err = {""};
+        for (int i = 0; i < 64; i++) index[i] = filled && i == 63 ? 1 : -1;
+        st_put(b, "a.weight_packed", "I32", (int64_t[]){8, 8}, 2, zeros, 256);
+        st_put(b, "a.weight_scale", "F16", (int64_t[]){8, 2}, 2, zeros, 32);
+        st_put(b, "a.weight_g_idx", "I32", (int64_t[]){64}, 1, index, 256);
+        file f = open_blob(b, c);
+        const weir_status st = weir__int4_check(f.s, c, &f.codes, "made", &order, &err);
+        cr_expect_eq(st, filled ? WEIR_EFORMAT : WEIR_OK, "%s", err.text);
+        cr_expect(!filled || err_is_line(&err, "a.weight_g_idx: input 0 is of group -1, but there are 2"));
+        cr_expect_null(order);
+        close_file(&f);
+        free(b);
+    }
+}
+
 Test(int4, no_memory_for_an_order_is_said) {
     const weir_int4 c = {WEIR_INT4_GPTQ, 32};
     st_blob *b = blob_of_index(&INDEX[1]);
@@ -515,22 +537,6 @@ Test(int4, no_memory_for_an_order_is_said) {
     }
     close_file(&f);
     free(b);
-}
-
-Test(int4, every_prefix_of_a_file_with_an_order_is_refused) {
-    st_blob *b = blob_of_index(&INDEX[1]);
-    size_t n;
-    uint8_t *bytes = st_bytes(b, &n);
-    for (size_t i = 0; i <= n; i++) {
-        weir_safetensors *s = NULL;
-        weir_err err = {""};
-        uint8_t *part = files_exact(bytes, i); /* a read past the end is an error under ASan */
-        const weir_status st = weir__safetensors_open_bytes(&s, part, i, "made", &err);
-        cr_assert_eq(st, i < n ? WEIR_EFORMAT : WEIR_OK, "%zu of %zu bytes: %s", i, n, err.text);
-        weir__safetensors_close(s);
-        free(part);
-    }
-    free(bytes), free(b);
 }
 
 /* Orders are made when a directory is opened, and kept until it is closed. */

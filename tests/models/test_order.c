@@ -21,7 +21,7 @@ typedef struct shuffled {
     weir_tensor_source src;
     const char *only; /* matrices with this in their name; NULL: all but tables and experts */
     bool each;        /* every matrix has an order of its own; else those of the same width have one */
-    bool silent;      /* it is not told */
+    bool silent;      /* the model does not get it */
     void *made[2 * MOST];
     int n;
 } shuffled;
@@ -233,7 +233,8 @@ Test(order, products_that_cannot_have_it_are_refused_before_a_byte_is_loaded) {
     check_refused(&mixed, "shared_expert.", alone, NULL);
     check_refused(&plain, "1.self_attn.o_proj", shared,
                   "layers.1.self_attn.o_proj.weight: its inputs are in ");
-    check_refused(&plain, "down_proj", shared, "which -tp cannot share out: run it without");
+    check_refused(&plain, "down_proj", shared,
+                  "which -tp cannot share out: run it without, a drafter with --draft-tp 1");
     check_refused(&mixed, "shared_expert.down_proj", shared, "-tp cannot share out");
     check_refused(&plain, "q_proj", shared, NULL);
     check_refused(&plain, "_proj", whole, NULL);

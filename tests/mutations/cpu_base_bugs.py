@@ -116,7 +116,7 @@ DENSE = [
         "        const int32_t r = (int32_t)i;\n        if (a->slot[r] < 0) continue;"),
     bug("kernels/rows/gather_cpu.c", "index", "columns go to their place instead of coming from it", "gather order",
         "dst[j] = src[order[j]];", "dst[order[j]] = src[j];"),
-    bug("kernels/rows/gather_cpu.c", "order", "every thread puts all rows into their order but the first", "gather",
+    bug("kernels/rows/gather_cpu.c", "order", "the last row is not put into its order", "gather",
         "weir__pool_split((long)a->n_row, 1, worker,", "weir__pool_split((long)a->n_row - 1, 1, worker,"),
     bug("kernels/rows/embed_cpu.c", "bounds", "the id behind the last is let through", "decoder_rows t5_rows",
         "a->token[r] >= a->table->n_whole)", "a->token[r] > a->table->n_whole)"),

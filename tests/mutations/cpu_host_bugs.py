@@ -61,7 +61,7 @@ TEXT_DRAFT = [
     bug("host/deck/draft/text_draft.c", "off by one", "a window of ids is one short", "text_draft", "    r->n = n;\n", "    r->n = n > 0 ? n - 1 : 0;\n"),
     bug("host/deck/seat.c", "index", "what the drafter held is read again at the verifier's places", "text_draft", "    seat.base = (int32_t)weir__session_base(s, side);\n", ""),
     bug("host/ranks/agree.c", "missing", "ranks may differ in what drafts are", "text_draft", "    line(s, \"kind of drafts\", weir_draft_facts(p->draft)->name);", "    line(s, \"kind of drafts\", weir_draft_facts(WEIR_DRAFT_MODEL)->name);"),
-    bug("host/ranks/lead.c", "args", "the drafter's rows are told as the verifier's", "text_draft", "    begin(l, RANKS_FORWARD);\n", "    begin(&l->r->side[0], RANKS_FORWARD);\n"),
+    bug("host/ranks/lead.c", "args", "members run the drafter's rows through the verifier", "text_draft", "    begin(l, RANKS_FORWARD);\n", "    begin(&l->r->side[0], RANKS_FORWARD);\n"),
     bug("host/ranks/lead.c", "missing", "a group is not reminded of the drafter's pages before loops", "runner_text_draft runner_engine_ranks", "i <= (int)e->pair.has_draft; i++) {\n        begin(&r->side[i], RANKS_PAGES);", "i <= 0 * (int)e->pair.has_draft; i++) {\n        begin(&r->side[i], RANKS_PAGES);"),
     bug("host/cli/info.c", "check", "texts are rank 0's where there is one rank", "cli_vocabularies", "f->n_rank > 1 ? \", made on rank 0\"", "f->n_rank > 0 ? \", made on rank 0\""),
     bug("host/session/draft.c", "check", "any temperature is served", "text_draft", "    if (!k->greedy || law->temp == 0.0f) return WEIR_OK;\n", "    return WEIR_OK;\n"),

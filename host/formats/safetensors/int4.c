@@ -133,6 +133,13 @@ static uint32_t word_at(const weir_entry *e, int64_t i) {
 
 /* ---- check --------------------------------------------------------------------------------------------- */
 
+/* An index that was made and never filled in: compressed-tensors leaves the natural order then. */
+static bool is_unset(const matrix *m) {
+    int64_t i = 0;
+    while (i < m->cols && word_at(&m->index, i) == UINT32_MAX) i++;
+    return m->form == WEIR_INT4_PACKED && i == m->cols;
+}
+
 /* *natural: the inputs are in the order of their groups. */
 static weir_status check_index(const matrix *m, const char *label, bool *natural, weir_err *err) {
     const weir_entry *e = &m->index;
@@ -141,6 +148,7 @@ static weir_status check_index(const matrix *m, const char *label, bool *natural
     if (!is_words(e) || e->n_dim != 1 || e->shape[0] != m->cols || m->cols > INT32_MAX)
         return FAIL(e, "%.10s of %lld elements in %d dimensions, expected I32, one for each of %lld inputs",
                     e->type, (long long)e->shape[0], e->n_dim, (long long)m->cols);
+    if (is_unset(m)) return WEIR_OK;
     for (int64_t i = 0; i < m->cols; i++) {
         const int32_t g = (int32_t)word_at(e, i);
         if (g < 0 || g >= m->n_group)

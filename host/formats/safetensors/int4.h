@@ -21,7 +21,8 @@
  * added to a word, carries included, as GPTQModel does. Without a weight_zero_point all zeros are 8.
  * X.g_idx (k), which gptq must have, and X.weight_g_idx say the group of each input. Where that is another
  * than k / group size (desc_act: inputs were quantised in the order of their activations), a matrix is read
- * with its inputs sorted by group. X.weight_shape is n and k. mxfp4 (compressed-tensors'
+ * with its inputs sorted by group. A weight_g_idx of -1 throughout says nothing: compressed-tensors makes it
+ * so, and some of its matrices stay so. X.weight_shape is n and k. mxfp4 (compressed-tensors'
  * mxfp4-pack-quantized) has bytes (U8): two E2M1 numbers, the first in the low half, and exponents e, which
  * multiply by 2^(e - 127) (OCP Microscaling Formats 1.0).
  *
@@ -39,7 +40,8 @@ bool weir__int4_weight_name(weir_int4 c, const char *part, char out[WEIR__ENTRY_
 
 /* The codes e and the tensors beside them. *order: the inputs as weir_tensor's order has them, sorted by
  * group and each group's rising, by weir_alloc; NULL: they are so in the file. EFORMAT: a tensor is missing,
- * or of another type or shape; a group that does not exist, or has not the inputs of its size. ENOMEM. */
+ * or of another type or shape; a group that does not exist, or has more or fewer inputs than its size.
+ * ENOMEM. */
 weir_status weir__int4_check(const weir_safetensors *s, weir_int4 c, const weir_entry *e, const char *label,
                              int32_t **order, weir_err *err);
 
