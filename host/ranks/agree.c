@@ -42,7 +42,7 @@ static void list(const weir_engine *e, said *s) {
     number(s, "sessions (-np)", p->n_parallel);
     number(s, "context (-c)", p->ctx_size);
     number(s, "largest gamma", p->max_draft);
-    line(s, "kind of drafts", weir_draft_facts(p->draft)->name); /* tokenizers decide; rings go by it */
+    line(s, "kind of drafts", weir_draft_facts(p->draft)->name); /* windows keep pages for it */
     for (int i = 0; i < 2; i++) {
         const bool there = i == 0 || p->has_draft;
         hash(s, i ? "tensors of the drafter" : "tensors of the verifier",

@@ -3,14 +3,13 @@
 
 #include "kernels/backend.h"
 
-/* _cpu: the portable truth; sums in double, one thread, no scratch. Contracts: the headers of the argument
- * structs. */
+/* _cpu: the portable truth; sums in double, one thread (permute: the pool's, where rows are many), no
+ * scratch. Contracts: the headers of the argument structs. */
 weir_status weir__embed_cpu(weir_backend *be, weir_embed *a);
 weir_status weir__bias_cpu(weir_backend *be, weir_bias *a);
 weir_status weir__row_keys_cpu(weir_backend *be, weir_row_keys *a);
 weir_status weir__gather_cpu(weir_backend *be, weir_gather *a);
-weir_status weir__permute_cpu(weir_backend *be,
-                              weir_permute *a); /* the pool's threads, where rows are many */
+weir_status weir__permute_cpu(weir_backend *be, weir_permute *a);
 weir_status weir__rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a);
 weir_status weir__rope_cpu(weir_backend *be, weir_rope *a);
 

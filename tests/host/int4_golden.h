@@ -5,12 +5,7 @@
 #include "kernels/base/types.h"
 
 /* The models of tests/golden/int4 (make_int4.py). Failures to open fail the test. */
-enum {
-    INT4_MODELS = 13,
-    INT4_ACT_ORDER = 10,
-    INT4_IDS = 40,
-    INT4_NEW = 24
-}; /* ACT_ORDER: the first of three */
+enum { INT4_MODELS = 13, INT4_ACT_ORDER = 10, INT4_IDS = 40, INT4_NEW = 24 }; /* ACT_ORDER: the first of 3 */
 
 typedef struct int4_model {
     const char *name;

@@ -7,8 +7,7 @@
 void gather_case_keys(weir_backend *be);
 void gather_case_optional(weir_backend *be);
 void gather_case_rows(weir_backend *be);
-void gather_case_orders(
-    weir_backend *be); /* columns of rows, and of a norm, in any order; nothing beside them */
+void gather_case_orders(weir_backend *be); /* columns of rows and of a norm, and nothing beside them */
 void gather_case_refusals(weir_backend *be);
 void gather_case_biases(weir_backend *be); /* one vector added to every row, and nothing beside it */
 
