@@ -539,24 +539,6 @@ Test(int4, no_memory_for_an_order_is_said) {
     free(b);
 }
 
-/* Orders are made when a directory is opened, and kept until it is closed. */
-Test(int4, every_failing_allocation_of_a_directory_with_orders_is_reported) {
-    char dir[256];
-    int4_dir(dir, INT4_ACT_ORDER);
-    weir_status s = WEIR_ENOMEM;
-    for (long fail = 1; s != WEIR_OK; fail++) {
-        weir_checkpoint c;
-        weir_err err = {""};
-        alloc_install(fail);
-        s = weir__checkpoint_open(&c, dir, true, &err);
-        if (s == WEIR_OK) weir__checkpoint_close(&c);
-        cr_assert_eq(alloc_live(), 0, "allocation %ld", fail);
-        alloc_uninstall();
-        cr_assert(s == WEIR_OK || (s == WEIR_ENOMEM && err_is_line(&err, "no memory")), "allocation %ld: %s",
-                  fail, err.text);
-    }
-}
-
 /* ---- refused: directories ------------------------------------------------------------------------------ */
 
 /* The first golden model with one tensor renamed, or changed in its first byte. */

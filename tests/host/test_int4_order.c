@@ -1,9 +1,29 @@
-/* Engines of matrices whose inputs are in act-order. */
+/* Directories and engines of matrices whose inputs are in act-order. */
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "host/formats/checkpoint.h"
 #include "tests/host/int4_golden.h"
+#include "tests/support/alloc.h"
 #include "tests/support/files.h"
+
+/* Orders are made when a directory is opened, and kept until it is closed. */
+Test(int4_order, every_failing_allocation_of_a_directory_with_orders_is_reported) {
+    char dir[256];
+    int4_dir(dir, INT4_ACT_ORDER);
+    weir_status s = WEIR_ENOMEM;
+    for (long fail = 1; s != WEIR_OK; fail++) {
+        weir_checkpoint c;
+        weir_err err = {""};
+        alloc_install(fail);
+        s = weir__checkpoint_open(&c, dir, true, &err);
+        if (s == WEIR_OK) weir__checkpoint_close(&c);
+        cr_assert_eq(alloc_live(), 0, "allocation %ld", fail);
+        alloc_uninstall();
+        cr_assert(s == WEIR_OK || (s == WEIR_ENOMEM && err_is_line(&err, "no memory")), "allocation %ld: %s",
+                  fail, err.text);
+    }
+}
 
 /* Rows of a block, which are all accepted, have the bits that they have alone. */
 Test(int4_order, blocks_are_the_verifier_alone) {
