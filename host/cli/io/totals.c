@@ -88,7 +88,7 @@ void cli_totals_print(const cli_totals *t) {
     }
     if (s->rows_examined > 0) {
         const double rejected = 100 * ratio(s->reject_mass, rows);
-        if (isnan(rejected)) /* it costs a pass, so it is asked for */
+        if (isnan(rejected)) /* it costs a pass, so who wants it asks for it */
             fprintf(stderr, "  %-24s n/a (see --measure-rejection)\n", "rejection rate");
         else
             line_real("rejection rate", rejected, "% of examined rows");
