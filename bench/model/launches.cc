@@ -1,0 +1,113 @@
+/* What fragment_rows launches for the products of T5, with the kernel's arguments byte by byte: for
+ * bench/model/instructions.py. Host code of linear.cu, compiled as the CPU runner compiles it; a launch is
+ * printed in place of being made:
+ *
+ *   name rows P,S,NT,D grid.x grid.y grid.z split INTS bytes of job and cut in hex, as kernel arguments lie
+ *
+ * INTS: integers lie at addresses from INTS << 32 on, floats elsewhere. */
+#include "kernels/cuda/cuda.cuh"
+
+#include <string>
+
+namespace {
+
+/* Addresses of device memory: 4 GiB each, integers from INTS on. */
+template <class T> T *device(int64_t i) { return reinterpret_cast<T *>(i << 32); }
+enum { X = 1, NORM, WEIGHT, Y, POOL, SCRATCH, INTS };
+
+const char *product;
+long long product_rows;
+
+template <class T> void hex(const T &x) {
+    unsigned char b[sizeof x];
+    memcpy(b, &x, sizeof x);
+    for (unsigned char c : b) printf("%02x", c);
+}
+
+struct note {
+    int p, s, nt, d;
+    dim3 grid;
+
+    template <class Job, class Cut> void operator()(const Job &j, const Cut &c) const {
+        static_assert(sizeof j % alignof(Cut) == 0, "no gap between the arguments");
+        printf("%s %lld %d,%d,%d,%d %u %u %u %d %d ", product, product_rows, p, s, nt, d, grid.x, grid.y,
+               grid.z, c.p.split, INTS);
+        hex(j), hex(c);
+        printf("\n");
+    }
+};
+
+} // namespace
+
+#define allow_smem(...) (static_cast<void>(asked), cudaSuccess)
+#undef K_LAUNCH_HOW
+#define K_LAUNCH_HOW(how, kernel, grid, block, smem, stream) \
+    note { P, S, NT, D, grid }
+#include "kernels/linear/linear.cu"
+
+weir_status weir__cuda_launched(weir_backend *, const char *, const char *, ...) {
+    return WEIR_OK;
+}
+extern "C" const char *weir_dtype_name(weir_dtype) { return ""; }
+weir_status weir__cuda_check(weir_backend *, cudaError_t, const char *, ...) { return WEIR_OK; }
+
+namespace {
+
+struct t5 {
+    const char *name;
+    int64_t dim, ff, heads, rows;
+};
+
+struct matrix {
+    const char *name;
+    int64_t n, k;
+    bool gated, inputs, norm, append, minmax;
+    weir_epilogue epilogue;
+};
+
+void launch(weir_cuda *cu, const t5 &m, const matrix &s) {
+    weir_weight w = {};
+    w.data = device<void>(WEIGHT), w.dtype = WEIR_DTYPE_BF16, w.layout = WEIR_LAYOUT_FRAGMENT;
+    w.n = w.n_whole = s.n, w.k = w.k_whole = w.k_pad = s.k, w.gated = s.gated;
+    w.n_panel = weir__linear_panels(s.n, s.gated);
+    w.split = s.inputs ? WEIR_SPLIT_INPUTS : WEIR_SPLIT_OUTPUTS;
+    w.segments = s.inputs ? weir__segments_of(s.k, 64, 0, 1) : weir__one_segment(s.k);
+    weir_kv_view kv = {};
+    kv.pool = device<void>(POOL), kv.n_layer = 24, kv.n_head_kv = static_cast<int32_t>(m.heads);
+    kv.head_dim = 64, kv.dtype = WEIR_DTYPE_BF16, kv.table = device<int32_t>(INTS), kv.table_stride = 64;
+    kv.page_elems = weir__kv_page_elems(kv.n_layer, kv.n_head_kv, kv.head_dim);
+    weir_kv_append append = {};
+    append.kv = &kv, append.k = device<float>(Y) + 64 * m.heads, append.n_row = m.rows, append.ld = s.n;
+    append.v = append.k + 64 * m.heads, append.slot = append.pos = device<int32_t>(INTS);
+    weir_linear a = {};
+    a.x = device<float>(X), a.ldx = s.k, a.norm = s.norm ? device<float>(NORM) : nullptr, a.eps = 1e-6f;
+    a.w = &w, a.y = device<float>(Y), a.ldy = s.n, a.n_row = m.rows, a.rows = true, a.scale = 1.0f;
+    a.epilogue = s.epilogue, a.append = s.append ? &append : nullptr;
+    if (s.minmax) a.minmax = device<weir_minmax>(SCRATCH), a.minmax_n = static_cast<int32_t>(s.n);
+    const std::string name = std::string(m.name) + "." + s.name;
+    product = name.c_str(), product_rows = m.rows;
+    if (weir__linear_check(&a) != WEIR_OK || fragment_rows(cu, &a) != WEIR_OK)
+        fprintf(stderr, "launches: %s is refused\n", product), exit(1);
+}
+
+} // namespace
+
+int main() {
+    static weir_cuda cu;
+    cu.sm_count = 132, cu.smem_optin = 232448, cu.n_counter = WEIR_COUNT_ALL;
+    cu.base.scratch = device<float>(SCRATCH), cu.base.scratch_floats = size_t{1} << 26;
+    cu.counters = device<uint32_t>(SCRATCH);
+    for (const t5 &m : {t5{"small", 512, 1024, 6, 1}, t5{"large", 1024, 2816, 16, 6}}) {
+        const int64_t inner = 64 * m.heads;
+        const matrix of_layer[] = {
+            {"qkv", 3 * inner, m.dim, false, false, true, true, false, WEIR_EPI_STORE},
+            {"q", inner, m.dim, false, false, true, false, false, WEIR_EPI_STORE},
+            {"o", m.dim, inner, false, true, false, false, false, WEIR_EPI_ADD},
+            {"wi", m.ff, m.dim, true, false, true, false, false, WEIR_EPI_GELU_TANH},
+            {"wo", m.dim, m.ff, false, true, false, false, false, WEIR_EPI_ADD},
+            {"head", 32128, m.dim, false, false, true, false, true, WEIR_EPI_STORE},
+        };
+        for (const matrix &s : of_layer) launch(&cu, m, s);
+    }
+    return 0;
+}
