@@ -5,8 +5,8 @@
     python3 bench/model/instructions.py large.wi --code   and warp 0's instructions
 
 Needs nvcc, nvdisasm (of the CUDA toolkit) and g++ on PATH. A launch's arguments are those that the host code
-makes (launches.cc). A scheduler has warps w and w + 4 of a block; `of a warp` is the mean of the scheduler with
-the most to do, which the block's time depends on.
+makes (launches.cc). A scheduler has warps w and w + 4 of a block; `of a warp` is the mean of the scheduler
+with the most to do, which the block's time depends on.
 """
 import argparse
 import os
@@ -18,14 +18,16 @@ from collections import Counter
 from sass import Code, Launch
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-SOURCE, LOOP = "kernels/linear/linear.cu", "multiply<"
-NVCC = "nvcc -std=c++17 -O3 -DNDEBUG -D_GNU_SOURCE -I. -gencode arch=compute_90a,code=sm_90a -fmad=false -cubin"
+SOURCE, LOOP = "kernels/linear/linear.cu", "multiply("
+NVCC = ("nvcc -std=c++17 -O3 -DNDEBUG -D_GNU_SOURCE -I. -gencode arch=compute_90a,code=sm_90a -fmad=false "
+        "-cubin -lineinfo")  # tests/ptxas.sh's
 HOST = ("g++ -D_GNU_SOURCE -I. -O0 -std=gnu++17 -Itests/runner/include -include tests/runner/runner.h "
         "-Wno-unknown-pragmas -static -no-pie -Wl,--unresolved-symbols=ignore-all -x c++")
 
 
 def run(command, *more):
-    return subprocess.run([*command.split(), *more], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    words = [*command.split(), *more]
+    return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def sections(text):
@@ -66,7 +68,7 @@ def of_scheduler(warps, count):
 
 class Products:
     def __init__(self, work):
-        run(NVCC, "-lineinfo", "-o", f"{work}/linear.cubin", SOURCE)
+        run(NVCC, "-o", f"{work}/linear.cubin", SOURCE)
         run(HOST, "-o", f"{work}/launches", "bench/model/launches.cc")
         self.sections = sections(run("nvdisasm -gi", f"{work}/linear.cubin"))
         self.rows = [row.split() for row in run(f"{work}/launches").splitlines()]
@@ -77,7 +79,7 @@ class Products:
     def kernel(self, name):
         """Code and places of fragment_kernel<…>."""
         if name not in self.codes:
-            mangled = "fragment_kernelI" + "".join(f"Li{n}E" for n in name.split(","))
+            mangled = "fragment_kernelI" + "".join(f"Li{n}E" for n in name.split(",")[:4]) + f"Lb{name[-1]}E"
             key = next(k for k in self.sections if k.startswith(".text") and mangled in k)
             jumps = tables(self.sections.get(key.replace(".text", ".nv.constant2", 1), []))
             self.codes[name] = Code(self.sections[key], jumps), places(self.sections[key])
@@ -122,7 +124,8 @@ def one(products, wanted, code):
             for pc, n in w.items():
                 lines[products.line_of(name, pc)] += n / len(warps)
         for line, n in sorted(lines.items()):
-            print(f"{n:8.1f}  {line:4}  {products.source[line - 1].strip()[:90] if line else '(other files)'}")
+            text = products.source[line - 1].strip()[:90] if line else "(other files)"
+            print(f"{n:8.1f}  {line:4}  {text}")
         what, where = products.kernel(name)
         for pc in sorted(what.at) if code else []:
             if warps[0][pc]:

@@ -88,9 +88,13 @@ def slices(n, k, gated, inputs):
 
 SLOTS = 264           # blocks of a product that are resident at once: two a multiprocessor
 RING = 65536           # bytes that one of them has under way
-INSTRUCTIONS = 1000    # that a warp of a product executes besides its loop: read off sm_90a's code of a T5
-#                        small product (about 170 before the first load, the rest behind the wait: rows, sums
-#                        over warps, epilogue)
+
+
+def product_instructions(k, rows):
+    """Of a warp, on the scheduler with most to do, counted by instructions.py for T5 small (1 row), large and
+    XL (6): all of a short product, whose tiles are there at once; of a long one, whose loop its bytes hide,
+    what is besides the loop, of one unit, and the merge."""
+    return 500 + 60 * rows if k >= 2048 else 308 + 43 * rows
 
 
 def work(g, instructions, warps=2):
@@ -112,7 +116,7 @@ def linear(g, n, k, rows, gated=False, inputs=False, ranks=1):
     """Weights are requested before the preceding kernel has ended, if its blocks leave room; rows in, sums
     over warps, result out. Split: the slices' records go out and come back, with a counter in between. ranks:
     one of so many, which split the matrix along its inputs or its outputs; the plan is that of the whole."""
-    split = slices(n, k, gated, inputs)
+    split, of_whole = slices(n, k, gated, inputs), k
     if inputs:
         k, split = -(-k // ranks), -(-split // ranks)
     else:
@@ -125,7 +129,8 @@ def linear(g, n, k, rows, gated=False, inputs=False, ranks=1):
     # Data fetched during the gap costs no second wait. Two blocks of 128 registers fill a multiprocessor, so
     # the next kernel's get in early only where there is one.
     early = min(weights, items * RING, g.gap * g.bandwidth) if items <= SLOTS // 2 else 0
-    return (g.gap + trips * g.trip + work(g, INSTRUCTIONS) + (weights - early) / g.bandwidth +
+    executes = work(g, product_instructions(of_whole, rows))
+    return (g.gap + trips * g.trip + executes + (weights - early) / g.bandwidth +
             tail(g, items, weights / items) + (4 * rows * (n + k) + records) / g.l2)
 
 

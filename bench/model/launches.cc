@@ -2,7 +2,7 @@
  * bench/model/instructions.py. Host code of linear.cu, compiled as the CPU runner compiles it; a launch is
  * printed in place of being made:
  *
- *   name rows P,S,NT,D grid.x grid.y grid.z split INTS bytes of job and cut in hex, as kernel arguments lie
+ *   name rows P,S,NT,D,ONCE grid.x grid.y grid.z split INTS bytes of job, cut and cache in hex
  *
  * INTS: integers lie at addresses from INTS << 32 on, floats elsewhere. */
 #include "kernels/cuda/cuda.cuh"
@@ -25,14 +25,15 @@ template <class T> void hex(const T &x) {
 }
 
 struct note {
-    int p, s, nt, d;
+    int p, s, nt, d, once;
     dim3 grid;
 
-    template <class Job, class Cut> void operator()(const Job &j, const Cut &c) const {
-        static_assert(sizeof j % alignof(Cut) == 0, "no gap between the arguments");
-        printf("%s %lld %d,%d,%d,%d %u %u %u %d %d ", product, product_rows, p, s, nt, d, grid.x, grid.y,
-               grid.z, c.p.split, INTS);
-        hex(j), hex(c);
+    template <class Job, class Cut, class Kept>
+    void operator()(const Job &j, const Cut &c, const Kept &kept) const {
+        static_assert(sizeof j % 8 == 0 && sizeof c % 8 == 0, "no gaps between arguments");
+        printf("%s %lld %d,%d,%d,%d,%d %u %u %u %d %d ", product, product_rows, p, s, nt, d, once, grid.x,
+               grid.y, grid.z, c.p.split, INTS);
+        hex(j), hex(c), hex(kept);
         printf("\n");
     }
 };
@@ -42,12 +43,10 @@ struct note {
 #define allow_smem(...) (static_cast<void>(asked), cudaSuccess)
 #undef K_LAUNCH_HOW
 #define K_LAUNCH_HOW(how, kernel, grid, block, smem, stream) \
-    note { P, S, NT, D, grid }
+    note { P, S, NT, D, ONCE, grid }
 #include "kernels/linear/linear.cu"
 
-weir_status weir__cuda_launched(weir_backend *, const char *, const char *, ...) {
-    return WEIR_OK;
-}
+weir_status weir__cuda_launched(weir_backend *, const char *, const char *, ...) { return WEIR_OK; }
 extern "C" const char *weir_dtype_name(weir_dtype) { return ""; }
 weir_status weir__cuda_check(weir_backend *, cudaError_t, const char *, ...) { return WEIR_OK; }
 
@@ -97,7 +96,11 @@ int main() {
     cu.sm_count = 132, cu.smem_optin = 232448, cu.n_counter = WEIR_COUNT_ALL;
     cu.base.scratch = device<float>(SCRATCH), cu.base.scratch_floats = size_t{1} << 26;
     cu.counters = device<uint32_t>(SCRATCH);
-    for (const t5 &m : {t5{"small", 512, 1024, 6, 1}, t5{"large", 1024, 2816, 16, 6}}) {
+    const t5 models[] = {{"small", 512, 1024, 6, 1},
+                         {"large", 1024, 2816, 16, 6},
+                         {"XL", 2048, 5120, 32, 6},
+                         {"XL1", 2048, 5120, 32, 1}};
+    for (const t5 &m : models) {
         const int64_t inner = 64 * m.heads;
         const matrix of_layer[] = {
             {"qkv", 3 * inner, m.dim, false, false, true, true, false, WEIR_EPI_STORE},

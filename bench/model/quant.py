@@ -5,9 +5,10 @@ source for a unit: 16 outputs times 32 inputs, which a warp has as operands of i
 cores" is the kernel before: f32 rows, decoded weights times up to 8 rows a pass.
 """
 import sessions
-from kernels import INSTRUCTIONS, short, work
+from kernels import short, work
 
 BITS = 4.5       # of a weight
+INSTRUCTIONS = 1000  # of a warp besides its units: assumed, not counted
 UNIT = 16 * 32   # weights of a unit
 DECODE = 35      # instructions: codes and scales of a unit, to shared memory and back
 TERM = 20        # of a unit and 8 rows: operands, mma, three or four f32 operations for each of four outputs

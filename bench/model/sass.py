@@ -384,6 +384,12 @@ def check(op, a):
     return lambda t: p(t, False)
 
 
+def vote(op, a):
+    """Of a predicate that all lanes share: the compiler's way to make it uniform."""
+    to, p = put_predicate(a[0]), predicate(a[-1])
+    return lambda t: to(t, p(t))
+
+
 def atomic(op, a):
     to = put(a[1])
     return lambda t: to(t, t.launch.arrived)
@@ -407,7 +413,7 @@ KINDS = {
     "S2R": special, "S2UR": special, "MOV": move, "UMOV": move, "R2UR": move, "SEL": select, "USEL": select,
     "FSEL": select, "CS2R": zero, "P2R": predicates_out, "R2P": predicates_in,
     "IABS": partial(unary, lambda v: abs(signed(v))), "POPC": partial(unary, lambda v: bin(v).count("1")),
-    "FCHK": check, "ATOMG": atomic, "SHFL": shuffle, "PRMT": move,
+    "FCHK": check, "VOTEU": vote, "ATOMG": atomic, "SHFL": shuffle, "PRMT": move,
     **dict.fromkeys("HMMA F2FP LDGSTS LDGDEPBAR DEPBAR STG ACQBULK PREEXIT BSSY BSYNC BREAK WARPSYNC NOP "
                     "YIELD MEMBAR ERRBAR CCTL CGAERRBAR LDSM VOTE BMOV".split(), nothing),
 }
@@ -457,7 +463,7 @@ class Code:
 
 
 class Launch:
-    """The first block of a launch. params: the kernel's arguments; arrived: what an atomic counter held before;
+    """The first block of a launch. params: the kernel's arguments; arrived: what an atomic counter held;
     words: spans of addresses where integers lie."""
 
     def __init__(self, code, params, threads, grid, arrived=0, words=()):

@@ -1,8 +1,7 @@
 """Other forms of a T5 decoder layer of few rows, by the same model: what each would make of a block."""
-from kernels import (KERNELS_OF_LAYER, LARGE, SMALL, XL, accept_step, ends, layer_kernels, sample, work)
+from kernels import (KERNELS_OF_LAYER, LARGE, SMALL, XL, accept_step, ends, layer_kernels, sample)
 
-# A cluster's barrier, and the instructions of a product that are not needed: the review's estimates.
-CLUSTER, DIET = 0.3, 400
+CLUSTER = 0.3  # us of a cluster's barrier: the review's estimate
 
 HEADER = ["GPU", "form of a layer", "µs of a layer: small, 1 row", "large, 6 rows",
           "block, µs: small → large", "small → XL"]
@@ -23,15 +22,9 @@ def clusters(g, kernels):
     return sum(kernels(True)) + 3 * g.gap + 5 * CLUSTER - KERNELS_OF_LAYER * g.gap
 
 
-def diet(g, kernels):
-    """Products without what their warps need not execute."""
-    return sum(kernels(True)) - 6 * work(g, DIET)
-
-
 # Name, us of a layer.
 FORMS = (("8 kernels, each waits before it reads", lambda g, k: one_by_one(g, k, False)),
          ("8 kernels, attention fetches early", lambda g, k: one_by_one(g, k, True)),
-         ("… and products of 400 instructions less", diet),
          ("one kernel a call, barriers of two trips", lambda g, k: team(g, k, g.meet)),
          ("one kernel a call, barriers of 1 µs", lambda g, k: team(g, k, 1.0)),
          ("3 kernels of clusters", clusters))

@@ -68,6 +68,13 @@ PTX_FN int opaque(int x) {
     return x;
 }
 
+template <class T> PTX_FN const T *opaque(const T *p) {
+#ifdef __CUDACC__
+    asm volatile("" : "+l"(p));
+#endif
+    return p;
+}
+
 /* ---- tensor cores; every lane of the warp calls ---- */
 
 /* d += a b, m16n8k16, bf16 in, f32 accumulate. Lane 4 g + t: a holds rows g, g + 8 and columns 2t, 2t + 1, 2t

@@ -15,13 +15,17 @@
  * before the product: half of the two trips of that are those of the row itself.
  *
  * A lane reads back only what it copied itself, so the ring needs no barrier; it continues across units and
- * is filled before grid_wait, while earlier kernels still run. Of a product of groups (linear.h) a row tile
+ * is filled before grid_wait, while earlier kernels still run. Where a block has one unit and few tiles, they
+ * go to registers instead, with half as many instructions. Of a product of groups (linear.h) a row tile
  * belongs to one matrix, which a block knows only after grid_wait. A row's output is summed as a chain of mma
  * along its warp's tiles, then over warps that share them, then over a segment's slices, then over segments
  * as a tree. The uncut matrix alone determines this order, so neither the number of rows, their tiles nor
  * the grid changes a bit. */
 #include "kernels/attention/kv.cuh"
+#include "kernels/linear/fragment.cuh"
 #include "kernels/linear/linear.cuh"
+
+#include <type_traits>
 
 extern "C" {
 #include "kernels/attention/cuda.h"
@@ -33,13 +37,15 @@ using namespace linear;
 
 constexpr int LINE = 20;    /* floats of a row of sums: lanes store to different banks */
 constexpr int RESIDENT = 2; /* blocks per SM: leaves each thread 128 registers */
+constexpr int HELD = 16;    /* tiles that a warp may hold in registers, 4 each */
 
 /* A cache that outputs [first, first + 2 width) go to: keys, then values. */
 struct cache {
     void *pool; /* at the layer; NULL: there is none */
     const int32_t *table, *slot, *pos;
-    int64_t table_stride, page_elems, first;
-    int32_t width, head_dim;
+    int64_t table_stride, page_elems;
+    int32_t first, width, head_dim;
+    uint32_t of_head; /* an index times this, >> 32: its head */
     bool bf16;
 };
 
@@ -48,50 +54,6 @@ struct cache_row {
     int64_t page;
     int32_t pos;
 };
-
-/* How a launch is divided; the same for all its blocks. */
-struct cut {
-    weir_linear_tiling p;
-    int32_t n_tile; /* row tiles */
-    int64_t n_panel;
-    int32_t stage, stride; /* inputs of a row in shared memory at once; elements between rows */
-    float *partial;        /* (n_tile, split, n_unit) records of ROWS x (64 + 1) */
-    uint32_t *counter;     /* (n_tile, n_unit) */
-    cache kept;
-};
-
-struct place {
-    int64_t unit, unit_step;
-    int tile, z;
-    int panel;         /* of the unit: the warp's */
-    int64_t first;     /* tile of the slice's first input */
-    int length;        /* tiles of the slice */
-    int offset, count; /* the warp's: the first, from the slice's, and how many */
-};
-
-template <int P, int S> PTX_FN place place_of(const cut &c) {
-    const int warp = threadIdx.x / 32, b = blockIdx.x, of_unit = c.n_tile * c.p.split;
-    place p;
-    p.tile = b % c.n_tile;
-    p.z = b / c.n_tile % c.p.split;
-    p.unit = b / of_unit;
-    p.unit_step = gridDim.x / of_unit;
-    p.panel = warp % P;
-    if constexpr (S == 1) {
-        const int segment = warp / P;
-        const bool some = segment < c.p.n_part;
-        p.first = 0;
-        p.length = static_cast<int>(c.p.tiles);
-        p.offset = some ? static_cast<int>(c.p.part[segment].begin) : 0;
-        p.count = some ? static_cast<int>(c.p.part[segment].tiles) : 0;
-    } else {
-        const slice_tiles s = slice_at(c.p, p.z);
-        p.first = s.first, p.length = s.count;
-        p.offset = warp / P;
-        p.count = p.length > p.offset ? (p.length - p.offset + S - 1) / S : 0;
-    }
-    return p;
-}
 
 /* ---- the cache ---- */
 
@@ -108,12 +70,14 @@ struct keeps {
     const cache &c;
     const cache_row *rows;
 
-    PTX_FN void operator()(int row, int64_t n, float x) const {
-        if (!c.pool || n < c.first || n >= c.first + 2 * c.width) return;
+    PTX_FN void operator()(int row, int n, float x) const {
+        const int i = n - c.first;
+        if (!c.pool || i < 0 || i >= 2 * c.width) return;
         const cache_row at = rows[row];
         if (at.page < 0) return;
-        const int i = static_cast<int>(n - c.first), value = i >= c.width, j = i - value * c.width;
-        const int head = j / c.head_dim, d = j % c.head_dim;
+        const int value = i >= c.width, j = i - value * c.width;
+        const int head = static_cast<int>(static_cast<uint64_t>(j) * c.of_head >> 32),
+                  d = j - head * c.head_dim;
         const int64_t to = at.page + static_cast<int64_t>(2 * head + value) * c.head_dim * WEIR_PAGE +
                            (value ? at.pos * c.head_dim + d : d * WEIR_PAGE + at.pos);
         if (c.bf16)
@@ -122,65 +86,6 @@ struct keeps {
             store(static_cast<float *>(c.pool) + to, x);
     }
 };
-
-/* This lane's part of the warp's tiles, unit after unit, D of them in flight. */
-template <int P, int S, int D> struct ring {
-    const unsigned char *from, *weights;
-    unsigned char *slots;
-    int64_t unit, unit_step, n_unit, n_panel, tiles, offset;
-    int panel, count, left;
-
-    PTX_FN void seek() {
-        int64_t p = unit * P + panel;
-        if (p >= n_panel) p = n_panel - 1; /* the last unit may lack panels: their results are not stored */
-        from = weights + (p * tiles + offset) * TILE_BYTES;
-        left = count;
-    }
-
-    PTX_FN void open(const unsigned char *w, const cut &c, const place &at, unsigned char *smem) {
-        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        weights = w + lane * 16;
-        slots = smem + warp * D * TILE_BYTES + lane * 16;
-        unit = at.count > 0 ? at.unit : c.p.n_unit;
-        unit_step = at.unit_step, n_unit = c.p.n_unit, n_panel = c.n_panel, tiles = c.p.tiles;
-        offset = at.first + at.offset;
-        panel = at.panel, count = at.count;
-        seek();
-    }
-
-    /* Copies the next tile into a free slot; one group, empty after the last tile. */
-    PTX_FN void fetch(int slot) {
-        if (unit < n_unit) {
-            ptx::cp_async16(slots + slot * TILE_BYTES, from);
-            from += S * TILE_BYTES;
-            if (--left == 0) {
-                unit += unit_step;
-                seek();
-            }
-        }
-        ptx::cp_async_commit();
-    }
-};
-
-/* `steps` tiles of the warp against inputs at x: x[nt] is this lane's four of row 8 nt + g. */
-template <int P, int S, int NT, int D>
-PTX_FN void multiply(float (&acc)[NT][4], ring<P, S, D> &w, int *slot, const uint16_t *const (&x)[NT],
-                     int steps) {
-#pragma unroll 4
-    for (int i = 0, at = 0; i < steps; i++, at += S * WEIR_TILE) {
-        ptx::cp_async_wait<D - 1>();
-        const uint4 v = *reinterpret_cast<const uint4 *>(w.slots + *slot * TILE_BYTES);
-        const uint32_t weight[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-        for (int nt = 0; nt < NT; nt++) {
-            const uint2 u = *reinterpret_cast<const uint2 *>(x[nt] + at);
-            const uint32_t input[2] = {u.x, u.y};
-            ptx::mma_bf16(acc[nt], weight, input);
-        }
-        w.fetch(*slot);
-        *slot = (*slot + 1) % D;
-    }
-}
 
 /* sums[warp][row][output of the panel] */
 template <int NT> PTX_FN void put_sums(float *sums, const float (&acc)[NT][4]) {
@@ -204,6 +109,7 @@ template <int P, int S, int RT> struct block_sums {
         const float *p = sums + (column / WEIR_TILE * RT + row) * LINE + column % WEIR_TILE;
         float sum = p[0];
         if constexpr (S == 1) {
+            if (all_segments(segment, n_part)) return sum_segments(p, P * RT * LINE);
             kept_sums kept = {};
             for (int s = 1; s < n_part; s++) {
                 kept.keep(sum);
@@ -228,32 +134,55 @@ template <int P, int RT> struct slice_sums {
     PTX_FN float squares(int row) const { return total(RT * P * WEIR_TILE + row); }
 };
 
+/* What y holds of a unit's outputs, if the epilogue reads it: loaded before the product, for the thread that
+ * finishes them. */
+template <int P, int RT> struct stored_early {
+    static constexpr int HALVES = P == 4 ? 2 : 1, TURNS = P == 4 ? RT / 8 : 1;
+    float was[TURNS][HALVES];
+
+    PTX_FN stored_early(const job &a, int unit, int64_t row0, int rows) {
+        constexpr int LANES = P == 4 ? 32 : WEIR_TILE;
+        const int first = threadIdx.x / LANES, n0 = unit * HALVES * LANES + threadIdx.x % LANES;
+#pragma unroll
+        for (int t = 0; t < TURNS; t++) {
+#pragma unroll
+            for (int h = 0; h < HALVES; h++) {
+                const int row = first + WARPS * t, n = n0 + 32 * h;
+                was[t][h] = row < rows && n < static_cast<int>(a.n) ? stored(a, row0 + row, n) : 0.0f;
+            }
+        }
+    }
+    PTX_FN float at(const job &, int64_t, int row, int h, int) const {
+        return row < WARPS ? was[0][h] : was[TURNS - 1][h];
+    }
+};
+
 /* y of a unit of 16 outputs. */
-template <int P, class Sums>
-PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows,
-                         const keeps &keep) {
-    const int row = threadIdx.x / WEIR_TILE, i = threadIdx.x % WEIR_TILE;
-    const int64_t n = unit * WEIR_TILE + i;
-    if (row >= rows || n >= a.n) return;
+template <int P, int RT, class Sums>
+PTX_FN void finish_small(const job &a, const Sums &sums, int unit, int64_t row0, int rows, const keeps &keep,
+                         const stored_early<P, RT> &early) {
+    const int row = threadIdx.x / WEIR_TILE, i = threadIdx.x % WEIR_TILE, n = unit * WEIR_TILE + i;
+    if (row >= rows || n >= static_cast<int>(a.n)) return;
     const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
     const float up = P == 2 ? factor * sums.at(row, P / 2 * WEIR_TILE + i) : 0.0f;
-    keep(row, n, finish(a, factor * sums.at(row, i), up, row0 + row, n));
+    keep(row, n, finish(a, factor * sums.at(row, i), up, row0 + row, n, early.was[0][0]));
 }
 
-template <int P, class Sums>
-PTX_FN void finish_unit(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows,
-                        const keeps &keep) {
+template <int P, int RT, class Sums>
+PTX_FN void finish_unit(const job &a, const Sums &sums, int unit, int64_t row0, int rows, const keeps &keep,
+                        const stored_early<P, RT> &early) {
     if constexpr (P == 4) {
-        finish_large(a, sums, unit, row0, rows, keep);
+        finish_large(a, sums, unit, row0, rows, keep, early);
     } else {
-        finish_small<P>(a, sums, unit, row0, rows, keep);
+        finish_small(a, sums, unit, row0, rows, keep, early);
     }
 }
 
 /* Writes this slice's products to scratch; the block that completes the unit finishes it. */
 template <int P, int S, int RT>
 PTX_FN void merge_slices(const job &a, const cut &c, const place &at, const block_sums<P, S, RT> &mine,
-                         int *last, int64_t unit, int64_t row0, int rows, const keeps &keep) {
+                         int *last, int unit, int64_t row0, int rows, const keeps &keep,
+                         const stored_early<P, RT> &early) {
     constexpr int COLUMNS = P * WEIR_TILE, RECORD = RT * (COLUMNS + 1);
     slice_sums<P, RT> all;
     all.step = c.p.n_unit * RECORD;
@@ -271,18 +200,20 @@ PTX_FN void merge_slices(const job &a, const cut &c, const place &at, const bloc
         if (*last) *counter = 0;
     }
     __syncthreads();
-    if (*last) finish_unit<P>(a, all, unit, row0, rows, keep);
+    if (*last) finish_unit(a, all, unit, row0, rows, keep, early);
 }
 
-template <int P, int S, int NT, int D>
-__global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a, const cut c) {
+/* ONCE: no block has more than one unit, no warp more than D tiles of it, and all inputs fit. */
+template <int P, int S, int NT, int D, bool ONCE>
+__global__ void __launch_bounds__(THREADS, RESIDENT)
+    fragment_kernel(const job a, const cut c, const cache kept) {
     constexpr int RT = 8 * NT;
     K_DYN_SHARED(unsigned char, smem);
-    float *sums = reinterpret_cast<float *>(smem + WARPS * D * TILE_BYTES);
+    float *sums = reinterpret_cast<float *>(smem + (ONCE ? 0 : WARPS * D * TILE_BYTES));
     float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(sums + WARPS * RT * LINE);
     int *last = reinterpret_cast<int *>(part + RT);
-    cache_row *kept = reinterpret_cast<cache_row *>(last + 4);
-    uint16_t *xs = reinterpret_cast<uint16_t *>(kept + RT);
+    cache_row *kept_rows = reinterpret_cast<cache_row *>(last + 4);
+    uint16_t *xs = reinterpret_cast<uint16_t *>(kept_rows + RT);
 
     const place at = place_of<P, S>(c);
     if (a.begin) { /* which weights are read is not known before */
@@ -291,25 +222,24 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     }
     const row_tile tile = tile_of<RT>(a, at.tile);
     if (tile.rows == 0) return;
-    ring<P, S, D> weights;
-    weights.open(tile.w, c, at, smem);
-#pragma unroll
-    for (int slot = 0; slot < D; slot++) weights.fetch(slot);
+    std::conditional_t<ONCE, held<P, S, D>, ring<P, S, D>> weights(c, at, tile.w, smem);
     if (!a.begin) {
         if (!a.settles) ptx::grid_launch_dependents();
         ptx::grid_wait();
         if (a.settles) ptx::grid_launch_dependents();
     }
 
-    const int64_t row0 = tile.row0, first = at.first * WEIR_TILE;
-    const int rows = tile.rows, width = at.length * WEIR_TILE;
-    const int64_t end = first + width < a.k ? first + width : a.k;
-    const bool whole = c.stage >= width, looks = c.kept.pool && static_cast<int>(threadIdx.x) < rows;
+    const int64_t row0 = tile.row0;
+    const int rows = tile.rows, first = at.first * WEIR_TILE, width = at.length * WEIR_TILE;
+    const int k = static_cast<int>(a.k), end = first + width < k ? first + width : k;
+    const bool whole = ONCE || c.stage >= width;
+    const bool looks = threadIdx.x < (kept.pool ? static_cast<unsigned>(rows) : 0u);
     cache_row mine_at = {-1, 0};
-    if (looks) mine_at = seek_row(c.kept, row0 + threadIdx.x);
+    if (looks) mine_at = seek_row(kept, row0 + threadIdx.x);
     if (whole || a.norm)
-        take(a, row0, rows, first, width, end, whole ? xs : nullptr, c.stride, a.norm ? part : nullptr);
-    if (looks) kept[threadIdx.x] = find_page(c.kept, mine_at);
+        take(a, row0, rows, first, width, end, xs, c.stride, part,
+             (whole ? INPUTS : 0) | (a.norm ? SQUARES : 0));
+    if (looks) kept_rows[threadIdx.x] = find_page(kept, mine_at);
     __syncthreads();
 
     const int lane = threadIdx.x % 32;
@@ -319,43 +249,46 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
         const int row = 8 * nt + lane / 4;
         x[nt] = xs + (row < rows ? row : rows - 1) * c.stride + at.offset * WEIR_TILE + lane % 4 * 4;
     }
-    const keeps keep = {c.kept, kept};
-    int slot = 0;
-    for (int64_t unit = at.unit; unit < c.p.n_unit; unit += at.unit_step) {
+    const keeps keep = {kept, kept_rows};
+    for (int unit = at.unit;;) {
+        const stored_early<P, RT> early(a, unit, row0, rows);
         float acc[NT][4] = {};
-        int left = at.count;
-        for (int begin = 0; begin < width; begin += c.stage) {
+        for (int begin = 0, left = at.count;;) {
+            int steps = left;
             if (!whole) {
                 __syncthreads();
                 const int n = width - begin < c.stage ? width - begin : c.stage;
-                take<uint16_t>(a, row0, rows, first + begin, n, end, xs, c.stride, nullptr);
+                take<uint16_t, 4>(a, row0, rows, first + begin, n, end, xs, c.stride, part, INPUTS);
                 __syncthreads();
+                const int most = c.stage / (S * WEIR_TILE);
+                steps = left < most ? left : most;
             }
-            const int most = c.stage / (S * WEIR_TILE), steps = left < most ? left : most;
-            multiply<P, S, NT, D>(acc, weights, &slot, x, steps);
-            left -= steps;
+            multiply(acc, weights, x, steps);
+            left -= steps, begin += c.stage;
+            if (ONCE || begin >= width) break;
         }
-        __syncthreads(); /* the sums of the unit before have been read */
         put_sums<NT>(sums, acc);
         __syncthreads();
         block_sums<P, S, RT> mine;
         mine.sums = sums;
         mine.part = part;
         mine.segment = c.p.part, mine.n_part = c.p.n_part;
-        if constexpr (P == 4) {
-            if (c.p.split > 1) {
-                merge_slices<P, S, RT>(a, c, at, mine, last, unit, row0, rows, keep);
-                continue;
-            }
-        }
-        finish_unit<P>(a, mine, unit, row0, rows, keep);
+        bool merges = false;
+        if constexpr (P == 4) merges = c.p.split > 1;
+        if (merges)
+            merge_slices<P, S, RT>(a, c, at, mine, last, unit, row0, rows, keep, early);
+        else
+            finish_unit(a, mine, unit, row0, rows, keep, early);
+        unit += at.unit_step;
+        if (ONCE || unit >= static_cast<int>(c.p.n_unit)) break;
+        __syncthreads(); /* the sums of this unit have been read */
     }
 }
 
 /* ---- host ---------------------------------------------------------------------------------------------- */
 
-/* Shared memory except the rows: ring, sums, squares, the last-block flag, and rows of a cache. None of it is
- * static, since static memory counts against what a block can request. */
+/* Shared memory except the rows: ring (depth 0: none), sums, squares, the last-block flag, and rows of a
+ * cache. None of it is static, since static memory counts against what a block can request. */
 int fixed_bytes(int rt, int depth) {
     return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4 + 16 +
            rt * static_cast<int>(sizeof(cache_row));
@@ -369,7 +302,7 @@ int smem_budget(const weir_cuda *cu) {
 }
 
 struct shape {
-    int depth, smem;
+    int depth, smem; /* depth 0: tiles are held in registers */
 };
 
 /* Tiles of the inputs that a block reads. */
@@ -384,12 +317,30 @@ int64_t widest(const weir_linear_tiling &p) {
     return most;
 }
 
+/* Tiles of a warp, at most. */
+int64_t deepest(const weir_linear_tiling &p) {
+    int64_t most = 0;
+    if (p.share > 1) return (widest(p) + p.share - 1) / p.share;
+    for (int i = 0; i < p.n_part; i++) most = p.part[i].tiles > most ? p.part[i].tiles : most;
+    return most;
+}
+
+/* Blocks that are on the device at once. */
+int64_t slots_of(const weir_cuda *cu, int smem) {
+    const int64_t resident = (static_cast<int64_t>(cu->smem_optin) + 1024) / (smem + 1024);
+    return (resident < RESIDENT ? resident : RESIDENT) * cu->sm_count;
+}
+
 /* Inputs of `rows` rows that fit in shared memory at once, the ring's depth, and all shared memory. */
 shape fit(const weir_cuda *cu, const weir_linear_tiling &p, int rt, int rows, cut *c) {
     const int unit = p.share * WEIR_TILE, budget = smem_budget(cu), row_bytes = 2 * rows;
     const int64_t width = (widest(p) * WEIR_TILE + unit - 1) / unit * unit;
     shape s;
-    s.depth = p.panels == 4 && fixed_bytes(rt, 16) + row_bytes * (width + WEIR_TILE) <= budget ? 16 : 8;
+    s.depth = 0, s.smem = fixed_bytes(rt, 0) + row_bytes * static_cast<int>(width + WEIR_TILE);
+    const bool once = rt == 8 && deepest(p) <= HELD && s.smem <= budget &&
+                      c->n_tile * p.split * p.n_unit <= slots_of(cu, s.smem);
+    if (!once)
+        s.depth = p.panels == 4 && fixed_bytes(rt, 16) + row_bytes * (width + WEIR_TILE) <= budget ? 16 : 8;
     const int64_t room = (budget - fixed_bytes(rt, s.depth)) / row_bytes - WEIR_TILE;
     c->stage = static_cast<int32_t>(width <= room ? width : room / unit * unit);
     c->stride = (c->stage / WEIR_TILE | 1) * WEIR_TILE; /* an odd number of 32 bytes: other banks */
@@ -409,27 +360,37 @@ int rows_of_tile(const weir_cuda *cu, const weir_linear_tiling &p, int64_t n_row
     return 16;
 }
 
-template <int P, int S, int NT, int D>
-weir_status launch(weir_cuda *cu, const job &j, const cut &c, int smem) {
+template <int P, int S, int NT, int D, bool ONCE>
+weir_status launch(weir_cuda *cu, const job &j, const cut &c, const cache &kept, int smem) {
     static std::atomic<uint64_t> asked;
-    WEIR_CUDA_TRY(&cu->base, allow_smem(fragment_kernel<P, S, NT, D>, &asked, cu), "linear: shared memory");
-    const int64_t of_unit = static_cast<int64_t>(c.n_tile) * c.p.split;
-    int64_t resident = (static_cast<int64_t>(cu->smem_optin) + 1024) / (smem + 1024);
-    if (resident > RESIDENT) resident = RESIDENT;
-    int64_t groups = resident * cu->sm_count / of_unit;
+    WEIR_CUDA_TRY(&cu->base, allow_smem(fragment_kernel<P, S, NT, D, ONCE>, &asked, cu),
+                  "linear: shared memory");
+    int64_t groups = slots_of(cu, smem) / (static_cast<int64_t>(c.n_tile) * c.p.split);
     if (groups < 1) groups = 1;
     if (groups > c.p.n_unit) groups = c.p.n_unit;
-    const dim3 grid(static_cast<unsigned>(groups * of_unit));
-    K_LAUNCH_PDL((fragment_kernel<P, S, NT, D>), grid, dim3(THREADS), smem, cu->stream)(j, c);
+    const dim3 grid(static_cast<unsigned>(c.n_tile), static_cast<unsigned>(c.p.split),
+                    static_cast<unsigned>(groups));
+    K_LAUNCH_PDL((fragment_kernel<P, S, NT, D, ONCE>), grid, dim3(THREADS), smem, cu->stream)(j, c, kept);
     return WEIR_OK;
 }
 
-template <int NT> weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, const shape &s) {
-    if (c.p.share == 1) return launch<1, 1, NT, 8>(cu, j, c, s.smem);
-    if (c.p.panels == 1) return launch<1, WARPS, NT, 8>(cu, j, c, s.smem);
-    if (c.p.panels == 2) return launch<2, WARPS / 2, NT, 8>(cu, j, c, s.smem);
-    return s.depth == 16 ? launch<4, WARPS / 4, NT, 16>(cu, j, c, s.smem)
-                         : launch<4, WARPS / 4, NT, 8>(cu, j, c, s.smem);
+template <int P, int S, int NT>
+weir_status launch_depth(weir_cuda *cu, const job &j, const cut &c, const cache &kept, const shape &s) {
+    if constexpr (NT == 1) {
+        if (s.depth == 0) return launch<P, S, 1, HELD, true>(cu, j, c, kept, s.smem);
+    }
+    if constexpr (P == 4) {
+        if (s.depth == 16) return launch<P, S, NT, 16, false>(cu, j, c, kept, s.smem);
+    }
+    return launch<P, S, NT, 8, false>(cu, j, c, kept, s.smem);
+}
+
+template <int NT>
+weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, const cache &kept, const shape &s) {
+    if (c.p.share == 1) return launch_depth<1, 1, NT>(cu, j, c, kept, s);
+    if (c.p.panels == 1) return launch_depth<1, WARPS, NT>(cu, j, c, kept, s);
+    if (c.p.panels == 2) return launch_depth<2, WARPS / 2, NT>(cu, j, c, kept, s);
+    return launch_depth<4, WARPS / 4, NT>(cu, j, c, kept, s);
 }
 
 /* Row tiles per launch: as many as scratch has room for the records of their slices. 0: not even one. */
@@ -454,7 +415,8 @@ cache cache_of(const weir_kv_append *p, const float *y) {
     c.pool = static_cast<char *>(p->kv->pool) + layer * weir_dtype_bytes(p->kv->dtype);
     c.table = p->kv->table, c.table_stride = p->kv->table_stride, c.page_elems = p->kv->page_elems;
     c.slot = p->slot, c.pos = p->pos;
-    c.first = p->k - y, c.width = width, c.head_dim = p->kv->head_dim;
+    c.first = static_cast<int32_t>(p->k - y), c.width = width, c.head_dim = p->kv->head_dim;
+    c.of_head = UINT32_MAX / static_cast<uint32_t>(c.head_dim) + 1; /* right while width head_dim < 2^32 */
     return c;
 }
 
@@ -471,17 +433,18 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     if (step < 1) return WEIR_ENOMEM;
     const bool spans = a->minmax && p.panels != 4; /* units are not spans: computed after the product */
     cut c = {};
-    c.p = p, c.n_panel = a->w->n_panel;
+    c.p = p, c.n_panel = static_cast<int32_t>(a->w->n_panel);
     c.partial = cu->base.scratch;
     c.counter = cu->counters + WEIR_COUNT_TEAM;
+    c.n_tile = static_cast<int32_t>(n_tile < step ? n_tile : step);
     const shape s = fit(cu, p, rt, static_cast<int>(most < rt ? most : rt), &c);
     job j = job_of(a);
-    c.kept = cache_of(a->append, a->y);
+    const cache kept = cache_of(a->append, a->y);
     j.settles = settles(a);
     if (spans) j.minmax = nullptr;
     for (; j.tile0 < n_tile; j.tile0 += step) {
         c.n_tile = static_cast<int32_t>(n_tile - j.tile0 < step ? n_tile - j.tile0 : step);
-        WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, s) : launch_rows<2>(cu, j, c, s));
+        WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, kept, s) : launch_rows<2>(cu, j, c, kept, s));
         WEIR_TRY(launched(cu, "fragments", a));
     }
     if (spans) return minmaxes(cu, a);

@@ -7,6 +7,7 @@
 #include "kernels/cuda/ptx.cuh"
 
 #include "kernels/cuda/cuda.cuh"
+#include "kernels/linear/slices.cuh"
 extern "C" {
 #include "kernels/linear/cuda.h"
 #include "kernels/linear/linear_tiling.h"
@@ -15,18 +16,16 @@ extern "C" {
 
 namespace linear {
 
-enum { WARPS = WEIR_LINEAR_WARPS, THREADS = 32 * WARPS };
 constexpr unsigned ALL = 0xffffffffu;
-constexpr int TILE_BYTES = 512; /* of a FRAGMENT weight */
 
 struct job {
     const float *x, *norm;
     int64_t ldx;
     float eps;
     const void *w;
-    int64_t n, k;
+    int64_t n, k; /* below 2^31: products of few rows count in 32 bits */
     float *y;
-    int64_t ldy, n_row;
+    int64_t ldy, n_row; /* rows: below 2^31 */
     weir_epilogue epilogue;
     float scale, softcap;
     bool gated, vector; /* vector: 16-byte loads of x and norm are aligned */
@@ -111,8 +110,8 @@ template <int ROWS> PTX_FN row_tile group_tile(const job &a, int64_t at) {
 /* The rows of a launch's i-th tile, and their matrix. Of groups it reads what earlier kernels wrote. */
 template <int ROWS> PTX_FN row_tile tile_of(const job &a, int64_t i) {
     if (a.begin) return group_tile<ROWS>(a, a.tile0 + i);
-    const int64_t row0 = (a.tile0 + i) * ROWS, left = a.n_row - row0;
-    return {row0, static_cast<int>(left < ROWS ? left : ROWS), static_cast<const unsigned char *>(a.w)};
+    const int row0 = static_cast<int>(a.tile0 + i) * ROWS, left = static_cast<int>(a.n_row) - row0;
+    return {row0, left < ROWS ? left : ROWS, static_cast<const unsigned char *>(a.w)};
 }
 
 /* Floats of a part of scratch, so that the next one is aligned to 256 bytes. */
@@ -131,24 +130,32 @@ PTX_FN float activate(weir_epilogue e, float d) {
     }
 }
 
-/* From the products of gate (or the only matrix) and up to y; the value stored. Which kernel computes a row
- * depends on how many rows there are, so no compiler may contract a product and a sum in one and not in
- * another. */
-PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) {
-    float *y = a.y + row * a.ldy + n;
+/* What y holds, if the epilogue reads it. */
+PTX_FN float stored(const job &a, int64_t row, int64_t n) {
+    const bool reads = a.epilogue == WEIR_EPI_ADD || a.epilogue == WEIR_EPI_MUL;
+    return reads ? a.y[row * a.ldy + n] : 0.0f;
+}
+
+/* From the products of gate (or the only matrix) and up to y; the value stored. was: what y held. Which
+ * kernel computes a row depends on how many rows there are, so no compiler may contract a product and a sum
+ * in one and not in another. */
+PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n, float was) {
     float d = activate(a.epilogue, __fmul_rn(a.scale, gate));
     if (a.softcap > 0.0f) d = a.softcap * tanhf(d / a.softcap);
     if (a.gated) d *= up;
-    if (a.epilogue == WEIR_EPI_ADD) d = __fadd_rn(d, *y);
-    if (a.epilogue == WEIR_EPI_MUL) d *= *y;
-    *y = d;
+    if (a.epilogue == WEIR_EPI_ADD) d = __fadd_rn(d, was);
+    if (a.epilogue == WEIR_EPI_MUL) d *= was;
+    a.y[row * a.ldy + n] = d;
     return d;
+}
+PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) {
+    return finish(a, gate, up, row, n, stored(a, row, n));
 }
 
 /* 1 / sqrt(mean of squares + eps); products use x norm, so that rows are read once and scaled after the
  * sum. */
 PTX_FN float row_factor(const job &a, float sum_sq) {
-    return a.norm ? 1.0f / sqrtf(sum_sq / static_cast<float>(a.k) + a.eps) : 1.0f;
+    return a.norm ? 1.0f / sqrtf(sum_sq / static_cast<float>(static_cast<int>(a.k)) + a.eps) : 1.0f;
 }
 
 /* ---- minmaxes (minmax.h) ---- */
@@ -187,37 +194,45 @@ PTX_FN weir_minmax warp_merge(weir_minmax e) {
 
 /* Outputs go to y alone. */
 struct keeps_none {
-    PTX_FN void operator()(int, int64_t, float) const {}
+    PTX_FN void operator()(int, int, float) const {}
+};
+
+/* y is read when it is needed. */
+struct stored_late {
+    PTX_FN float at(const job &a, int64_t row0, int row, int, int n) const {
+        return stored(a, row0 + row, n);
+    }
 };
 
 /* y and minmaxes of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span.
- * keep(row of the tile, output, value): where else an output goes, unless the weight is gated. */
-template <class Sums, class Keep = keeps_none>
+ * keep(row of the tile, output, value): where else an output goes, unless the weight is gated.
+ * was.at(…, row of the tile, half of the unit, output): what y held. */
+template <class Sums, class Keep = keeps_none, class Was = stored_late>
 PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows,
-                         const Keep &keep = Keep()) {
-    const int lane = threadIdx.x % 32;
+                         const Keep &keep = Keep(), const Was &was = Was()) {
+    const int lane = threadIdx.x % 32, span = static_cast<int>(unit);
     for (int row = threadIdx.x / 32; row < rows; row += WARPS) {
         const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
         if (a.gated) { /* panels gate, up, gate, up */
-            const int column = lane / WEIR_TILE * 2 * WEIR_TILE + lane % WEIR_TILE;
-            const int64_t n = unit * 32 + lane;
-            if (n < a.n)
+            const int column = lane / WEIR_TILE * 2 * WEIR_TILE + lane % WEIR_TILE, n = span * 32 + lane;
+            if (n < static_cast<int>(a.n))
                 finish(a, factor * sums.at(row, column), factor * sums.at(row, column + WEIR_TILE),
-                       row0 + row, n);
+                       row0 + row, n, 0.0f);
             continue;
         }
         weir_minmax e = minmax_of(0.0f, false, 0);
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const int64_t n = unit * WEIR_EXTENT_SPAN + 32 * h + lane;
-            if (n >= a.n) continue;
-            const float d = finish(a, factor * sums.at(row, 32 * h + lane), 0.0f, row0 + row, n);
+            const int n = span * WEIR_EXTENT_SPAN + 32 * h + lane;
+            if (n >= static_cast<int>(a.n)) continue;
+            const float d = finish(a, factor * sums.at(row, 32 * h + lane), 0.0f, row0 + row, n,
+                                   was.at(a, row0, row, h, n));
             keep(row, n, d);
-            e = merge(e, minmax_of(d, n < a.minmax_n, static_cast<int32_t>(n)));
+            e = merge(e, minmax_of(d, n < a.minmax_n, n));
         }
-        if (!a.minmax || unit * WEIR_EXTENT_SPAN >= a.minmax_n) continue;
+        if (!a.minmax || span * WEIR_EXTENT_SPAN >= a.minmax_n) continue;
         e = warp_merge(e);
-        if (lane == 0) a.minmax[(row0 + row) * span_count(a) + unit] = e;
+        if (lane == 0) a.minmax[(row0 + row) * span_count(a) + span] = e;
     }
 }
 
@@ -228,6 +243,29 @@ template <int LINE> struct tile_sums {
     PTX_FN float squares(int row) const { return sum_sq[row]; }
 };
 
+/* ---- sums over a warp ---- */
+
+/* N sums (a power of two up to 32) over a warp's lanes, each in the order of k_warp_sum, in N - 1 exchanges
+ * and the rest of a tree: in every step a lane keeps half of its values. Lane l gets sum l / (32 / N). */
+template <int N, int D> PTX_FN float warp_sums_from(float (&v)[N]) {
+    if constexpr (N == 1) {
+        float sum = v[0];
+#pragma unroll
+        for (int d = D; d > 0; d /= 2) sum += __shfl_xor_sync(ALL, sum, d);
+        return sum;
+    } else {
+        const bool upper = threadIdx.x & D;
+        float half[N / 2];
+#pragma unroll
+        for (int i = 0; i < N / 2; i++) {
+            const float given = upper ? v[i] : v[i + N / 2], kept = upper ? v[i + N / 2] : v[i];
+            half[i] = kept + __shfl_xor_sync(ALL, given, D);
+        }
+        return warp_sums_from<N / 2, D / 2>(half);
+    }
+}
+template <int N> PTX_FN float warp_sums(float (&v)[N]) { return warp_sums_from<N, 16>(v); }
+
 /* ---- rows into shared memory ---- */
 
 PTX_FN void put4(uint16_t *dst, const float4 &v) {
@@ -235,62 +273,98 @@ PTX_FN void put4(uint16_t *dst, const float4 &v) {
 }
 PTX_FN void put4(float *dst, const float4 &v) { *reinterpret_cast<float4 *>(dst) = v; }
 
-/* Inputs [first, first + width) of rows [row0, row0 + rows), times norm, as elements T at xs + r stride;
- * zeros from `end` (<= k) on. Batches of ROWS rows and STEPS groups of four inputs per thread have their
- * loads in flight together. part[r][warp], unless NULL: this warp's share of the sum of squares of those
- * inputs. Its order depends only on first and end: a thread takes groups of four at distance 1024 in rising
- * order, a warp its lanes as a tree. xs NULL: sums only. */
-template <class T, int ROWS, int STEPS>
-PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs,
-                      int stride, float (*part)[WARPS]) {
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    for (int r0 = 0; r0 < rows; r0 += ROWS) {
-        const float *x = a.x + (row0 + r0) * a.ldx;
-        float sum[ROWS] = {};
-        for (int i0 = 4 * threadIdx.x; i0 < width; i0 += 4 * THREADS * STEPS) {
-            float4 v[ROWS][STEPS], g[STEPS];
+/* Four floats from p[at], zeros from `end` on. EVEN: all four are there, in 16 bytes that are aligned. */
+template <bool EVEN> PTX_FN float4 group4(const float *p, int at, int end, bool vector) {
+    if constexpr (EVEN) return *reinterpret_cast<const float4 *>(p + at);
+    return k_load4(p, at, end, vector);
+}
+
+/* What take makes of rows. */
+enum { INPUTS = 1, SQUARES = 2 };
+
+/* A batch of ROWS rows: loads of STEPS groups of four inputs of each are in flight together. x: the first
+ * row's first input; `rows` may be more; `full` inputs are there, of `width`. */
+template <class T, int ROWS, int STEPS, bool EVEN>
+PTX_FN void take_batch(const job &a, const float *x, int rows, const float *norm, int width, int full, T *xs,
+                       int stride, float (*part)[WARPS], int what) {
+    const int ld = static_cast<int>(a.ldx);
+    float sum[ROWS] = {};
+    int i0 = 4 * threadIdx.x;
+    for (; i0 < full; i0 += 4 * THREADS * STEPS) {
+        float4 v[ROWS][STEPS], g[STEPS] = {};
 #pragma unroll
-            for (int s = 0; s < STEPS; s++) {
-                const int i = i0 + 4 * THREADS * s;
-                g[s] = a.norm && i < width ? k_load4(a.norm, first + i, end, a.vector)
-                                           : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
+        for (int s = 0; s < STEPS; s++) {
+            const int i = i0 + 4 * THREADS * s;
+            if (s > 0 && i >= full) break;
+            if (a.norm) g[s] = group4<EVEN>(norm, i, full, a.vector);
+            int at = i; /* opaque: or each row's address is a product of its own */
 #pragma unroll
-                for (int r = 0; r < ROWS; r++) {
-                    v[r][s] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                    if (i < width && r0 + r < rows)
-                        v[r][s] = k_load4(x + r * a.ldx, first + i, end, a.vector);
-                }
+            for (int r = 0; r < ROWS; r++) {
+                if (r > 0 && r >= rows) break;
+                v[r][s] = group4<EVEN>(x, at, at - i + full, a.vector);
+                at = ptx::opaque(at + ld);
             }
+        }
 #pragma unroll
-            for (int s = 0; s < STEPS; s++) {
-                const int i = i0 + 4 * THREADS * s;
+        for (int s = 0; s < STEPS; s++) {
+            const int i = i0 + 4 * THREADS * s;
+            if (s > 0 && i >= full) break;
+            T *to = xs + i;
 #pragma unroll
-                for (int r = 0; r < ROWS; r++) {
-                    float4 &f = v[r][s];
+            for (int r = 0; r < ROWS; r++) {
+                if (r > 0 && r >= rows) break;
+                float4 &f = v[r][s];
+                if (a.norm) {
                     sum[r] = fmaf(f.x, f.x, sum[r]), sum[r] = fmaf(f.y, f.y, sum[r]);
                     sum[r] = fmaf(f.z, f.z, sum[r]), sum[r] = fmaf(f.w, f.w, sum[r]);
                     f.x *= g[s].x, f.y *= g[s].y, f.z *= g[s].z, f.w *= g[s].w;
-                    if (xs && i < width && r0 + r < rows) put4(xs + (r0 + r) * stride + i, f);
                 }
+                if (what & INPUTS) put4(to, f);
+                to += stride;
             }
         }
-        if (!part) continue;
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            const float s = k_warp_sum(sum[r]);
-            if (lane == 0 && r0 + r < rows) part[r0 + r][warp] = s;
+    }
+    for (int i = (full + 3) / 4 * 4 + 4 * threadIdx.x; (what & INPUTS) && i < width; i += 4 * THREADS) {
+        for (int r = 0; r < ROWS && r < rows; r++)
+            put4(xs + r * stride + i, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+    }
+    if (!(what & SQUARES)) return;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, row = lane / (32 / ROWS);
+    const float s = warp_sums(sum);
+    if (lane % (32 / ROWS) == 0 && row < rows) part[row][warp] = s;
+}
+
+/* Inputs [first, first + width) of rows [row0, row0 + rows): INPUTS: times norm, as elements T at xs + r
+ * stride, zeros from `end` (<= k) on. SQUARES, of rows with a norm: part[r][warp], this warp's share of the
+ * sum of squares of those inputs. Its order depends only on first and end: a thread takes groups of four at
+ * distance 1024 in rising order, a warp its lanes as a tree. */
+template <class T, int ROWS, int STEPS>
+PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs,
+                      int stride, float (*part)[WARPS], int what) {
+    const int left = static_cast<int>(end - first), full = left < width ? left : width;
+    const float *x = a.x + row0 * a.ldx + first, *norm = a.norm ? a.norm + first : nullptr;
+    if (a.vector && full % 4 == 0) {
+        for (; rows > 0; rows -= ROWS) {
+            take_batch<T, ROWS, STEPS, true>(a, x, rows, norm, width, full, xs, stride, part, what);
+            x += ROWS * a.ldx, xs += ROWS * stride, part += ROWS;
         }
+        return;
+    }
+#pragma unroll 1
+    for (; rows > 0; rows--) {
+        take_batch<T, 1, 1, false>(a, x, 1, norm, width, full, xs, stride, part, what);
+        x += a.ldx, xs += stride, part++;
     }
 }
 
-/* Few rows: loads of one row in flight; more: of four. Both add in the same order. */
-template <class T>
+/* Of one row two groups are in flight, of more one of up to ROWS rows. Both add in the same order. */
+template <class T, int ROWS = 8>
 PTX_FN void take(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs,
-                 int stride, float (*part)[WARPS]) {
-    if (rows <= 2) {
-        take_rows<T, 1, 4>(a, row0, rows, first, width, end, xs, stride, part);
+                 int stride, float (*part)[WARPS], int what) {
+    if (rows == 1) {
+        take_rows<T, 1, 2>(a, row0, 1, first, width, end, xs, stride, part, what);
     } else {
-        take_rows<T, 4, 2>(a, row0, rows, first, width, end, xs, stride, part);
+        take_rows<T, ROWS, 1>(a, row0, rows, first, width, end, xs, stride, part, what);
     }
 }
 
@@ -315,72 +389,7 @@ PTX_FN void finish_pair(const job &a, float sum, float (*part)[WARPS], int64_t r
     if (!a.gated && n0 + 1 < a.n) finish(a, factor * d1, 0.0f, row0 + r, n0 + 1);
 }
 
-/* ---- segments (kernels/weight/segments.h) ---- */
-
-/* The sums that are kept, in registers. */
-struct kept_sums {
-    float newest, second, third;
-
-    PTX_FN float merge(float sum, int merges) {
-        for (int m = 0; m < merges; m++) {
-            sum = newest + sum;
-            newest = second, second = third;
-        }
-        return sum;
-    }
-    PTX_FN void keep(float sum) { third = second, second = newest, newest = sum; }
-};
-
-/* The sum of a product's slices, which lie `step` floats apart: a segment's in rising order, then the
- * segments as a tree. */
-PTX_FN float sum_slices(const float *from, int64_t step, const weir_linear_tiling &p) {
-    kept_sums kept = {};
-    float all = 0.0f;
-    for (int s = 0; s < p.n_part; s++) {
-        float sum = *from;
-        for (int z = 1; z < p.part[s].slices; z++) sum += from[z * step];
-        from += p.part[s].slices * step;
-        if (s > 0) kept.keep(all);
-        all = kept.merge(sum, p.part[s].merges);
-    }
-    return all;
-}
-
-/* Tiles of a slice. */
-struct slice_tiles {
-    int64_t first;
-    int count;
-};
-
-/* Slice z, of whichever segment. */
-PTX_FN slice_tiles slice_at(const weir_linear_tiling &p, int z) {
-    int i = 0;
-    while (z >= p.part[i].slices) z -= p.part[i++].slices;
-    const weir_linear_part &s = p.part[i];
-    const int64_t begin = z * s.slice, left = s.tiles - begin;
-    return {s.begin + begin, static_cast<int>(left < s.slice ? left : s.slice)};
-}
-
-/* N sums (a power of two up to 32) over a warp's lanes, each in the order of k_warp_sum, in N - 1 exchanges
- * and the rest of a tree: in every step a lane keeps half of its values. Lane l gets sum l / (32 / N). */
-template <int N, int D> PTX_FN float warp_sums_from(float (&v)[N]) {
-    if constexpr (N == 1) {
-        float sum = v[0];
-#pragma unroll
-        for (int d = D; d > 0; d /= 2) sum += __shfl_xor_sync(ALL, sum, d);
-        return sum;
-    } else {
-        const bool upper = threadIdx.x & D;
-        float half[N / 2];
-#pragma unroll
-        for (int i = 0; i < N / 2; i++) {
-            const float given = upper ? v[i] : v[i + N / 2], kept = upper ? v[i + N / 2] : v[i];
-            half[i] = kept + __shfl_xor_sync(ALL, given, D);
-        }
-        return warp_sums_from<N / 2, D / 2>(half);
-    }
-}
-template <int N> PTX_FN float warp_sums(float (&v)[N]) { return warp_sums_from<N, 16>(v); }
+/* ---- entry points ---- */
 
 /* Sums of parts of a product, as several blocks leave them in scratch. */
 struct records {

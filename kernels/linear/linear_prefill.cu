@@ -28,7 +28,8 @@ __global__ void __launch_bounds__(THREADS)
     for (int64_t first = 0; first < a.k; first += slice) {
         const int width = static_cast<int>(ld - first < slice ? ld - first : slice);
         const int64_t end = first + slice < a.k ? first + slice : a.k;
-        take_rows<T, 1, 4>(a, row, 1, first, width, end, out + first, 0, a.norm ? part : nullptr);
+        take_rows<T, 1, 2>(a, row, 1, first, width, end, out + first, 0, part,
+                           INPUTS | (a.norm ? SQUARES : 0));
         if (!a.norm) continue;
         __syncthreads();
         sum = first > 0 ? sum + sum_parts(part[0]) : sum_parts(part[0]);

@@ -90,8 +90,8 @@ __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage
 
     const bool whole = stage >= a.k;
     if (whole || a.norm)
-        take<float>(a, row0, rows, 0, static_cast<int>((a.k + 3) / 4 * 4), a.k, whole ? xs : nullptr, stage,
-                    a.norm ? part : nullptr);
+        take<float, 4>(a, row0, rows, 0, static_cast<int>((a.k + 3) / 4 * 4), a.k, xs, stage, part,
+                       (whole ? INPUTS : 0) | (a.norm ? SQUARES : 0));
     __syncthreads();
     kept_sums kept = {};
     float sum = 0.0f; /* of lane / (16 / R): w0's rows, then w1's */
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage
             const int n = static_cast<int>(end - at < stage ? end - at : stage);
             if (!whole) {
                 __syncthreads(); /* the stage before has been read */
-                take<float>(a, row0, rows, at, (n + 3) / 4 * 4, a.k, xs, stage, nullptr);
+                take<float, 2>(a, row0, rows, at, (n + 3) / 4 * 4, a.k, xs, stage, part, INPUTS);
                 __syncthreads();
             }
             accumulate<W, V, R>(acc, w0 + at, w1 + at, xs + (whole ? at : 0), stage, n);

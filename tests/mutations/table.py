@@ -46,6 +46,8 @@ TESTS = {
     "kernels/rows/gather.cu": ["runner_gather"],
     "kernels/rows/row_keys.cuh": ["runner_gather", "runner_embed"],
     "kernels/moe/": ["runner_moe"],
+    "kernels/linear/fragment.cuh": ["runner_linear", "runner_linear_stages"],
+    "kernels/linear/slices.cuh": ["runner_linear", "runner_shares", "runner_wide"],
     "kernels/linear/linear": ["runner_linear", "runner_shares", "runner_linear_append", "runner_groups"],
     "kernels/linear/linear_prefill.cu": ["runner_prefill", "runner_wide"],
     "kernels/linear/quant/linear_quant": ["runner_quant_wide", "runner_linear_quant", "runner_shares"],

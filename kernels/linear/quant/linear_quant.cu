@@ -40,7 +40,7 @@ template <int P> struct piece_sums {
     }
     PTX_FN float at(int row, int column) const {
         const float *from = part + (column / WEIR_TILE * OCTET + row) * WEIR_TILE + column % WEIR_TILE;
-        return sum_slices(from, STEP, *tree);
+        return sum_slices<true>(from, STEP, *tree);
     }
     PTX_FN float squares(int row) const { return sum_squares(part + WARPS * STEP + row, tree->n_part); }
 };

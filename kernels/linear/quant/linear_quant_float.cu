@@ -64,8 +64,8 @@ __global__ void __launch_bounds__(THREADS, 2) float_kernel(const job a, int stag
 
     const bool whole = stage >= a.k;
     if (whole || a.norm)
-        take<float>(a, row0, rows, 0, static_cast<int>(a.k), a.k, whole ? xs : nullptr, stage,
-                    a.norm ? part : nullptr);
+        take<float, 4>(a, row0, rows, 0, static_cast<int>(a.k), a.k, xs, stage, part,
+                       (whole ? INPUTS : 0) | (a.norm ? SQUARES : 0));
     __syncthreads();
     kept_sums kept = {};
     float sum = 0.0f; /* of lane / (16 / R): w0's rows, then w1's */
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(THREADS, 2) float_kernel(const job a, int stag
             const int n = static_cast<int>(end - at < stage ? end - at : stage);
             if (!whole) {
                 __syncthreads(); /* the stage before has been read */
-                take<float>(a, row0, rows, at, n, a.k, xs, stage, nullptr);
+                take<float, 4>(a, row0, rows, at, n, a.k, xs, stage, part, INPUTS);
                 __syncthreads();
             }
             accumulate<DTYPE, R>(acc, w0, w1, at, xs + (whole ? at : 0), stage, n);

@@ -296,6 +296,48 @@ Test(cuda_linear, a_row_has_the_same_bits_alone_and_in_company) {
     weir__backend_close(be);
 }
 
+/* The fixture's rows have no common alignment; those of a model are read 16 bytes at a time. */
+Test(cuda_linear, aligned_rows_have_the_same_bits) {
+    weir_backend *be = device_open();
+    const product some[] = {
+        {.n = 40, .k = 144, .n_row = 1, .norm = true},
+        {.n = 40, .k = 136, .n_row = 6, .norm = true},
+        {.n = 33, .k = 1040, .n_row = 8},
+        {.n = 20, .k = 1036, .n_row = 9, .norm = true},
+        {.n = 70, .k = 2056, .n_row = 2, .norm = true},
+        {.n = 33, .k = 71, .n_row = 3, .norm = true},
+    };
+    enum { N = sizeof some / sizeof some[0] };
+    uint64_t rng = 67;
+    for (int i = 0; i < 2 * N; i++) {
+        product p = some[i % N];
+        p.dtype = i < N ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32;
+        p.rows = true, p.scale = 1.0f, p.epilogue = i % 2 ? WEIR_EPI_ADD : WEIR_EPI_STORE;
+        data d = data_new(&p, &rng), aligned = d;
+        device_product b = device_product_new(be, &d, WEIR_USE_ROWS), c = b;
+        device_product_reserve(&b);
+        aligned.ldx = (p.k + 3) / 4 * 4 + 4;
+        aligned.x = calloc((size_t)(p.n_row * aligned.ldx), sizeof *aligned.x);
+        for (int64_t r = 0; r < p.n_row; r++)
+            memcpy(aligned.x + r * aligned.ldx, d.x + r * d.ldx, (size_t)p.k * sizeof *d.x);
+        c.d = &aligned;
+        c.x = device_put(be, aligned.x, (size_t)(p.n_row * aligned.ldx) * sizeof *aligned.x);
+        const size_t total = (size_t)(p.n_row * d.ldy);
+        float *want = guarded_new(total), *y = guarded_new(total);
+        cr_assert_eq(device_product_run(&b, 0, p.n_row, want), WEIR_OK);
+        cr_assert_eq(device_product_run(&c, 0, p.n_row, y), WEIR_OK);
+        char what[160];
+        describe_product(what, sizeof what, be->name, &p);
+        assert_same(y, want, total, what);
+        weir__backend_free(be, c.x);
+        free(aligned.x);
+        guarded_free(want), guarded_free(y);
+        device_product_free(&b);
+        data_free(&d);
+    }
+    weir__backend_close(be);
+}
+
 /* Scratch for one row tile's slices only: the op goes over the rows in pieces. */
 Test(cuda_linear, less_scratch_changes_no_bit_and_too_little_is_an_error) {
     weir_backend *be = device_open();
