@@ -11,6 +11,7 @@ with the most to do, which the block's time depends on.
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections import Counter
@@ -138,6 +139,9 @@ def main():
     p.add_argument("product", nargs="?", help="small.qkv … large.head")
     p.add_argument("--code", action="store_true")
     a = p.parse_args()
+    for tool in ("nvcc", "nvdisasm", "g++"):
+        if not shutil.which(tool):
+            p.error(f"{tool} is not on PATH: nvcc and nvdisasm are a CUDA toolkit's; triton of PyPI has nvdisasm too")
     with tempfile.TemporaryDirectory() as work:
         products = Products(work)
         if a.product:
