@@ -141,7 +141,8 @@ def main():
     a = p.parse_args()
     for tool in ("nvcc", "nvdisasm", "g++"):
         if not shutil.which(tool):
-            p.error(f"{tool} is not on PATH: nvcc and nvdisasm are a CUDA toolkit's; triton of PyPI has nvdisasm too")
+            p.error(f"{tool} is not on PATH: nvcc and nvdisasm are a CUDA toolkit's, "
+                    "PyPI's triton has the latter")
     with tempfile.TemporaryDirectory() as work:
         products = Products(work)
         if a.product:
