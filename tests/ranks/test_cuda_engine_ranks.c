@@ -100,7 +100,7 @@ Test(cuda_engine_ranks, a_t5_of_f32) {
 
 Test(cuda_engine_ranks, a_t5_of_bf16) {
     need_devices();
-    t5_on_ranks(WEIR_DTYPE_BF16, MOST_RANKS);
+    t5_on_ranks(WEIR_DTYPE_BF16, MOST_RANKS < 4 ? MOST_RANKS : 4); /* every rank runs the encoder */
 }
 
 /* ---- prompt lookup, on rank 0's device alone ---- */

@@ -60,8 +60,8 @@ Test(attention_stages, keys_through_shared_memory_give_the_bits_of_keys_from_reg
     }
 }
 
-/* Launches of a chain that copy before they wait: the product, of its weights, and attention where the op
- * ahead has left the cache alone. The chain runs twice, the second time paused. */
+/* Launches of a chain that copy before they wait: attention, where the op ahead has left the cache alone. (A
+ * product of so few tiles has its weights in registers.) */
 static long copies(const early_case *c, bool paused) {
     weir_backend *be = device_open();
     runner_api_reset();
@@ -76,7 +76,7 @@ Test(attention_stages, keys_are_fetched_while_the_op_ahead_runs) {
                                        {EARLY_PRODUCT, 1, 1, 16, 2, 1, 0, {40}, WEIR_DTYPE_BF16},
                                        {EARLY_ROPE, 1, 1, 16, 2, 1, 0, {40}, WEIR_DTYPE_BF16}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        cr_expect_eq(copies(&cases[i], false), 3, "case %zu", i);
-        cr_expect_eq(copies(&cases[i], true), 2, "case %zu", i);
+        cr_expect_eq(copies(&cases[i], false), 1, "case %zu", i);
+        cr_expect_eq(copies(&cases[i], true), 0, "case %zu", i);
     }
 }
