@@ -263,9 +263,20 @@ Test(text_draft, an_end_of_text_is_drafted) {
 
 /* ---- gamma auto ---------------------------------------------------------------------------------------- */
 
+/* γ auto, which measures what it goes by: the verifier's tokens. */
+static void check_auto(weir_engine *e, int32_t n, answer *got, const char *what) {
+    static answer want;
+    const weir_session_options alone = text_greedy(0, n);
+    weir_session_options with = text_greedy(1, n);
+    with.n_draft = WEIR_GAMMA_AUTO;
+    text_run(e, &alone, 0, &want);
+    text_run(e, &with, 0, got);
+    assert_same_tokens(&want, got, what);
+}
+
 Test(text_draft, gamma_auto_is_measured_and_settles) {
     weir_engine_facts f;
-    static answer want, got;
+    static answer got;
     for (int i = 0; i < 2; i++) {
         opened o;
         text_write(&pairs[2], o.dir);
@@ -275,12 +286,7 @@ Test(text_draft, gamma_auto_is_measured_and_settles) {
         weir_engine_get_facts(o.e, &f);
         cr_expect_str_eq(f.costs_from, i ? "given" : "measured");
         cr_expect(f.draft == WEIR_DRAFT_TEXT && f.apart && strstr(f.apart, "differ first at token"));
-        const weir_session_options alone = text_greedy(0, 100);
-        weir_session_options with = text_greedy(1, 100);
-        with.n_draft = WEIR_GAMMA_AUTO;
-        text_run(o.e, &alone, 0, &want);
-        text_run(o.e, &with, 0, &got);
-        assert_same_tokens(&want, &got, "gamma auto");
+        check_auto(o.e, 100, &got, "gamma auto");
         if (i) cr_expect(got.stats.settled && got.stats.drafted > 0, "few are accepted");
         close_pair(&o);
     }
@@ -467,19 +473,14 @@ Test(text_draft, ranks_are_measured_and_find_a_broken_drafter) {
     text_write(&shared[1], o.dir);
     weir_engine_options opt = text_options(o.dir, 1, 128);
     weir_engine_facts f;
-    static answer want, got;
+    static answer got;
     opt.tp = 2, opt.costs = NULL;
     o.e = text_open(&opt);
     weir_engine_get_facts(o.e, &f);
     const bool measured = strcmp(f.costs_from, "measured") == 0; /* a busy machine leaves a guess */
     cr_expect(measured || strcmp(f.costs_from, "a guess") == 0, "%s", f.costs_from);
     cr_expect(f.n_rank == 2 && f.draft_choice && strstr(f.draft_choice, "exchange "));
-    const weir_session_options alone = text_greedy(0, 60);
-    weir_session_options with = text_greedy(1, 60);
-    with.n_draft = WEIR_GAMMA_AUTO;
-    text_run(o.e, &alone, 0, &want);
-    text_run(o.e, &with, 0, &got);
-    assert_same_tokens(&want, &got, "gamma auto on ranks");
+    check_auto(o.e, 60, &got, "gamma auto on ranks");
     text_is_timed(o.e);
     close_pair(&o);
     text_write(&text_broken, o.dir);
