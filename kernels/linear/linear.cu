@@ -45,7 +45,7 @@ struct cache {
     const int32_t *table, *slot, *pos;
     int64_t table_stride, page_elems;
     int32_t first, width, head_dim;
-    uint32_t of_head; /* an index times this, >> 32: its head */
+    uint32_t of_head; /* an index times this, >> 31: its head */
     bool bf16;
 };
 
@@ -76,7 +76,7 @@ struct keeps {
         const cache_row at = rows[row];
         if (at.page < 0) return;
         const int value = i >= c.width, j = i - value * c.width;
-        const int head = static_cast<int>(static_cast<uint64_t>(j) * c.of_head >> 32),
+        const int head = static_cast<int>(static_cast<uint64_t>(j) * c.of_head >> 31),
                   d = j - head * c.head_dim;
         const int64_t to = at.page + static_cast<int64_t>(2 * head + value) * c.head_dim * WEIR_PAGE +
                            (value ? at.pos * c.head_dim + d : d * WEIR_PAGE + at.pos);
@@ -416,7 +416,7 @@ cache cache_of(const weir_kv_append *p, const float *y) {
     c.table = p->kv->table, c.table_stride = p->kv->table_stride, c.page_elems = p->kv->page_elems;
     c.slot = p->slot, c.pos = p->pos;
     c.first = static_cast<int32_t>(p->k - y), c.width = width, c.head_dim = p->kv->head_dim;
-    c.of_head = UINT32_MAX / static_cast<uint32_t>(c.head_dim) + 1; /* right while width head_dim < 2^32 */
+    c.of_head = (1u << 31) / static_cast<uint32_t>(c.head_dim) + 1; /* right while width head_dim < 2^31 */
     return c;
 }
 

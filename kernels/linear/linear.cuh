@@ -132,8 +132,7 @@ PTX_FN float activate(weir_epilogue e, float d) {
 
 /* What y holds, if the epilogue reads it. */
 PTX_FN float stored(const job &a, int64_t row, int64_t n) {
-    const bool reads = a.epilogue == WEIR_EPI_ADD || a.epilogue == WEIR_EPI_MUL;
-    return reads ? a.y[row * a.ldy + n] : 0.0f;
+    return weir__epilogue_reads(a.epilogue) ? a.y[row * a.ldy + n] : 0.0f;
 }
 
 /* From the products of gate (or the only matrix) and up to y; the value stored. was: what y held. Which

@@ -4,6 +4,7 @@
 #include "kernels/attention/kv.h"
 #include "kernels/linear/minmax.h"
 #include "kernels/linear/linear_tiling.h"
+#include "kernels/math/fmath.h"
 #include "kernels/weight/weight.h"
 
 /* What happens to a dot product d before it is stored. */
@@ -18,7 +19,7 @@ typedef enum weir_epilogue {
 } weir_epilogue;
 
 /* y is read before it is written: not with a gated weight. */
-static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_ADD || e == WEIR_EPI_MUL; }
+WF_FN bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_ADD || e == WEIR_EPI_MUL; }
 
 /* Rows of several matrices of one shape and dtype, which lie one after another (mixtures of experts): rows
  * [begin[g], begin[g + 1]) of x and y are those of matrix g. */

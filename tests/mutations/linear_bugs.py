@@ -29,6 +29,7 @@ BUGS = [
     bug("linear/linear.cu", "index", "values lie over the keys", "(2 * head + value) * c.head_dim", "(2 * head) * c.head_dim"),
     bug("linear/linear.cu", "dead row", "a dead row's keys are kept", "    if (at.page < 0) return at;\n", "    if (at.page < -1) return at;\n"),
     bug("linear/linear.cu", "index", "later row tiles have the first one's places", "if (looks) mine_at = seek_row(kept, row0 + threadIdx.x);", "if (looks) mine_at = seek_row(kept, threadIdx.x);"),
+    bug("linear/linear.cu", "rounding", "a head's first element is the one before's", "c.head_dim) + 1; /* right", "c.head_dim); /* right"),
     bug("linear/linear.cu", "off by one", "queries are kept as keys", "!c.pool || i < 0 ||", "!c.pool || i < -1 ||"),
     bug("linear/linear.cu", "barrier", "staged rows are overwritten while they are read",
         "            if (!whole) {\n                __syncthreads();\n", "            if (!whole) {\n"),

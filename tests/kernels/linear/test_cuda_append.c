@@ -40,14 +40,14 @@ static void check(weir_backend *be, const shape *s, bool rows, weir_dtype cache,
 }
 
 /* One and four panels of a unit, whole and in slices; a tile of rows and several; heads that begin inside a
- * panel; f32 and blocks, whose kernels leave the cache to kv_append; and so many rows that another kernel
- * takes fragments. */
+ * panel; f32 and blocks, whose kernels leave the cache to kv_append; so many rows that another kernel takes
+ * fragments; heads of one element, which a T5 may have. */
 static const shape shapes[] = {
     {4, 2, 8, 48, 3, WEIR_DTYPE_BF16},    {3, 1, 5, 33, 6, WEIR_DTYPE_BF16},
     {0, 1, 16, 130, 1, WEIR_DTYPE_BF16},  {2, 2, 20, 2050, 6, WEIR_DTYPE_BF16},
     {64, 35, 64, 40, 2, WEIR_DTYPE_BF16}, {1, 1, 24, 64, 17, WEIR_DTYPE_BF16},
     {2, 1, 16, 64, 5, WEIR_DTYPE_F32},    {2, 1, 16, 64, 5, WEIR_DTYPE_Q8_0},
-    {2, 1, 16, 64, 200, WEIR_DTYPE_BF16},
+    {2, 1, 16, 64, 200, WEIR_DTYPE_BF16}, {2, 3, 1, 40, 6, WEIR_DTYPE_BF16},
 };
 
 Test(cuda_append, outputs_are_where_kv_append_puts_them) {
