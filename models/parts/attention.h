@@ -13,7 +13,7 @@ typedef struct attention_heads {
 static inline int64_t weir__heads_inner(const attention_heads *h) { return h->q.own * h->head_dim; }
 static inline int64_t weir__heads_inner_kv(const attention_heads *h) { return h->kv.own * h->head_dim; }
 
-/* A layer's self attention: x += post(o·attention(position(qkv·norm(x)))). Matrices are (outputs, inputs). */
+/* A layer's self attention: x += post(o·attention(position(qkv·norm(x)))). Matrices: (outputs, inputs). */
 typedef struct attention {
     const float *norm, *post; /* (dim) before it, and after it (NULL: none); the family loads them */
     weir_weight

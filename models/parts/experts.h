@@ -5,8 +5,8 @@
 
 /* x += sum over the n_used likeliest experts e of a row: weight_e F_e(norm x), + sigmoid(g·norm x) F(norm x)
  * of a shared one; F as in feed_forward.h, or biased, with the unit of kernels/moe/glu.h; likelihoods from
- * router·norm x (kernels/moe/route.h). Matrices are (outputs, inputs). Of ranks each has some of the experts,
- * all biases, and a share of the shared one's columns. */
+ * router·norm x (kernels/moe/route.h). Matrices are (outputs, inputs). Of ranks each has some of the
+ * experts, all biases, and a share of the shared one's columns. */
 typedef struct experts {
     const float *norm;  /* (dim) before it; the family loads it */
     weir_weight router; /* (n_expert, dim) */

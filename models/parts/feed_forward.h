@@ -3,8 +3,8 @@
 
 #include "models/impl.h"
 
-/* x += post(out·h), h = act(gate·norm(x)) * (up·norm(x)), or h = act(in·norm(x)) without a gate. Matrices are
- * (outputs, inputs). */
+/* x += post(out·h), h = act(gate·norm(x)) * (up·norm(x)), or h = act(in·norm(x)) without a gate. Matrices
+ * are (outputs, inputs). */
 typedef struct feed_forward {
     const float *norm, *post; /* (dim) before it, and after it (NULL: none); the family loads them */
     weir_weight

@@ -5,8 +5,8 @@
 
 /* Products over the rows in flight. */
 
-/* y (+)= W·norm(x): eps, rows and (without groups) n_row of `a` are filled in; a scale of 0 stands for 1. The
- * rows are put into the order of W's inputs first, where it has one. */
+/* y (+)= W·norm(x): eps, rows and (without groups) n_row of `a` are filled in; a scale of 0 stands for 1.
+ * The rows are put into the order of W's inputs first, where it has one. */
 weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a);
 
 /* The same of a weight that ranks may split along its inputs, with y as wide as the rows: their partial sums

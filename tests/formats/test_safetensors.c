@@ -18,7 +18,7 @@ typedef struct blob {
     size_t n;
 } blob;
 
-/* A safetensors file of a header text and n_data bytes 0, 1, 2, …; `length` overrides the header's length. */
+/* A safetensors file of a header text and n_data bytes 0, 1, 2, …; `length` overrides the header's. */
 static blob make_with_length(const char *header, size_t n_data, uint64_t length) {
     size_t n_header = strlen(header);
     blob b = {malloc(8 + n_header + n_data + 1), 8 + n_header + n_data};
