@@ -3,7 +3,6 @@
  *
  * Session i of a case has prompt i and seed i, so session 0 must emit the same tokens in every case of one
  * gamma. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,14 +149,13 @@ static int run(weir_engine *e, const options *o) {
 /* ---- parts of a block ---------------------------------------------------------------------------------- */
 
 static bool write_parts(const char *path, const weir_bench_row *row, int n, double copy) {
+    char line[WEIR_BENCH_CSV_MAX];
     FILE *f = fopen(path, "w");
     if (!f) return false;
-    fprintf(f, "part,rows,us_p50,us_p99,gbps,percent_of_copy,copy_gbps\n");
+    fprintf(f, "%s\n", WEIR_BENCH_CSV);
     for (int i = 0; i < n; i++) {
-        const double rate = row[i].seconds_p50 > 0 ? row[i].bytes / row[i].seconds_p50 : (double)NAN;
-        fprintf(f, "%s,%d,%.3f,%.3f,%.3f,%.2f,%.3f\n", row[i].name, row[i].rows, 1e6 * row[i].seconds_p50,
-                1e6 * row[i].seconds_p99, 1e-9 * rate, copy > 0 ? 100 * rate / copy : (double)NAN,
-                1e-9 * copy);
+        weir_bench_csv(&row[i], copy, line, sizeof line);
+        fprintf(f, "%s\n", line);
     }
     const bool failed = ferror(f) != 0;
     return fclose(f) == 0 && !failed;

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/bench.h"             /* weir_bench: how long the parts of a block take */
 #include "host/draft.h"             /* weir_draft_kind: what drafts; WEIR_NGRAM */
 #include "host/replay.h"            /* weir_replay: what other rules would have done */
 #include "host/rank_plan.h"         /* weir_rank_plan, weir_ranks_facts */
@@ -572,25 +573,6 @@ weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const flo
 weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
                            uint64_t seed, int64_t first, int64_t n_draw, int64_t *counts, int64_t *n_accepted,
                            weir_err *err);
-
-/* ---- bench --------------------------------------------------------------------------------------------- */
-
-/* One timed part; seconds are medians over `repeat` runs after warm-up. bytes: what the part must move
- * (weights and KV); copy_gbps of the engine is measured in the same run by weir_bench_copy. */
-typedef struct weir_bench_row {
-    char name[48];
-    int rows;
-    double seconds_p50, seconds_p99;
-    double bytes;
-} weir_bench_row;
-
-double weir_bench_copy(weir_engine *e, size_t bytes,
-                       int repeat); /* bytes read + written a second; 0: it failed */
-
-/* Fills up to cap rows, returns how many: prefill of n_prompt tokens, one draft step, verify of 1 …
- * max_rows rows, accept step, whole blocks at gamma (with a drafter), and exchanges between ranks. */
-weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat,
-                       weir_bench_row *rows, int cap, int *n_rows, weir_err *err);
 
 #ifdef __cplusplus
 }

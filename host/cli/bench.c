@@ -1,5 +1,3 @@
-#include <math.h>
-
 #include "host/cli/cli.h"
 #include "host/cli/io/terminal.h"
 
@@ -17,13 +15,7 @@ typedef struct report {
     int repeat, n_prompt, gamma;
 } report;
 
-static double gbps(const weir_bench_row *r) {
-    return r->seconds_p50 > 0 ? 1e-9 * r->bytes / r->seconds_p50 : (double)NAN;
-}
-
-static double share(const report *b, const weir_bench_row *r) {
-    return b->copy > 0 ? 100 * gbps(r) * 1e9 / b->copy : (double)NAN;
-}
+static double gbps(const weir_bench_row *r) { return 1e-9 * weir_bench_rate(r); }
 
 static void print_table(const report *b) {
     char device[420];
@@ -34,16 +26,16 @@ static void print_table(const report *b) {
     for (int i = 0; i < b->n; i++) {
         const weir_bench_row *r = &b->row[i];
         cli_outf("%-32s %5d %12.2f %12.2f %9.2f %7.1f\n", r->name, r->rows, 1e6 * r->seconds_p50,
-                 1e6 * r->seconds_p99, gbps(r), share(b, r));
+                 1e6 * r->seconds_p99, gbps(r), weir_bench_percent(r, b->copy));
     }
 }
 
 static void print_csv(const report *b) {
-    cli_outs("part,rows,us_p50,us_p99,gbps,percent_of_copy,copy_gbps\n");
+    char line[WEIR_BENCH_CSV_MAX];
+    cli_outs(WEIR_BENCH_CSV "\n");
     for (int i = 0; i < b->n; i++) {
-        const weir_bench_row *r = &b->row[i];
-        cli_outf("%s,%d,%.3f,%.3f,%.3f,%.2f,%.3f\n", r->name, r->rows, 1e6 * r->seconds_p50,
-                 1e6 * r->seconds_p99, gbps(r), share(b, r), 1e-9 * b->copy);
+        weir_bench_csv(&b->row[i], b->copy, line, sizeof line);
+        cli_outf("%s\n", line);
     }
 }
 
@@ -58,7 +50,7 @@ static int print_json(const report *b) {
         wire_set(o, "us_p99", wire_real(1e6 * r->seconds_p99));
         wire_set(o, "bytes", wire_real(r->bytes));
         wire_set(o, "gbps", wire_real(gbps(r)));
-        wire_set(o, "percent_of_copy", wire_real(share(b, r)));
+        wire_set(o, "percent_of_copy", wire_real(weir_bench_percent(r, b->copy)));
         wire_add(rows, o);
     }
     wire_set_device(out, &b->facts);

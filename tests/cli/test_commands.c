@@ -378,6 +378,23 @@ Test(bench, three_forms_of_the_same_figures) {
     cr_expect(number(json_array_get(at(a, "parts"), 1), "percent_of_copy") == 25);
 }
 
+/* A part's name with a comma in it is one field. */
+Test(bench, csv_of_ranks_has_as_many_fields_as_its_header) {
+    outcome o = run("bench -m @V -md @D -tp 2 -t 1 --rows 1 --repeat 1 --n-prompt 8 --gamma 2 --csv");
+    expect_success(&o);
+    cr_expect(strstr(o.out, "\n\"exchange, 4 KiB a rank\",2,"), "%s", o.out);
+    int n_field = 1, n_line = 0;
+    bool quoted = false;
+    for (const char *p = o.out; *p; p++) {
+        quoted ^= *p == '"';
+        n_field += !quoted && *p == ',';
+        if (*p != '\n') continue;
+        cr_expect(!quoted && n_field == 7, "line %d: %d fields", n_line + 1, n_field);
+        n_field = 1, n_line++;
+    }
+    cr_expect(n_line > 8, "%d lines", n_line);
+}
+
 Test(bench, the_real_engine_is_timed) {
     outcome o = run("bench -m @V -md @D --rows 2 --repeat 2 --n-prompt 8 --gamma 2 --json");
     expect_success(&o);
