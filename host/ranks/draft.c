@@ -76,20 +76,25 @@ static size_t sample_bytes(const weir_engine *e) {
     return half < LEAST ? LEAST : half > MOST ? MOST : half / 64 * 64;
 }
 
+static weir_status take_rank_0s(const weir_backend *be, ranks_figures *f, weir_err *err) {
+    ranks_figures all[WEIR_RANKS];
+    if (weir__comm_agree(be->comm, f, all, sizeof *f) != WEIR_OK) return weir__comm_failure(be->comm, err);
+    *f = all[0];
+    return WEIR_OK;
+}
+
 weir_status weir__draft_measure(const weir_engine *e, weir_backend *be, ranks_figures *f, weir_err *err) {
     enum { COPIES = 5, EXCHANGES = 32, BATCHES = 1 + 3 }; /* the first one is to warm up */
     static const weir_interrupt never;
     const size_t row = e->pair.side[WEIR_DRAFTER].facts.exchange_floats * sizeof(float);
     double seconds[BATCHES];
-    ranks_figures all[WEIR_RANKS];
+    WEIR_TRY(take_rank_0s(be, f, err));
+    if (!f->can_share) return WEIR_OK;
     f->read_rate = weir__copy_rate(be, sample_bytes(e), COPIES, &never);
-    weir_status s = weir__exchange_rounds(be, row, EXCHANGES, BATCHES, seconds);
-    if (s != WEIR_OK) return weir__comm_failure(be->comm, err);
+    if (weir__exchange_rounds(be, row, EXCHANGES, BATCHES, seconds) != WEIR_OK)
+        return weir__comm_failure(be->comm, err);
     f->exchange_seconds = weir__quantile(seconds + 1, BATCHES - 1, 0.5) / EXCHANGES;
-    s = weir__comm_agree(be->comm, f, all, sizeof *f);
-    if (s != WEIR_OK) return weir__comm_failure(be->comm, err);
-    *f = all[0];
-    return WEIR_OK;
+    return take_rank_0s(be, f, err);
 }
 
 weir_status weir__draft_settle(weir_engine *e, const weir_engine_options *o, const ranks_figures *f,

@@ -22,8 +22,8 @@ bool weir__draft_is_shared(const ranks_figures *f, char *text, size_t cap);
 
 /* The parts of the figures that the checkpoints tell. Of one that cannot be read, why. */
 weir_status weir__draft_sizes(weir_engine *e, ranks_figures *f, weir_err *err);
-/* Measures the rest, on all ranks at once, before models are loaded. Afterwards every rank has rank 0's
- * figures, sizes included. */
+/* Measures the rest, on all ranks at once, before models are loaded; nothing, if rank 0's sizes say that they
+ * cannot be shared out. Afterwards every rank has rank 0's figures, sizes included. */
 weir_status weir__draft_measure(const weir_engine *e, weir_backend *be, ranks_figures *f, weir_err *err);
 /* Chooses by them, and makes the plan for it. */
 weir_status weir__draft_settle(weir_engine *e, const weir_engine_options *o, const ranks_figures *f,

@@ -107,6 +107,8 @@ RANKS = [
         "return isfinite(x) && x > 0.0;", "return x > 0.0;"),
     bug("host/ranks/draft.c", "index", "each rank keeps its own figures", "draft_place",
         "*f = all[0];", "*f = all[be->comm->rank];"),
+    bug("host/ranks/draft.c", "check", "what cannot be shared out is measured", "draft_place",
+        "    if (!f->can_share) return WEIR_OK;\n", ""),
     bug("host/ranks/draft.c", "args", "the share's bytes are those of whole layers", "draft_place",
         "place.whole_body = whole;", "place.whole_body = whole || r >= 0;"),
     bug("host/ranks/draft.c", "stale", "the plan stays that of whole layers", "draft_place",

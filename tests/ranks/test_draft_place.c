@@ -83,6 +83,7 @@ static weir_engine *open_pair(int tp, int draft_tp, bool dry_run) {
 
 typedef struct measuring {
     weir_engine *e;
+    bool can_share; /* by rank 0; the others say the opposite */
     ranks_figures rank[WEIR_RANKS];
 } measuring;
 
@@ -93,14 +94,15 @@ static void measure(void *arg, weir_comm *c) {
     ranks_figures *f = &m->rank[c->rank];
     cr_assert_eq(weir__backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, &err), WEIR_OK, "%s", err.text);
     cr_assert_eq(be->exchange->join(be, c, 0, &err), WEIR_OK);
-    *f = (ranks_figures){.whole_bytes = c->rank + 100.0, .n_exchange = c->rank + 7};
+    *f = (ranks_figures){
+        .whole_bytes = c->rank + 100.0, .n_exchange = c->rank + 7, .can_share = m->can_share ^ (c->rank > 0)};
     cr_expect_eq(weir__draft_measure(m->e, be, f, &err), WEIR_OK, "%s", err.text);
     weir__backend_close(be);
 }
 
 Test(draft_place, every_rank_has_rank_0s_figures) {
     for (int n = 2; n <= 4; n *= 2) {
-        measuring m = {.e = open_pair(n, 0, true)};
+        measuring m = {.e = open_pair(n, 0, true), .can_share = true};
         group_run(n, 60.0, measure, &m);
         cr_expect(m.rank[0].whole_bytes == 100.0 && m.rank[0].n_exchange == 7);
         /* a copy in a cache or a memory, and a barrier of threads */
@@ -113,6 +115,19 @@ Test(draft_place, every_rank_has_rank_0s_figures) {
                       m.rank[r].exchange_seconds == m.rank[0].exchange_seconds);
         weir_engine_close(m.e);
     }
+}
+
+/* Where layers cannot be shared out there is nothing to choose by. */
+Test(draft_place, nothing_is_measured_that_cannot_matter) {
+    measuring m = {.e = open_pair(2, 0, true), .can_share = false};
+    group_run(2, 60.0, measure, &m);
+    for (int r = 0; r < 2; r++) {
+        const ranks_figures *f = &m.rank[r];
+        cr_expect(f->whole_bytes == 100.0 && f->n_exchange == 7 && !f->can_share);
+        cr_expect(f->read_rate == 0.0 && f->exchange_seconds == 0.0, "rank %d: %g B/s, %g s", r, f->read_rate,
+                  f->exchange_seconds);
+    }
+    weir_engine_close(m.e);
 }
 
 /* ---- what an engine makes of it ---- */
