@@ -314,6 +314,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def remedy(args: argparse.Namespace) -> str:
+    """For a Python that lacks a package: what installs it, and how another Python is named."""
+    command, packages = ("lab distill", "distill_requirements.txt") if args.run is distill else \
+                        ("lab", "requirements.txt")
+    other = "weir tune --lab-python FILE" if args.run is tune else f"PYTHON=FILE ./make.sh {command}"
+    return f"./make.sh {command} --help installs bench/lab/{packages}; {other} takes another Python"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0; 1 with one line on standard error; 130 after Ctrl-C, with a valid store."""
     args = parser().parse_args(argv)
@@ -323,8 +331,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lab: {e}", file=sys.stderr)
         return 1
     except ImportError as e:
-        print(f"lab: {e}: this Python lacks a package of bench/lab/requirements.txt, or "
-              "distill_requirements.txt (./make.sh lab installs them)", file=sys.stderr)
+        print(f"lab: {sys.executable}: {e}; {remedy(args)}", file=sys.stderr)
         return 1
     except OSError as e:
         print(f"lab: {e.filename or 'output'}: {e.strerror or e}", file=sys.stderr)

@@ -153,6 +153,17 @@ class Recorded(Case):
         self.assertEqual((done.returncode, done.stderr),
                          (1, f"lab: {self.folder / 'none.txt'}: No such file or directory\n"))
 
+    def test_a_python_without_packages_is_named_with_the_flag_for_another(self):
+        bare = self.file("python", f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+        bare.chmod(0o700)
+        done = subprocess.run([str(PROGRAM), "tune", "-m", str(DEMO / "verifier"), "-md",
+                               str(DEMO / "drafter"), "--task", "translation", "--max-quality-loss", "1",
+                               "--out", str(self.folder / "p.json"), "--lab", str(ROOT / "bench"),
+                               "--lab-python", str(bare)], capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        self.assertRegex(done.stderr, "^lab: .*python.*: No module named .*make.sh lab --help installs "
+                                      "bench/lab/requirements.txt; weir tune --lab-python FILE ")
+
 
 def estimate(calls, texts, point=Point(rule="opt", alpha=0.1, gamma=5)):
     values = {kind: {figure: (math.nan, math.nan) for figure in replay.FIGURES}
