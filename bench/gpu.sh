@@ -121,12 +121,23 @@ commit_id() {
     fi
 }
 
-# cuBLASLt may be in a Python package, where only Python looks; the programs know the other places
-# (docs/gpu.md). Its folder comes last.
+# A folder with cuBLASLt in a Python package, where Python looks and programs do not.
 wheel_of_cublaslt() {
     limited 10 "$python" -c 'import glob, sys
 found = [f for p in sys.path for f in glob.glob(p + "/nvidia/*/lib/libcublasLt.so.13")]
 print("".join(found[:1]).rpartition("/")[0])' 2>/dev/null
+}
+
+# Sets device, what the programs say of it, and lt, where they find cuBLASLt; ends where it does not work.
+open_device() {
+    timeout -k 2 30 "$tools/weir-kernel-bench" --tiny --only copy >"$work/open" 2>&1
+    case $? in
+        3) die 3 "no GPU to measure: $(sed 's/^weir-kernel-bench: //' "$work/open")" ;;
+        124 | 137) die 1 "the device does not answer within 30 s" ;;
+    esac
+    device=$(sed -n 's/^device \(.*\), median of .*/\1/p' "$work/open" | head -n 1)
+    [ -n "$device" ] || die 1 "the device does not work: $(tail -n 1 "$work/open")"
+    lt=$(say "$device" | sed -n 's/.*; cuBLASLt in \(.*\))$/\1/p')
 }
 
 part_facts() {
@@ -139,7 +150,7 @@ part_facts() {
     say "cpu      $cpu, $(getconf _NPROCESSORS_ONLN) cores"
     say "memory   $(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) MiB available," \
         "$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }') MiB in /dev/shm"
-    say "cublaslt ${lt:-where the programs look, or nowhere}"
+    say "cublaslt ${lt:-not found}"
     if command -v nvidia-smi >/dev/null 2>&1; then
         query=name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem
         limited 5 nvidia-smi --format=csv --query-gpu=$query,power.limit,temperature.gpu 2>&1
@@ -355,15 +366,14 @@ trap 'exit 130' INT TERM
 export CUDA_MODULE_LOADING=EAGER # so that no kernel is loaded for the first time while it is recorded
 part_end=$((began + 60))
 [ -n "${VIRTUAL_ENV:-}" ] || [ ! -d "$root/.venv" ] || export VIRTUAL_ENV="$root/.venv"
-lt=$(wheel_of_cublaslt)
-[ -z "$lt" ] || export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$lt"
-timeout -k 2 30 "$tools/weir-kernel-bench" --tiny --only copy >"$work/open" 2>&1
-case $? in
-    3) die 3 "no GPU to measure: $(sed 's/^weir-kernel-bench: //' "$work/open")" ;;
-    124 | 137) die 1 "the device does not answer within 30 s" ;;
-esac
-device=$(sed -n 's/^device \(.*\), median of .*/\1/p' "$work/open" | head -n 1)
-[ -n "$device" ] || die 1 "the device does not work: $(tail -n 1 "$work/open")"
+open_device
+if [ -z "$lt" ]; then # the programs' own places come first (docs/gpu.md)
+    wheel=$(wheel_of_cublaslt)
+    if [ -n "$wheel" ]; then
+        export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$wheel"
+        open_device
+    fi
+fi
 
 gpu=$(say "$device" | sed 's/^[^(]*(\([^,]*\),.*/\1/; s/NVIDIA //; s/[^A-Za-z0-9]\{1,\}/-/g; s/-$//')
 results=${OUT:-${WEIR_RESULTS:-$root/bench/results}/$(date -u +%F)-$gpu}

@@ -92,7 +92,7 @@ last_screen() {
     tr '\n' ';' <"$work/parts_done" | sed 's/;$//; s/;/; /g' | fold -s -w 108
     say
     say " 1 copy, GB/s                $(or_dash "$(awk -F, '$1 == "copy" { print $(NF - 3); exit }' \
-        "$results/latency.csv" "$results/ops.csv" 2>/dev/null)"); cuBLASLt ${lt:-by the loader or not at all}"
+        "$results/latency.csv" "$results/ops.csv" 2>/dev/null)"); cuBLASLt ${lt:-not found}"
     say " 2 demo, same tokens of $n_answer   $(or_dash "$(tr '\n' ';' <"$work/modes" 2>/dev/null |
         sed 's/;$//; s/;/; /g')")"
     say " 3 launch, us: straight      $(launches "straight graph")"

@@ -90,6 +90,16 @@ EOF
 program weir-kernel-bench <<'EOF'
 [ "${NO_DEVICE:-}" != hangs ] || exec sleep 100
 [ "${NO_DEVICE:-}" != none ] || exec env WEIR_RUNNER_DEVICES=-1 "$BENCH" "$@"
+if [ -n "${NO_LT:-}" ]; then # there is one in a wheel only
+    case ${LD_LIBRARY_PATH:-} in
+        */nvidia/*) about="cuBLASLt in ${LD_LIBRARY_PATH##*:}" ;;
+        *) about="no libcublasLt.so.13: prompts take weir's own products" ;;
+    esac
+    "$BENCH" "$@" --samples 1 >"$TMPDIR/rows"
+    sed "s|cuBLASLt in the runner|$about|" "$TMPDIR/rows"
+    rm "$TMPDIR/rows"
+    exit
+fi
 exec "$BENCH" "$@" --tiny --samples 1
 EOF
 
@@ -281,6 +291,23 @@ unset HANGS
 says '^one device, engine_ranks: wrong, no summary'
 says '^one device, generate on two ranks: with graphs ok, with --no-graph late$'
 says '^two WHILE graphs run side by side on one device: yes in generate, not in the test$'
+
+# cuBLASLt of a toolkit, which the programs find, is before a wheel's, which Python finds.
+stand_in "$here/path" python_with_wheel <<'EOF'
+echo /wheels/nvidia/cu13/lib
+EOF
+export PYTHON=python_with_wheel
+gpu 0 facts
+says '^cublaslt the runner$'
+export NO_LT=1
+gpu 0 facts
+says '^cublaslt /wheels/nvidia/cu13/lib$'
+says '; cuBLASLt /wheels/nvidia/cu13/lib$'
+export PYTHON=none
+gpu 0 facts
+says '^cublaslt not found$'
+says "; no libcublasLt.so.13: prompts take weir's own products), "
+unset NO_LT PYTHON
 
 # A test of the suite that fails.
 echo 'echo "[FAIL] a case"; exit 3' | program test_cuda_engine

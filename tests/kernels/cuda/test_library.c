@@ -68,3 +68,36 @@ Test(library, a_library_is_looked_for_where_cuda_has_its_own) {
         weir__library_close(library);
     }
 }
+
+/* docs/gpu.md has the order. libm and libc stand for two versions of one library. */
+Test(library, what_a_toolkit_has_is_before_what_a_wheel_has) {
+    static const char *const place[][3] = {
+        {"CUDA_HOME", "lib64", "libm.so.6"},
+        {"VIRTUAL_ENV", "lib/python3.99/site-packages/nvidia/cu13/lib", "libc.so.6"}};
+    const char *const in_libm[] = {"cos"}, *const in_libc[] = {"getpid"};
+    weir_library_fn fn[1];
+    void *library = NULL;
+    char root[2][32] = {"/tmp/weir_library_XXXXXX", "/tmp/weir_library_XXXXXX"}, path[512], command[640];
+    for (size_t i = 0; i < 2; i++) {
+        char folder[300], target[320];
+        cr_assert_eq(weir__library_open(&library, place[i][2], i ? in_libc : in_libm, 1, fn, NULL), WEIR_OK);
+        weir__library_where(fn[0], folder, sizeof folder);
+        weir__library_close(library);
+        snprintf(target, sizeof target, "%s/%s", folder, place[i][2]);
+        cr_assert_not_null(mkdtemp(root[i]));
+        snprintf(command, sizeof command, "mkdir -p %s/%s", root[i], place[i][1]);
+        snprintf(path, sizeof path, "%s/%s/libweir_probe.so.1", root[i], place[i][1]);
+        cr_assert(system(command) == 0 && symlink(target, path) == 0);
+        setenv(place[i][0], root[i], 1);
+    }
+    cr_expect_eq(weir__library_open(&library, "libweir_probe.so.1", in_libm, 1, fn, NULL), WEIR_OK);
+    weir__library_close(library);
+    unsetenv("CUDA_HOME");
+    cr_expect_eq(weir__library_open(&library, "libweir_probe.so.1", in_libc, 1, fn, NULL), WEIR_OK);
+    weir__library_close(library);
+    unsetenv("VIRTUAL_ENV");
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(command, sizeof command, "rm -r %s", root[i]);
+        cr_expect_eq(system(command), 0);
+    }
+}
