@@ -95,6 +95,7 @@ static const struct {
     {"/rule chow 5", "alpha", "5"},
     {"/alpha", "/alpha: expected /alpha A", NULL},
     {"/alpha nan", "/alpha nan: expected a number", NULL},
+    {"/alpha 0.5", "rule exact has no knob", NULL},
     {"/beta 0.5", "no second knob", NULL},
     {"/temp 9", "/temp 9: out of range", "0 to 2"},
     {"/temp -1", "/temp -1: out of range", NULL},

@@ -247,6 +247,10 @@ Test(options, values_out_of_range_name_flag_value_and_range) {
     expect_failure(&o, 2, "lossy", "1");
     o = run("generate -md @D --deferral-rule chow --deferral-beta 1");
     expect_failure(&o, 2, "--deferral-beta", "chow");
+    o = run("generate -md @D --deferral-alpha 0.5");
+    expect_failure(&o, 2, "--deferral-alpha: rule exact has no knob", NULL);
+    o = run("generate -md @D --deferral-rule exact --deferral-alpha 0.5");
+    expect_failure(&o, 2, "--deferral-alpha: rule exact has no knob", NULL);
     o = run("generate -md @D --deferral-rule cho");
     expect_failure(&o, 2, "cho", "nearest is chow");
     o = run("generate --gate up");
