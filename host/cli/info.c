@@ -167,8 +167,8 @@ static void print_table(const weir_engine_facts *f) {
     char device[420];
     cli_device_text(f, device, sizeof device);
     cli_outf("  %-24s %s\n", "device", device);
-    cli_outf("  %-24s %d sessions of %d positions, gamma up to %d\n", "room", f->n_parallel, f->ctx_size,
-             f->max_draft);
+    cli_outf("  %-24s %d session%s of %d positions, gamma up to %d\n", "room", f->n_parallel,
+             f->n_parallel == 1 ? "" : "s", f->ctx_size, f->max_draft);
     cli_outf("memory plan%s%s%s\n", f->isa ? "" : ", ", f->isa ? "" : f->device,
              f->n_rank == 1 ? ""
              : f->isa       ? " (rank 0; the total is that of all ranks)"

@@ -9,6 +9,7 @@
 #include "host/cli/cli.h"
 #include "host/cli/options/help.h"
 #include "host/cli/options/profile.h"
+#include "host/wire/nearest.h"
 #include "host/wire/object.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
@@ -65,8 +66,9 @@ int main(int argc, char **argv) {
     if (command < 0 && word[0] == '-')
         return cli_fail(CLI_USAGE, "option %s before a command (see weir --help)", word);
     if (command < 0) {
-        return cli_fail(CLI_USAGE, "unknown command %s; the nearest is %s (see weir --help)", word,
-                        cli_command_nearest(word));
+        wire_nearest near = {.word = word};
+        for (int i = 0; i < CMD_COUNT; i++) wire_nearest_try(&near, cli_commands[i].name);
+        return cli_fail(CLI_USAGE, "unknown command %s%s (see weir --help)", word, wire_nearest_hint(&near));
     }
     return run_command((cli_command)command, argc - 1, argv + 1);
 }

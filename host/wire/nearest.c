@@ -1,12 +1,14 @@
 #include "host/wire/nearest.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "host/weir.h"
 
+enum { CAP = 40 };
+
 /* Edit distance of two short names; longer ones are cut, which only makes them look nearer. */
 static int distance(const char *a, const char *b) {
-    enum { CAP = 40 };
     int row[CAP + 1];
     int la = (int)strnlen(a, CAP), lb = (int)strnlen(b, CAP);
     for (int j = 0; j <= lb; j++) row[j] = j;
@@ -31,8 +33,13 @@ void wire_nearest_try(wire_nearest *n, const char *name) {
     n->distance = d;
 }
 
-const char *wire_nearest_rule(const char *word) {
-    wire_nearest n = {.word = word};
-    for (int i = 0; i < WEIR_RULE_COUNT; i++) wire_nearest_try(&n, weir_rule_facts((weir_rule)i)->name);
-    return n.best;
+void wire_nearest_rule(wire_nearest *n) {
+    for (int i = 0; i < WEIR_RULE_COUNT; i++) wire_nearest_try(n, weir_rule_facts((weir_rule)i)->name);
+}
+
+const char *wire_nearest_hint(wire_nearest *n) {
+    const int half = (int)strnlen(n->word, CAP) / 2;
+    if (!n->best || n->distance > (half > 1 ? half : 1)) return "";
+    snprintf(n->hint, sizeof n->hint, "; the nearest is %s%s", n->dashes ? n->dashes : "", n->best);
+    return n->hint;
 }

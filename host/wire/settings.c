@@ -91,9 +91,11 @@ static weir_status read_rule(wire_object *in, const char *key, weir_law *law, we
     WEIR_TRY(wire_read_text(in, key, &name, &n, NULL, err));
     if (!name) return WEIR_OK;
     const int rule = strlen(name) == n ? weir_rule_parse(name) : -1;
-    if (rule < 0)
-        return wire_object_fail(in, key, err, "unknown rule %.40s; the nearest is %s", name,
-                                wire_nearest_rule(name));
+    if (rule < 0) {
+        wire_nearest near = {.word = name};
+        wire_nearest_rule(&near);
+        return wire_object_fail(in, key, err, "unknown rule %.40s%s", name, wire_nearest_hint(&near));
+    }
     /* The knobs there were belong to the rule there was. */
     if (rule != law->rule) wire_set_rule(law, (weir_rule)rule);
     return WEIR_OK;

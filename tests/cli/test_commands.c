@@ -277,6 +277,9 @@ Test(info, table_and_object_agree) {
     char want[40];
     snprintf(want, sizeof want, "%.0f bytes", total);
     cr_expect(strstr(t.out, want) != NULL, "%s: %s", want, t.out);
+    cr_expect(strstr(t.out, " 3 sessions of ") != NULL, "%s", t.out);
+    t = run("info -m @V");
+    cr_expect(strstr(t.out, " 1 session of ") != NULL, "%s", t.out);
     j = run("info -m @V --json");
     cr_expect(json_is_null(at(json_array_get(json_lines(&j), 0), "drafter")));
 }

@@ -91,7 +91,8 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "recorded: at the prefixes as they were written. It is exact there, but the rule's own "
          "text would visit other prefixes. reweighted: prefixes weighted by how likely the rule's "
          "law makes them compared with the recorded law. It has no bias, but few effective texts "
-         "if the two laws are far apart. quality is null: only a run can measure it.",
+         "if the two laws are far apart. quality is null: only a run can measure it. --gamma is a "
+         "number here, 5 without it.",
          "weir replay --recording recording.jsonl --deferral-rule token-v3 --deferral-alpha 0.5 --gamma 5",
          WIRE_REPLAY},
     [CMD_TOKENIZE] =
@@ -113,8 +114,9 @@ const cli_command_info cli_commands[CMD_COUNT] = {
     [CMD_BENCH] = {"bench", "-m DIR [-md DIR] [options]", "Time the parts of a block on this machine.",
                    "Times the prefill, a draft step, verifier passes of 1 to --rows rows, the accept step "
                    "and whole blocks. Prints microseconds (median and 99th percentile), GB/s of weights and "
-                   "cache moved, and their share of the copy bandwidth measured in the same run. Parts that "
-                   "need a drafter are left out if there is none.",
+                   "cache moved, and their share of the copy bandwidth measured in the same run. Blocks have "
+                   "as many drafts as --gamma says, 5 without it; auto is refused. Parts that need a "
+                   "drafter are left out if there is none.",
                    "weir bench -m models/demo/verifier -md models/demo/drafter --gamma 5"},
     [CMD_TUNE] =
         {"tune",

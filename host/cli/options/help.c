@@ -48,8 +48,8 @@ void help_option_facts(const cli_option *o, char *buf, int cap) {
     int n = 0;
     cli_range_text(o, range, (int)sizeof range);
     if (range[0]) n += snprintf(buf + n, (size_t)(cap - n), "Range: %s", range);
-    if (range[0] && o->word) n += snprintf(buf + n, (size_t)(cap - n), ", or %s", o->word);
     if (o->unit) n += snprintf(buf + n, (size_t)(cap - n), "%s%s", n ? " " : "", o->unit);
+    if (range[0] && o->word) n += snprintf(buf + n, (size_t)(cap - n), ", or %s", o->word);
     const char *preset = o->preset ? o->preset : o->absent;
     if (strcmp(preset, "required") == 0)
         n += snprintf(buf + n, (size_t)(cap - n), "Required.");

@@ -56,27 +56,19 @@ const cli_option *cli_option_of(const wire_field *f) {
 
 /* ---- nearest names ------------------------------------------------------------------------------------- */
 
-static const char *nearest_option(const char *word, cli_command command) {
-    wire_nearest n = {.word = word};
+static void try_options(wire_nearest *n, cli_command command) {
     for (int i = 0; i < OPT_COUNT; i++) {
         const cli_option *o = cli_option_row(i);
         if (!(o->commands & (1u << command))) continue;
-        wire_nearest_try(&n, o->name);
-        wire_nearest_try(&n, o->alias);
+        wire_nearest_try(n, o->name);
+        wire_nearest_try(n, o->alias);
     }
-    return n.best;
 }
 
 int cli_command_parse(const char *name) {
     for (int i = 0; i < CMD_COUNT; i++)
         if (strcmp(cli_commands[i].name, name) == 0) return i;
     return -1;
-}
-
-const char *cli_command_nearest(const char *name) {
-    wire_nearest n = {.word = name};
-    for (int i = 0; i < CMD_COUNT; i++) wire_nearest_try(&n, cli_commands[i].name);
-    return n.best;
 }
 
 /* ---- values -------------------------------------------------------------------------------------------- */
@@ -204,8 +196,10 @@ static int unknown_option(cli_command command, const char *arg) {
     const char *word = arg + strspn(arg, "-");
     char name[48];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
-    return cli_fail(CLI_USAGE, "unknown option %s; the nearest is --%s (see weir %s --help)", arg,
-                    nearest_option(name, command), cli_commands[command].name);
+    wire_nearest near = {.word = name, .dashes = "--"};
+    try_options(&near, command);
+    return cli_fail(CLI_USAGE, "unknown option %s%s (see weir %s --help)", arg, wire_nearest_hint(&near),
+                    cli_commands[command].name);
 }
 
 static int other_command(cli_command command, const char *arg, const cli_option *o) {

@@ -222,8 +222,6 @@ int cli_set(cli_args *a, cli_option_id id, const char *label, const char *text);
 
 /* Index into cli_commands; -1 unknown. */
 int cli_command_parse(const char *name);
-/* The command nearest to an unknown word. */
-const char *cli_command_nearest(const char *name);
 
 /* "WEIR_SPEC_DRAFT_N_MAX" of an option, written to buf. */
 void cli_env_name(const cli_option *o, char *buf, int cap);

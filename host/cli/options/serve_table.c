@@ -93,7 +93,6 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .lo = 0,
          .hi = 1 << 24,
          .unit = "MiB",
-         .preset = "0",
          .absent = "0: every request can have the whole context",
          .help = "Memory for the keys and values of both models, shared by all requests. If it runs dry, "
                  "the request that came last waits, and goes on later with the same tokens.",

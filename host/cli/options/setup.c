@@ -151,8 +151,10 @@ static int read_fields(const cli_args *a, weir_session_options *out) {
     const char *name = cli_text(a, OPT_RULE);
     const int rule = name ? weir_rule_parse(name) : rule_of_method(a);
     if (rule < 0) {
-        return cli_fail(CLI_USAGE, "--deferral-rule %s: unknown rule; the nearest is %s (see weir %s --help)",
-                        name, wire_nearest_rule(name), cli_commands[a->command].name);
+        wire_nearest near = {.word = name};
+        wire_nearest_rule(&near);
+        return cli_fail(CLI_USAGE, "--deferral-rule %s: unknown rule%s (see weir %s --help)", name,
+                        wire_nearest_hint(&near), cli_commands[a->command].name);
     }
     wire_set_rule(&out->law, (weir_rule)rule);
     const bool second = !isnan(out->law.beta);

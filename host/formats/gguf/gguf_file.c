@@ -205,8 +205,10 @@ static weir_status parse_version(gguf_cursor *c) {
     uint32_t version;
     WEIR_TRY(weir__gguf_take(c, 4, &magic));
     if (memcmp(magic, "GGUF", 4) != 0)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: begins with %02x %02x %02x %02x, not with GGUF", label,
-                         magic[0], magic[1], magic[2], magic[3]);
+        return weir_fail(
+            c->err, WEIR_EFORMAT,
+            "%s: begins with %02x %02x %02x %02x, not with GGUF; a model is a GGUF file or a directory",
+            label, magic[0], magic[1], magic[2], magic[3]);
     WEIR_TRY(weir__gguf_u32(c, &version));
     if (version != 0 && (version & 0xffff) == 0)
         return weir_fail(c->err, WEIR_ENOTSUP, "%s: a big-endian GGUF file, expected a little-endian one",

@@ -86,8 +86,7 @@ static bool not_found(const http_conn *c, serve_error *e) {
     wire_nearest near = {.word = path};
     for (size_t i = 0; i < s->n_route; i++)
         if (!s->routes[i].instead) wire_nearest_try(&near, s->routes[i].path);
-    return serve_fail(e, 404, "not_found", NULL, "no such path: %.200s%s%s", path,
-                      near.best ? "; the nearest is " : "", near.best ? near.best : "");
+    return serve_fail(e, 404, "not_found", NULL, "no such path: %.200s%s", path, wire_nearest_hint(&near));
 }
 
 static const char *methods_of(const http_route *r) {

@@ -76,6 +76,13 @@ Test(options, help_of_each_command_has_its_options_with_range_default_and_enviro
     }
 }
 
+Test(options, a_range_is_in_its_unit_and_a_default_says_what_it_does) {
+    outcome o = run("serve --help");
+    cr_expect(strstr(o.out, "Range: 1 to 16 tokens, or auto. Default: auto."), "%s", o.out);
+    cr_expect(strstr(o.out, "MiB. Default: 0: every request can have the whole context."), "%s", o.out);
+    cr_expect(strstr(o.out, "Range: at least 0, or auto. Default: the rule's"), "%s", o.out);
+}
+
 Test(options, help_and_man_page_have_the_fields_of_input_objects) {
     outcome man = run("--man");
     char *page = folded(man.out);
@@ -213,7 +220,13 @@ Test(options, an_unknown_flag_is_named_with_the_nearest_one) {
     o = run("generate --n_predict=4");
     expect_failure(&o, 2, "--n_predict", "--n-predict");
     o = run("rule -x");
-    expect_failure(&o, 2, "unknown option -x", NULL);
+    expect_failure(&o, 2, "unknown option -x (see weir rule --help)", NULL);
+    o = run("generate --frobnicate");
+    expect_failure(&o, 2, "unknown option --frobnicate (see weir generate --help)", NULL);
+    o = run("frobnicate");
+    expect_failure(&o, 2, "unknown command frobnicate (see weir --help)", NULL);
+    o = run("generate -md @D --deferral-rule nonsense");
+    expect_failure(&o, 2, "--deferral-rule nonsense: unknown rule (see weir generate --help)", NULL);
     o = run("generate --draws 4");
     expect_failure(&o, 2, "--draws", "weir rule");
     o = run("generte");

@@ -39,6 +39,7 @@ Test(http_admit, knows_its_paths) {
     expect(h, GET("/files"), 404, "\"code\": \"not_found\"");
     expect(h, GET("/helth"), 404, "no such path: /helth; the nearest is /health");
     expect(h, GET("/health/"), 404, "the nearest is /health");
+    expect(h, GET("/nope"), 404, "no such path: /nope\"");
     expect(h, GET("//health"), 404, NULL);
     expect(h, GET("/old"), 404, "use /echo");
     expect(h, "POST /old HTTP/1.1" L "\r\n", 404, "use /echo");
