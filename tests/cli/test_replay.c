@@ -12,16 +12,25 @@ enum { N_VOCAB = 5988 }; /* of the demo pair, without padding rows */
 
 static double number(json_t *v, const char *path) { return json_number_value(at(v, path)); }
 
-/* A recording of two short answers in a file of its own; the path is of this test's process. */
+static char kept[64]; /* of a recording of this test's process; "": it has none */
+
+static void remove_recording(void) {
+    if (kept[0]) unlink(kept);
+}
+
+TestSuite(record, .fini = remove_recording);
+TestSuite(replay, .fini = remove_recording);
+
+/* A recording of two short answers. */
 static const char *recording_of(const char *flags) {
-    static char path[64], line[256];
-    snprintf(path, sizeof path, "/tmp/weir-replay-%d.jsonl", (int)getpid());
+    static char line[256];
+    snprintf(kept, sizeof kept, "/tmp/weir-replay-%d.jsonl", (int)getpid());
     snprintf(line, sizeof line, "record -m @V -md @D -q -t 1 -s 3 %s", flags);
     run_spec spec = {
-        .line = line, .input = "It snowed a lot.\nI want to learn Japanese.\n", .out_path = path};
+        .line = line, .input = "It snowed a lot.\nI want to learn Japanese.\n", .out_path = kept};
     outcome o = run_spec_do(&spec);
     cr_assert(o.rc == 0, "%s", o.err);
-    return path;
+    return kept;
 }
 
 static json_t *replayed(const char *path, const char *settings) {

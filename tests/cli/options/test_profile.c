@@ -6,14 +6,21 @@
 
 #include "tests/cli/program.h"
 
+static char kept[64]; /* of this test's process; "": it has none */
+
+static void remove_profile(void) {
+    if (kept[0]) unlink(kept);
+}
+
+TestSuite(profile, .fini = remove_profile);
+
 static const char *profile_of(const char *text) {
-    static char path[64];
-    snprintf(path, sizeof path, "/tmp/weir-profile-%d.json", (int)getpid());
-    FILE *f = fopen(path, "w");
+    snprintf(kept, sizeof kept, "/tmp/weir-profile-%d.json", (int)getpid());
+    FILE *f = fopen(kept, "w");
     cr_assert(f != NULL);
     fputs(text, f);
     fclose(f);
-    return path;
+    return kept;
 }
 
 /* What ran, as the line of the setting says it. */
