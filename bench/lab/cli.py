@@ -184,6 +184,7 @@ def tune(args: argparse.Namespace) -> int:
     plan = plan_of(args)
     if not args.rule and not args.plan:
         plan.rules = dict(t.CANDIDATES)
+    t.check_profile(args.out)
     profile = t.tune(plan, t.Budget(args.max_quality_loss, args.min_speedup), args.store or
                      args.out.with_suffix(".runs.jsonl"), lambda line: print(line, file=sys.stderr))
     t.write_profile(profile, args.out)

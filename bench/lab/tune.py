@@ -283,6 +283,19 @@ def profile_of(point: Point, about: dict[str, Any]) -> dict[str, Any]:
     return {**said, "about": about}
 
 
+def check_profile(path: Path) -> None:
+    """Refuses a path that no profile can be written to, before a search takes its time."""
+    there = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as e:
+        raise LabError(f"{path}: {e.strerror or e}") from e
+
+
 def write_profile(profile: dict[str, Any], path: Path) -> None:
     try:
         path.write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")

@@ -148,6 +148,11 @@ class Recorded(Case):
         self.assertEqual((identity["setting"]["flags"], identity["setting"]["threads"]),
                          (["--device=cpu"], 1))
         self.assertTrue(all("top_k=50" in r["k"] for r in records if "k" in r))
+        folder = self.folder / "out"
+        folder.mkdir()
+        done = subprocess.run([*command, "--out", str(folder), str(prompts)], capture_output=True, text=True,
+                              check=False)
+        self.assertEqual((done.returncode, done.stderr), (1, f"lab: {folder}: Is a directory\n"))
         done = subprocess.run([*command, str(self.folder / "none.txt")], capture_output=True, text=True,
                               check=False)
         self.assertEqual((done.returncode, done.stderr),
