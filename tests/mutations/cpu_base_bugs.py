@@ -242,6 +242,9 @@ LOOP = [
     bug("kernels/loop/seat.h", "off by one", "a seat ends one token late", "loop_ops", "if (s->n >= s->limit) s->end", "if (s->n > s->limit) s->end"),
     bug("kernels/loop/seat.h", "math", "an end of text is no reason to close without a token", "loop_ops",
         "    if (full && j > 0 && weir__seat_ends_text(s, a->draft[j - 1])) return false;\n", ""),
+    bug("kernels/cuda/library.c", "precedence", "a wheel's library is before a toolkit's", "library",
+        "} places[] = {{\"CUDA_HOME\", \"/lib64\"},",
+        "} places[] = {{\"VIRTUAL_ENV\", \"/lib/python3*/site-packages/nvidia/*/lib\"}, {\"CUDA_HOME\", \"/lib64\"},"),
 ]
 
 BUGS = POOL + ACCEPT + DENSE + LOOP

@@ -64,6 +64,19 @@ WIRE = [
         "(o->method == WEIR_METHOD_SPECULATIVE && o->law.rule == WEIR_RULE_EXACT);", "o->method == WEIR_METHOD_SPECULATIVE;"),
     bug("host/wire/nearest.c", "off by one", "the last of the nearest names is said", "cli_options wire_settings",
         "d >= n->distance) return;", "d > n->distance) return;"),
+    bug("host/wire/nearest.c", "check", "any name is near to any word", "cli_options http_admit",
+        "(half > 1 ? half : 1)", "(half > 1 ? half + 40 : 40)"),
+    bug("host/cli/options/setup.c", "check", "a knob for the rule exact changes nothing, and nothing is said",
+        "cli_options cli_chat", "cli_given(a, OPT_ALPHA) && rule == WEIR_RULE_EXACT &&", "false && rule == WEIR_RULE_EXACT &&"),
+    bug("host/cli/options/help.c", "order", "a range's word is before its unit", "cli_options",
+        """    if (o->unit) n += snprintf(buf + n, (size_t)(cap - n), "%s%s", n ? " " : "", o->unit);
+    if (range[0] && o->word) n += snprintf(buf + n, (size_t)(cap - n), ", or %s", o->word);
+""",
+        """    if (range[0] && o->word) n += snprintf(buf + n, (size_t)(cap - n), ", or %s", o->word);
+    if (o->unit) n += snprintf(buf + n, (size_t)(cap - n), "%s%s", n ? " " : "", o->unit);
+"""),
+    bug("host/measure/bench_rows.c", "check", "a name with a comma is two fields", "cli_commands",
+        """strchr(r->name, ',') ? "\\"" : "";""", """"";"""),
 ]
 
 LINES = [
