@@ -150,17 +150,28 @@ static void print_templates(void) {
     }
 }
 
+/* Models first, then what only this command has. */
+static int place_of(int id, cli_command command) {
+    if (id <= OPT_MODEL_DRAFT) return 0;
+    return cli_option_row(id)->commands == 1u << command ? 1 : 2;
+}
+
+static void print_options(cli_command command) {
+    cli_outs("\noptions\n");
+    for (int place = 0; place < 3; place++)
+        for (int i = 0; i < OPT_COUNT; i++) {
+            const cli_option o = cli_option_at(i);
+            if (o.commands & (1u << command) && place_of(i, command) == place) print_option(&o);
+        }
+}
+
 static void print_command(cli_command command) {
     const cli_command_info *c = &cli_commands[command];
     cli_outf("usage: weir %s %s\n\n", c->name, c->usage);
     wrap(c->summary, 0);
     cli_outs("\n");
     wrap(c->text, 0);
-    cli_outs("\noptions\n");
-    for (int i = 0; i < OPT_COUNT; i++) {
-        const cli_option o = cli_option_at(i);
-        if (o.commands & (1u << command)) print_option(&o);
-    }
+    print_options(command);
     if (c->fields) print_fields(command);
     if (cli_option_row(OPT_RULE)->commands & (1u << command)) print_rules();
     if (cli_option_row(OPT_CHAT_TEMPLATE)->commands & (1u << command)) print_templates();

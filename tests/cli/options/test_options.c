@@ -83,6 +83,19 @@ Test(options, a_range_is_in_its_unit_and_a_default_says_what_it_does) {
     cr_expect(strstr(o.out, "Range: at least 0, or auto. Default: the rule's"), "%s", o.out);
 }
 
+Test(options, help_of_a_command_begins_with_models_and_its_own_options) {
+    outcome o = run("serve --help");
+    const char *const order[] = {"  -md, --model-draft", "  --host ", "  --log-disable", "  --temp ",
+                                 "  -q, "};
+    const char *at = o.out;
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        const char *next = strstr(o.out, order[i]);
+        cr_assert(next && next >= at, "%s", order[i]);
+        cr_expect(!strstr(next + 1, order[i]), "%s twice", order[i]);
+        at = next;
+    }
+}
+
 Test(options, help_and_man_page_have_the_fields_of_input_objects) {
     outcome man = run("--man");
     char *page = folded(man.out);
