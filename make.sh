@@ -14,7 +14,7 @@ usage() {
     cat <<'TEXT'
 usage: ./make.sh COMMAND
 
-  build [--cuda]   the program, build/weir, and the timers of bench/
+  build [--cuda]   the program, build/weir, its man page, build/weir.1, and the timers of bench/
                    --cuda: with the CUDA backend, and the tests, in build/cuda/ (needs a CUDA toolkit's nvcc)
   demo [OPTIONS]   build the program, choose a setting for this machine, translate ten sentences, and show
                    quality and speed beside the verifier alone (OPTIONS: of weir generate)
