@@ -69,6 +69,18 @@ static weir_status check_draft(const wire_context *c, wire_object *in, const wei
     return st;
 }
 
+/* A knob that was given under a rule without it is a mistake, as a rule is under a method without one. */
+static weir_status check_knobs(wire_object *in, const weir_session_options *o, weir_err *err) {
+    static const wire_id knobs[] = {WIRE_ALPHA, WIRE_BETA};
+    for (int i = 0; i < 2; i++) {
+        const wire_field *f = &wire_fields[knobs[i]];
+        if (wire_object_has(in, f->name) && !wire_counts(f, o))
+            return wire_object_fail(in, f->name, err, "has no effect under rule %s",
+                                    weir_rule_facts((weir_rule)o->law.rule)->name);
+    }
+    return WEIR_OK;
+}
+
 weir_status wire_read_method(const wire_context *c, wire_object *in, weir_session_options *o, weir_err *err) {
     static const char rule[] = "deferral_rule";
     const bool drafts = weir_draft_facts(c->draft)->blocks;
@@ -82,6 +94,7 @@ weir_status wire_read_method(const wire_context *c, wire_object *in, weir_sessio
     if (ruled && !wire_method_has_rule(o->method) && o->method != WEIR_METHOD_SEQUENCE_CASCADE)
         return wire_object_fail(in, rule, err, "has no effect under method %s", weir_method_name(o->method));
     WEIR_TRY(check_draft(c, in, o, err));
+    WEIR_TRY(check_knobs(in, o, err));
     return wire_method_has_rule(o->method) ? wire_check_law(in, WIRE_GENERATE, &o->law, err) : WEIR_OK;
 }
 

@@ -214,7 +214,7 @@ weir_status wire_check_law(wire_object *in, unsigned where, const weir_law *law,
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-static bool needed(const wire_field *f, const weir_session_options *o) {
+bool wire_counts(const wire_field *f, const weir_session_options *o) {
     const bool ruled = wire_method_has_rule(o->method), sequence = o->method == WEIR_METHOD_SEQUENCE_CASCADE;
     switch (f->need) {
     case WIRE_IF_RULE: return ruled;
@@ -258,7 +258,7 @@ static json_t *setting_json(const wire_field *f, const weir_session_options *o) 
 
 void wire_set_setting(json_t *object, wire_id id, const weir_session_options *o) {
     const wire_field *f = &wire_fields[id];
-    wire_set(object, wire_name(f, WIRE_SHORT), needed(f, o) ? setting_json(f, o) : json_null());
+    wire_set(object, wire_name(f, WIRE_SHORT), wire_counts(f, o) ? setting_json(f, o) : json_null());
 }
 
 void wire_set_settings(json_t *object, unsigned where, const weir_session_options *o) {
@@ -266,7 +266,7 @@ void wire_set_settings(json_t *object, unsigned where, const weir_session_option
         const wire_field *f = &wire_fields[i];
         if (!(f->where & where)) continue;
         const char *key = wire_name(f, where);
-        if (needed(f, o)) {
+        if (wire_counts(f, o)) {
             wire_set(object, key, setting_json(f, o));
         } else if (f->otherwise != WIRE_LEFT_OUT && where != WIRE_LAW) {
             const bool zero = f->otherwise == WIRE_AS_ZERO;
@@ -304,7 +304,7 @@ void wire_settings_text(const weir_session_options *o, char *buf, size_t cap) {
     for (int i = 0; i < WIRE_N_SETTING; i++) {
         const wire_field *f = &wire_fields[i];
         const double preset = f->preset ? strtod(f->preset, NULL) : 0;
-        if (!(f->where & WIRE_LINE) || !needed(f, o) || (f->terse && wire_get(f, o) == preset)) continue;
+        if (!(f->where & WIRE_LINE) || !wire_counts(f, o) || (f->terse && wire_get(f, o) == preset)) continue;
         char value[64] = "", name[32];
         value_text(f, o, value, sizeof value);
         snprintf(name, sizeof name, "%s", f->line ? f->line : wire_name(f, WIRE_LINE));

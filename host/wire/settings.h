@@ -44,6 +44,9 @@ const char *wire_key(const wire_object *in, const wire_field *f, unsigned where)
 weir_status wire_read_settings(wire_object *in, unsigned where, const wire_limits *limits,
                                weir_session_options *o, weir_err *err);
 
+/* Whether a setting can change the answer, under the method and the rule of o. */
+bool wire_counts(const wire_field *f, const weir_session_options *o);
+
 /* weir_law_check, which says nothing of fields; in->failed names the one. */
 weir_status wire_check_law(wire_object *in, unsigned where, const weir_law *law, weir_err *err);
 

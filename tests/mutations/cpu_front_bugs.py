@@ -67,7 +67,9 @@ WIRE = [
     bug("host/wire/nearest.c", "check", "any name is near to any word", "cli_options http_admit",
         "(half > 1 ? half : 1)", "(half > 1 ? half + 40 : 40)"),
     bug("host/cli/options/setup.c", "check", "a knob for the rule exact changes nothing, and nothing is said",
-        "cli_options cli_chat", "cli_given(a, OPT_ALPHA) && rule == WEIR_RULE_EXACT &&", "false && rule == WEIR_RULE_EXACT &&"),
+        "cli_options cli_chat", "cli_given(a, OPT_ALPHA) && !wire_counts(", "false && !wire_counts("),
+    bug("host/wire/request.c", "check", "a knob that the rule does not have is taken", "ask",
+        "    WEIR_TRY(check_knobs(in, o, err));\n", ""),
     bug("host/cli/options/help.c", "order", "a range's word is before its unit", "cli_options",
         """    if (o->unit) n += snprintf(buf + n, (size_t)(cap - n), "%s%s", n ? " " : "", o->unit);
     if (range[0] && o->word) n += snprintf(buf + n, (size_t)(cap - n), ", or %s", o->word);

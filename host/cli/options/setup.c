@@ -162,7 +162,7 @@ static int read_fields(const cli_args *a, weir_session_options *out) {
         return cli_fail(CLI_USAGE, "--deferral-beta: rule %s has no second knob",
                         weir_rule_facts((weir_rule)rule)->name);
     }
-    if (cli_given(a, OPT_ALPHA) && rule == WEIR_RULE_EXACT && out->method != WEIR_METHOD_SEQUENCE_CASCADE)
+    if (cli_given(a, OPT_ALPHA) && !wire_counts(&wire_fields[WIRE_ALPHA], out))
         return cli_fail(CLI_USAGE, "--deferral-alpha: rule exact has no knob; name another rule");
     for (int i = 0; i < OPT_COUNT; i++) {
         const wire_field *f = cli_option_row(i)->field;

@@ -194,6 +194,10 @@ Test(ask, a_method_brings_its_own_rule) {
                 "speculative", "true, but method is verifier");
     ask_refused(&demo, false, "\"model\": \"demo:verifier\", \"deferral_rule\": \"opt\"", "invalid_value",
                 "deferral_rule", "has no effect under method verifier");
+    ask_refused(&demo, true, "\"deferral_alpha\": 0.5", "invalid_value", "deferral_alpha",
+                "has no effect under rule exact");
+    ask_refused(&demo, false, "\"deferral_rule\": \"token-v3\", \"deferral_beta\": 1", "invalid_value",
+                "deferral_beta", "has no effect under rule token-v3");
 }
 
 /* The threshold of a sequence cascade means nothing to a rule. */
