@@ -139,30 +139,44 @@ def rounds(head_dim):
     return -(-2 * 128 * head_dim // 16384)
 
 
-def attention(g, heads, keys, rows, heads_kv=None, head_dim=64, ahead=0.0, fresh=False):
-    """Row facts, page table, keys, values (the first fetch hidden by the scores), result. A block takes 128
-    keys of a head of keys for up to 8 queries, and a query costs an instruction for an element of either,
-    which a tile shares two more with. ahead: us of the kernel ahead, if that lets this one begin once its own
-    wait is over; facts, table, keys and values are then fetched while it runs, after a launch, except,
-    fresh, for the positions that it appends."""
+def attention_alu(g, turns, tile, head_dim=64):
+    """us of a multiprocessor's arithmetic for so many blocks of 128 keys, one after another: a query costs an
+    instruction for an element of keys and of values, which a tile shares two more with."""
+    return turns * 2 * (tile + 2) * 128 * head_dim / (g.lanes / 132)
+
+
+def attention_parts(g, heads, keys, rows, heads_kv=None, head_dim=64):
+    """(us of what needs no query: row facts, page table, keys, values (the first fetch hidden by the scores);
+    us of the rest: gap, arithmetic, result, merge of the splits). A block takes 128 keys of a head of keys
+    for up to 8 queries."""
     heads_kv = heads_kv or heads
     queries = rows * heads // heads_kv
     tile = 2 if queries <= 2 else 8
     tiles, parts = -(-queries // tile), -(-keys // 128)
-    kv = 2 * 2 * head_dim * heads_kv * keys
     fetches = rounds(head_dim) + max(0.5, rounds(head_dim) - 1)
-    turns = -(-parts * heads_kv * tiles // 132)
-    alu = turns * 2 * (tile + 2) * 128 * head_dim / (g.lanes / 132)
+    alu = attention_alu(g, -(-parts * heads_kv * tiles // 132), tile, head_dim)
+    fetched = 2 * g.trip + fetches * g.far + 2 * 2 * head_dim * heads_kv * keys / g.bandwidth
     split = keys > 128
-    early = 2 * g.trip + fetches * g.far + kv / g.bandwidth - (g.trip if fresh else 0.0)
-    return (g.gap + (3 + (2 if split else 0)) * g.trip + fetches * g.far + max(0.5, alu) +
-            kv / g.bandwidth - min(early, max(0.0, ahead - 2 * g.gap)) +
-            4 * rows * head_dim * heads * 2 / g.l2)
+    return fetched, (g.gap + (1 + (2 if split else 0)) * g.trip + max(0.5, alu) +
+                     4 * rows * head_dim * heads * 2 / g.l2)
+
+
+def attention(g, heads, keys, rows, heads_kv=None, head_dim=64, ahead=0.0, fresh=False):
+    """ahead: us of the kernel ahead, if that lets this one begin once its own wait is over; what needs no
+    query is then fetched while it runs, after a launch, except, fresh, for the positions that it appends."""
+    fetched, own = attention_parts(g, heads, keys, rows, heads_kv, head_dim)
+    early = fetched - (g.trip if fresh else 0.0)
+    return own + fetched - min(early, max(0.0, ahead - 2 * g.gap))
 
 
 def short(g):
     """embed with row_keys, loop_rows, gather: an address, a look-up, a store."""
     return g.gap + 3 * g.trip
+
+
+def permute(g, rows, k):
+    """Rows in the order of a weight's inputs (act-order): the order is there before the wait."""
+    return g.gap + 2 * g.trip + 8 * rows * k / g.l2
 
 
 def turn(g):

@@ -181,6 +181,9 @@ def print_sessions():
     print("On CUDA cores, which read the weights again for every 8 rows, and on tensor cores with rows\n"
           "rounded to bytes; γ = 5 unless named.\n")
     table(quant.HEADER, quant.rows(GPUS))
+    print("With weights of as many bits from GPTQ with act-order, γ = 5: a kernel puts the rows into the\n"
+          "order of a product's inputs before each of a layer's four.\n")
+    table(quant.ORDER_HEADER, quant.orders(GPUS, span))
     print("All products of a prompt's chunk of 256 positions, without the head, ms:\n")
     table(["GPU", "model", "on CUDA cores", "on tensor cores"], quant.prompts(GPUS))
 
@@ -214,7 +217,8 @@ def main():
     table(["GPU", "pair", "γ", "µs: drafts", "verify", "accept", "block", "floor by bytes", "kernels"],
           blocks())
     print("### Forms of a T5 layer, γ = 5\n")
-    print("Barriers of two trips are the least that a barrier of all blocks can take.\n")
+    print("Barriers of two trips are the least that a barrier of all blocks can take. A GPC's 16 processors\n"
+          "get 24 bytes a cycle each (their share of L2), or at most 64 (their ports): no source has it.\n")
     table(structures.HEADER, structures.rows(GPUS, span))
     print("## Decoder-only blocks in bf16, γ = 5, one session, after 1,024 positions\n")
     table(["GPU", "pair", "ms: drafts", "verify", "accept, µs", "block, ms", "floor by bytes", "asked",

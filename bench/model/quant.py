@@ -5,7 +5,7 @@ source for a unit: 16 outputs times 32 inputs, which a warp has as operands of i
 cores" is the kernel before: f32 rows, decoded weights times up to 8 rows a pass.
 """
 import sessions
-from kernels import short, work
+from kernels import permute, short, work
 
 BITS = 4.5       # of a weight
 INSTRUCTIONS = 1000  # of a warp besides its units: assumed, not counted
@@ -92,3 +92,17 @@ def prompts(gpus):
             cells = [m.layers * sum(product(g, *shape[:2], 256, shape[2]) for shape in sessions.products(m))
                      for product in (cuda_cores, tensor_cores)]
             yield [g.name, m.name, *(f"{1e-3 * us:.1f}" for us in cells)]
+
+
+ORDERS = ((False, False), (False, True), (True, True))
+ORDER_HEADER = ["GPU", "sessions", "µs of a permute, verifier's o", "ms of a block: natural order",
+                "verifier in act-order", "both"]
+
+
+def orders(gpus, span):
+    """Blocks whose weights are GPTQ with act-order: four kernels a layer more."""
+    for g in gpus:
+        for n in (1, 8, 32):
+            yield [g.name, n, span(g, lambda x: permute(x, 6 * n, sessions.PAIR[1].dim), 2),
+                   *(span(g, lambda x, o=o: 1e-3 * sessions.block(x, n, 5, tensor_cores, o), 2)
+                     for o in ORDERS)]

@@ -8,7 +8,7 @@ FlashAttention 3, H100, batch 1): Qwen3-32B takes 23.65 ms a token, 81% of the d
 scheduler is left out.
 """
 from kernels import (LLAMA3_1B, LLAMA3_8B, accept_step, attention, decoder_kernels, emitted, linear, norm,
-                     sample, short, turn, units_of)
+                     permute, sample, short, turn, units_of)
 
 PAIR, CONTEXT, ACCEPTED = (LLAMA3_1B, LLAMA3_8B), 1024, 0.8
 SESSIONS = (1, 8, 32, 64, 128)
@@ -45,9 +45,11 @@ def wide(g, n, k, rows, gated, rate):
             max(weights / g.bandwidth, rows * weights / rate, passes * weights / g.l2))
 
 
-def forward(g, m, n, rows, kernel):
+def forward(g, m, n, rows, kernel, ordered=False):
     """us of a pass of n sessions with so many rows each. kernel: None, today's, or a rate of WIDE (a wide
-    kernel is used where it is faster), or a function as `narrow` for products of any number of rows."""
+    kernel is used where it is faster), or a function as `narrow` for products of any number of rows.
+    ordered: the layers' weights have their inputs in an order of their own (act-order), so that a kernel puts
+    the rows into it before each product."""
     def product(outputs, inputs, gated):
         if callable(kernel):
             return kernel(g, outputs, inputs, n * rows, gated)
@@ -61,6 +63,8 @@ def forward(g, m, n, rows, kernel):
         few = sum(product(*shape) for shape in products(m)) + turn(g)
         few += short(g) if n * rows > APPENDED else 0
         few += 2 * norm(g, n * rows, m.dim) if m.post_norms else 0
+    if ordered:
+        few += sum(permute(g, n * rows, inputs) for _, inputs, _ in products(m))
     # n sessions have n times the blocks of one, and their keys come from memory.
     alone = attention(g, m.heads, CONTEXT, rows, m.heads_kv, m.head_dim)
     keys = 4 * m.head_dim * m.heads_kv * CONTEXT
@@ -68,14 +72,15 @@ def forward(g, m, n, rows, kernel):
     return m.layers * (few + attends) + 3 * short(g) + product(m.vocab, m.dim, False)
 
 
-def block(g, n, gamma, kernel):
-    """us of a block of n sessions. Logits of many rows do not stay in L2, so steps over them go by memory."""
+def block(g, n, gamma, kernel, ordered=(False, False)):
+    """us of a block of n sessions. Logits of many rows do not stay in L2, so steps over them go by memory.
+    ordered: the drafter's weights, the verifier's."""
     drafter, verifier = PAIR
     draws = sample(g, drafter.vocab) + 2 * 4 * drafter.vocab * (n - 1) / g.bandwidth
     more = 3 * 4 * verifier.vocab * (gamma + 1) * (n - 1) / g.bandwidth
     accepts = accept_step(g, verifier.vocab, gamma) + more
-    return (gamma * (forward(g, drafter, n, 1, kernel) + draws) + forward(g, verifier, n, gamma + 1, kernel) +
-            accepts)
+    return (gamma * (forward(g, drafter, n, 1, kernel, ordered[0]) + draws) +
+            forward(g, verifier, n, gamma + 1, kernel, ordered[1]) + accepts)
 
 
 def rate(g, n, gamma, kernel):

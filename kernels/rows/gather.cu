@@ -31,16 +31,16 @@ __global__ void __launch_bounds__(THREADS) gather_kernel(const weir_gather a) {
 
 enum { COLUMNS = 4 * THREADS }; /* of a block: a thread's four loads of each kind are under way at once */
 
-/* Row n_row is the norm's factors. */
+/* Row n_row is the norm's factors. The order comes from memory, while the kernel ahead still runs. */
 __global__ void __launch_bounds__(THREADS) permute_kernel(const weir_permute a) {
-    ptx::grid_launch_dependents();
-    ptx::grid_wait();
     const int64_t row = blockIdx.x, first = static_cast<int64_t>(blockIdx.y) * COLUMNS + threadIdx.x;
     const float *src = row < a.n_row ? a.src + row * a.ld_src : a.norm;
     float *dst = row < a.n_row ? a.dst + row * a.ld_dst : a.norm_dst;
     int32_t from[4];
     float x[4];
     for (int i = 0; i < 4; i++) from[i] = first + i * THREADS < a.n_col ? a.order[first + i * THREADS] : 0;
+    ptx::grid_launch_dependents();
+    ptx::grid_wait();
     for (int i = 0; i < 4; i++) x[i] = src[from[i]];
     for (int i = 0; i < 4; i++)
         if (first + i * THREADS < a.n_col) dst[first + i * THREADS] = x[i];

@@ -41,7 +41,8 @@ typedef struct weir_permute {
     int64_t ld_src;
     const float *norm;    /* (n_col) factors of the product's norm; NULL: it has none */
     float *norm_dst;      /* (n_col) */
-    const int32_t *order; /* (n_col) backend memory, a permutation of 0 … n_col - 1; not checked */
+    const int32_t *order; /* (n_col) backend memory, a permutation of 0 … n_col - 1, not checked; no kernel
+                             before this one writes it */
     int64_t n_row, n_col;
 } weir_permute;
 
