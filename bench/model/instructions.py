@@ -1,4 +1,4 @@
-"""Instructions of a warp of the CUDA decode product, for the products of T5: sm_90a's code, walked (sass.py).
+"""Instructions of a warp of the CUDA decode product, for T5 and Gemma 2: sm_90a's code, walked (sass.py).
 
     python3 bench/model/instructions.py                   a table of all products
     python3 bench/model/instructions.py large.wi          one of them, by the kernel's lines

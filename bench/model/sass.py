@@ -399,6 +399,12 @@ def shuffle(op, a):
     return move(op, a[1:])
 
 
+def of_warp(op, a):
+    """REDUX and its like: a lane's own value in place of the warp's."""
+    to, x = put(a[0]), value(a[1])
+    return lambda t: to(t, x(t))
+
+
 def nothing(op, a):
     return lambda t: None
 
@@ -413,7 +419,7 @@ KINDS = {
     "S2R": special, "S2UR": special, "MOV": move, "UMOV": move, "R2UR": move, "SEL": select, "USEL": select,
     "FSEL": select, "CS2R": zero, "P2R": predicates_out, "R2P": predicates_in,
     "IABS": partial(unary, lambda v: abs(signed(v))), "POPC": partial(unary, lambda v: bin(v).count("1")),
-    "FCHK": check, "VOTEU": vote, "ATOMG": atomic, "SHFL": shuffle, "PRMT": move,
+    "FCHK": check, "VOTEU": vote, "ATOMG": atomic, "SHFL": shuffle, "REDUX": of_warp, "PRMT": move,
     **dict.fromkeys("HMMA F2FP LDGSTS LDGDEPBAR DEPBAR STG ACQBULK PREEXIT BSSY BSYNC BREAK WARPSYNC NOP "
                     "YIELD MEMBAR ERRBAR CCTL CGAERRBAR LDSM VOTE BMOV".split(), nothing),
 }

@@ -101,7 +101,7 @@ template <int NT> PTX_FN void put_sums(float *sums, const float (&acc)[NT][4]) {
 /* The products of a unit, from shared memory or scratch: column c is output c % 16 of panel c / 16. */
 template <int P, int S, int RT> struct block_sums {
     const float *sums;
-    const float (*part)[WARPS];
+    const float (*part)[WARPS];      /* of squares; P = 4: [row][0] is the row's factor */
     const weir_linear_part *segment; /* S = 1 */
     int n_part;
 
@@ -121,34 +121,64 @@ template <int P, int S, int RT> struct block_sums {
         }
         return sum;
     }
-    PTX_FN float squares(int row) const { return sum_parts(part[row]); }
+    PTX_FN float factor(const job &a, int row) const {
+        if (!a.norm) return 1.0f;
+        return P == 4 ? part[row][0] : row_factor(a, sum_parts(part[row]));
+    }
+    PTX_FN float two(const job &a, int row, int column, float (&v)[2]) const {
+        v[0] = at(row, column), v[1] = at(row, column + WEIR_TILE);
+        return factor(a, row);
+    }
 };
 
-template <int P, int RT> struct slice_sums {
-    const float *record;
-    int64_t step;
-    const weir_linear_tiling *p;
+/* The factors of a warp's rows, once they are known: those of its first unit are those of all. */
+template <int RT> struct row_factors {
+    float of[RT / WARPS];
+    bool known;
+};
 
-    PTX_FN float total(int i) const { return sum_slices(record + i, step, *p); }
-    PTX_FN float at(int row, int column) const { return total(row * P * WEIR_TILE + column); }
-    PTX_FN float squares(int row) const { return total(RT * P * WEIR_TILE + row); }
+/* A unit's sums over slices. `first`: the record of the first slice, squares: of the block's first unit, which
+ * has the rows' squares. */
+template <int P, int RT> struct slice_sums {
+    const float *record, *squares;
+    int64_t step;
+    const weir_linear_tiling &p;
+    row_factors<RT> &factors;
+
+    PTX_FN float two(const job &a, int row, int column, float (&v)[2]) {
+        const float *from = record + row * (P * WEIR_TILE) + column;
+        float &factor = factors.of[row < WARPS ? 0 : RT / WARPS - 1];
+        if (factors.known) {
+            const int at[2] = {0, WEIR_TILE};
+            sum_slices(v, from, at, step, p);
+            return factor;
+        }
+        const int at[3] = {0, WEIR_TILE, static_cast<int>(squares + row - from)};
+        float all[3];
+        sum_slices(all, from, at, step, p);
+        v[0] = all[0], v[1] = all[1];
+        return factor = row_factor(a, all[2]);
+    }
 };
 
 /* What y holds of a unit's outputs, if the epilogue reads it: loaded before the product, for the thread that
  * finishes them. */
 template <int P, int RT> struct stored_early {
-    static constexpr int HALVES = P == 4 ? 2 : 1, TURNS = P == 4 ? RT / 8 : 1;
-    float was[TURNS][HALVES];
+    static constexpr int EACH = P == 4 ? 2 : 1, TURNS = P == 4 ? RT / 8 : 1;
+    float was[TURNS][EACH];
 
-    PTX_FN stored_early(const job &a, int unit, int64_t row0, int rows) {
+    PTX_FN stored_early(const job &a, int unit, int64_t row0, int rows) : was{} {
+        if (!weir__epilogue_reads(a.epilogue)) return;
         constexpr int LANES = P == 4 ? 32 : WEIR_TILE;
-        const int first = threadIdx.x / LANES, n0 = unit * HALVES * LANES + threadIdx.x % LANES;
+        const int first = threadIdx.x / LANES;
+        const int n0 = unit * EACH * LANES + (P == 4 ? lane_column() : threadIdx.x % LANES);
 #pragma unroll
         for (int t = 0; t < TURNS; t++) {
+            const int row = first + WARPS * t;
+            const float *y = a.y + (row0 + row) * a.ldy + n0;
 #pragma unroll
-            for (int h = 0; h < HALVES; h++) {
-                const int row = first + WARPS * t, n = n0 + 32 * h;
-                was[t][h] = row < rows && n < static_cast<int>(a.n) ? stored(a, row0 + row, n) : 0.0f;
+            for (int h = 0; h < EACH; h++) {
+                if (row < rows && n0 + WEIR_TILE * h < static_cast<int>(a.n)) was[t][h] = y[WEIR_TILE * h];
             }
         }
     }
@@ -163,13 +193,13 @@ PTX_FN void finish_small(const job &a, const Sums &sums, int unit, int64_t row0,
                          const stored_early<P, RT> &early) {
     const int row = threadIdx.x / WEIR_TILE, i = threadIdx.x % WEIR_TILE, n = unit * WEIR_TILE + i;
     if (row >= rows || n >= static_cast<int>(a.n)) return;
-    const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
+    const float factor = sums.factor(a, row);
     const float up = P == 2 ? factor * sums.at(row, P / 2 * WEIR_TILE + i) : 0.0f;
     keep(row, n, finish(a, factor * sums.at(row, i), up, row0 + row, n, early.was[0][0]));
 }
 
 template <int P, int RT, class Sums>
-PTX_FN void finish_unit(const job &a, const Sums &sums, int unit, int64_t row0, int rows, const keeps &keep,
+PTX_FN void finish_unit(const job &a, Sums &sums, int unit, int64_t row0, int rows, const keeps &keep,
                         const stored_early<P, RT> &early) {
     if constexpr (P == 4) {
         finish_large(a, sums, unit, row0, rows, keep, early);
@@ -178,29 +208,48 @@ PTX_FN void finish_unit(const job &a, const Sums &sums, int unit, int64_t row0, 
     }
 }
 
+/* Records of slices in scratch: a unit's products, and the squares of the rows with the block's first. */
+template <int P, int RT> struct unit_records {
+    static constexpr int COLUMNS = P * WEIR_TILE, EACH = RT * (COLUMNS + 1);
+    const cut &c;
+    const place &at;
+
+    PTX_FN float *record(int z, int unit) const {
+        const int n_unit = static_cast<int>(c.p.n_unit); /* counters, and so all records, are below 2^31 */
+        return c.partial + static_cast<int64_t>((at.tile * c.p.split + z) * n_unit + unit) * EACH;
+    }
+    PTX_FN float *squares(int z) const { return record(z, at.unit) + RT * COLUMNS; }
+    PTX_FN int64_t step() const { return static_cast<int64_t>(static_cast<int>(c.p.n_unit)) * EACH; }
+    PTX_FN uint32_t *counter(int unit) const {
+        return c.counter + at.tile * static_cast<int>(c.p.n_unit) + unit;
+    }
+};
+
 /* Writes this slice's products to scratch; the block that completes the unit finishes it. */
 template <int P, int S, int RT>
 PTX_FN void merge_slices(const job &a, const cut &c, const place &at, const block_sums<P, S, RT> &mine,
                          int *last, int unit, int64_t row0, int rows, const keeps &keep,
-                         const stored_early<P, RT> &early) {
-    constexpr int COLUMNS = P * WEIR_TILE, RECORD = RT * (COLUMNS + 1);
-    slice_sums<P, RT> all;
-    all.step = c.p.n_unit * RECORD;
-    all.p = &c.p;
-    float *record = c.partial + at.tile * c.p.split * all.step + unit * RECORD;
-    all.record = record;
-    record += at.z * all.step;
-    for (int i = threadIdx.x; i < rows * COLUMNS; i += THREADS) record[i] = mine.at(i / COLUMNS, i % COLUMNS);
-    if (a.norm && static_cast<int>(threadIdx.x) < rows)
-        record[RT * COLUMNS + threadIdx.x] = mine.squares(threadIdx.x);
+                         const stored_early<P, RT> &early, row_factors<RT> &factors) {
+    using records = unit_records<P, RT>;
+    const records to = {c, at};
+    const int row = threadIdx.x / records::COLUMNS, column = threadIdx.x % records::COLUMNS;
+    float *record = to.record(at.z, unit) + threadIdx.x;
+#pragma unroll
+    for (int r = 0; r < RT; r += THREADS / records::COLUMNS) {
+        if (row + r >= rows) break;
+        record[r * records::COLUMNS] = mine.at(row + r, column);
+    }
     __syncthreads();
     if (threadIdx.x == 0) {
-        uint32_t *counter = c.counter + at.tile * c.p.n_unit + unit;
+        uint32_t *counter = to.counter(unit);
         *last = ptx::add_release(counter, 1) + 1 == static_cast<uint32_t>(c.p.split);
         if (*last) *counter = 0;
     }
     __syncthreads();
-    if (*last) finish_unit(a, all, unit, row0, rows, keep, early);
+    if (!*last) return;
+    slice_sums<P, RT> all = {to.record(0, unit), to.squares(0), to.step(), c.p, factors};
+    finish_large(a, all, unit, row0, rows, keep, early);
+    factors.known = true;
 }
 
 /* ONCE: no block has more than one unit, no warp more than D tiles of it, and all inputs fit. */
@@ -241,6 +290,17 @@ __global__ void __launch_bounds__(THREADS, RESIDENT)
              (whole ? INPUTS : 0) | (a.norm ? SQUARES : 0));
     if (looks) kept_rows[threadIdx.x] = find_page(kept, mine_at);
     __syncthreads();
+    bool merges = false;
+    if constexpr (P == 4) {
+        merges = c.p.split > 1;
+        if (a.norm && static_cast<int>(threadIdx.x) < rows) { /* read after the next barrier */
+            const float squares = sum_parts(part[threadIdx.x]);
+            if (merges)
+                unit_records<P, RT>{c, at}.squares(at.z)[threadIdx.x] = squares;
+            else
+                part[threadIdx.x][0] = row_factor(a, squares);
+        }
+    }
 
     const int lane = threadIdx.x % 32;
     const uint16_t *x[NT]; /* lanes without a row multiply the last row */
@@ -250,6 +310,11 @@ __global__ void __launch_bounds__(THREADS, RESIDENT)
         x[nt] = xs + (row < rows ? row : rows - 1) * c.stride + at.offset * WEIR_TILE + lane % 4 * 4;
     }
     const keeps keep = {kept, kept_rows};
+    const block_sums<P, S, RT> mine = {sums, part, c.p.part, c.p.n_part};
+    row_factors<RT> factors;
+    factors.known = !a.norm;
+#pragma unroll
+    for (float &f : factors.of) f = 1.0f;
     for (int unit = at.unit;;) {
         const stored_early<P, RT> early(a, unit, row0, rows);
         float acc[NT][4] = {};
@@ -269,16 +334,10 @@ __global__ void __launch_bounds__(THREADS, RESIDENT)
         }
         put_sums<NT>(sums, acc);
         __syncthreads();
-        block_sums<P, S, RT> mine;
-        mine.sums = sums;
-        mine.part = part;
-        mine.segment = c.p.part, mine.n_part = c.p.n_part;
-        bool merges = false;
-        if constexpr (P == 4) merges = c.p.split > 1;
-        if (merges)
-            merge_slices<P, S, RT>(a, c, at, mine, last, unit, row0, rows, keep, early);
-        else
+        if (!merges)
             finish_unit(a, mine, unit, row0, rows, keep, early);
+        else if constexpr (P == 4)
+            merge_slices<P, S, RT>(a, c, at, mine, last, unit, row0, rows, keep, early, factors);
         unit += at.unit_step;
         if (ONCE || unit >= static_cast<int>(c.p.n_unit)) break;
         __syncthreads(); /* the sums of this unit have been read */

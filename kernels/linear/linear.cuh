@@ -120,6 +120,7 @@ template <class N> N whole_lines(N floats) { return (floats + 63) / 64 * 64; }
 /* ---- one output ---- */
 
 PTX_FN float activate(weir_epilogue e, float d) {
+    if (e < WEIR_EPI_RELU) return d; /* spares most products the switch */
     switch (e) {
     case WEIR_EPI_RELU: return d < 0.0f ? 0.0f : d; /* NaN passes through */
     case WEIR_EPI_GELU_TANH:                        /* d sigmoid(2 u): avoids the cancellation in 1 + tanh */
@@ -135,17 +136,20 @@ PTX_FN float stored(const job &a, int64_t row, int64_t n) {
     return weir__epilogue_reads(a.epilogue) ? a.y[row * a.ldy + n] : 0.0f;
 }
 
-/* From the products of gate (or the only matrix) and up to y; the value stored. was: what y held. Which
+/* From the products of gate (or the only matrix) and up to *y; the value stored. was: what *y held. Which
  * kernel computes a row depends on how many rows there are, so no compiler may contract a product and a sum
  * in one and not in another. */
-PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n, float was) {
+PTX_FN float finish_at(const job &a, float gate, const float *up, float *y, float was) {
     float d = activate(a.epilogue, __fmul_rn(a.scale, gate));
     if (a.softcap > 0.0f) d = a.softcap * tanhf(d / a.softcap);
-    if (a.gated) d *= up;
+    if (up) d *= *up;
     if (a.epilogue == WEIR_EPI_ADD) d = __fadd_rn(d, was);
     if (a.epilogue == WEIR_EPI_MUL) d *= was;
-    a.y[row * a.ldy + n] = d;
+    *y = d;
     return d;
+}
+PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n, float was) {
+    return finish_at(a, gate, a.gated ? &up : nullptr, a.y + row * a.ldy + n, was);
 }
 PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) {
     return finish(a, gate, up, row, n, stored(a, row, n));
@@ -179,16 +183,12 @@ PTX_FN weir_minmax merge(const weir_minmax &a, const weir_minmax &b) {
 
 PTX_FN int64_t span_count(const job &a) { return (a.minmax_n + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
 
-PTX_FN weir_minmax warp_merge(weir_minmax e) {
-#pragma unroll
-    for (int d = 16; d > 0; d /= 2) {
-        weir_minmax o;
-        o.lo = __shfl_xor_sync(ALL, e.lo, d);
-        o.hi = __shfl_xor_sync(ALL, e.hi, d);
-        o.id = __shfl_xor_sync(ALL, e.id, d);
-        e = merge(e, o);
-    }
-    return e;
+PTX_FN weir_minmax warp_merge(const weir_minmax &e) {
+    weir_minmax all;
+    all.lo = __reduce_min_sync(ALL, e.lo);
+    all.hi = __reduce_max_sync(ALL, e.hi);
+    all.id = __reduce_min_sync(ALL, e.hi == all.hi ? e.id : INT32_MAX);
+    return all;
 }
 
 /* Outputs go to y alone. */
@@ -203,31 +203,39 @@ struct stored_late {
     }
 };
 
+/* The first of the two columns of a unit of four panels that a lane finishes; the other one is in the panel
+ * after. Of a gated pair, whose panels are gate, up, gate, up, they are an output's. */
+PTX_FN int lane_column() {
+    const int lane = threadIdx.x % 32;
+    return lane / WEIR_TILE * 2 * WEIR_TILE + lane % WEIR_TILE;
+}
+
 /* y and minmaxes of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span.
+ * sums.two(…, row of the tile, column, v): what is there and 16 columns on; returns the row's factor.
  * keep(row of the tile, output, value): where else an output goes, unless the weight is gated.
- * was.at(…, row of the tile, half of the unit, output): what y held. */
+ * was.at(…, row of the tile, which of a lane's two outputs, output): what y held. */
 template <class Sums, class Keep = keeps_none, class Was = stored_late>
-PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows,
+PTX_FN void finish_large(const job &a, Sums &&sums, int64_t unit, int64_t row0, int rows,
                          const Keep &keep = Keep(), const Was &was = Was()) {
-    const int lane = threadIdx.x % 32, span = static_cast<int>(unit);
+    const int lane = threadIdx.x % 32, column = lane_column(), span = static_cast<int>(unit);
+    const int n0 = a.gated ? span * 32 + lane : span * WEIR_EXTENT_SPAN + column;
     for (int row = threadIdx.x / 32; row < rows; row += WARPS) {
-        const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
-        if (a.gated) { /* panels gate, up, gate, up */
-            const int column = lane / WEIR_TILE * 2 * WEIR_TILE + lane % WEIR_TILE, n = span * 32 + lane;
-            if (n < static_cast<int>(a.n))
-                finish(a, factor * sums.at(row, column), factor * sums.at(row, column + WEIR_TILE),
-                       row0 + row, n, 0.0f);
+        float v[2];
+        const float factor = sums.two(a, row, column, v);
+        float *y = a.y + (row0 + row) * a.ldy + n0;
+        v[0] = factor * v[0], v[1] = factor * v[1];
+        if (a.gated) {
+            if (n0 < static_cast<int>(a.n)) finish_at(a, v[0], &v[1], y, 0.0f);
             continue;
         }
         weir_minmax e = minmax_of(0.0f, false, 0);
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const int n = span * WEIR_EXTENT_SPAN + 32 * h + lane;
+            const int n = n0 + WEIR_TILE * h;
             if (n >= static_cast<int>(a.n)) continue;
-            const float d = finish(a, factor * sums.at(row, 32 * h + lane), 0.0f, row0 + row, n,
-                                   was.at(a, row0, row, h, n));
+            const float d = finish_at(a, v[h], nullptr, y + WEIR_TILE * h, was.at(a, row0, row, h, n));
             keep(row, n, d);
-            e = merge(e, minmax_of(d, n < a.minmax_n, n));
+            if (a.minmax) e = merge(e, minmax_of(d, n < a.minmax_n, n));
         }
         if (!a.minmax || span * WEIR_EXTENT_SPAN >= a.minmax_n) continue;
         e = warp_merge(e);
@@ -238,8 +246,10 @@ PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t r
 /* Sums of many rows in shared memory, as finish_large wants them: 64 outputs. */
 template <int LINE> struct tile_sums {
     const float *sums, *sum_sq;
-    PTX_FN float at(int row, int column) const { return sums[row * LINE + column]; }
-    PTX_FN float squares(int row) const { return sum_sq[row]; }
+    PTX_FN float two(const job &a, int row, int column, float (&v)[2]) const {
+        v[0] = sums[row * LINE + column], v[1] = sums[row * LINE + column + WEIR_TILE];
+        return a.norm ? row_factor(a, sum_sq[row]) : 1.0f;
+    }
 };
 
 /* ---- sums over a warp ---- */

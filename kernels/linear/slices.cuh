@@ -33,44 +33,90 @@ PTX_FN bool all_segments(const weir_linear_part *part, int n_part) {
     return n_part == WEIR_SEGMENTS && part[WEIR_SEGMENTS - 1].merges == 3;
 }
 
-/* All eight segments, `step` floats apart, as a tree; loads in flight together. */
-PTX_FN float sum_segments(const float *from, int64_t step) {
-    float v[WEIR_SEGMENTS];
+/* Sums of N outputs at once, so that their loads are in flight together: output j is at[j] floats from the
+ * first one. */
+
+/* All eight segments, `step` floats apart, as a tree. */
+template <int N>
+PTX_FN void sum_segments(float (&sum)[N], const float *from, const int (&at)[N], int64_t step) {
+    float v[WEIR_SEGMENTS][N];
 #pragma unroll
-    for (int i = 0; i < WEIR_SEGMENTS; i++) v[i] = from[i * step];
-    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+    for (int i = 0; i < WEIR_SEGMENTS; i++, from += step) {
+#pragma unroll
+        for (int j = 0; j < N; j++) v[i][j] = from[at[j]];
+    }
+#pragma unroll
+    for (int j = 0; j < N; j++)
+        sum[j] = ((v[0][j] + v[1][j]) + (v[2][j] + v[3][j])) + ((v[4][j] + v[5][j]) + (v[6][j] + v[7][j]));
 }
 
-/* A segment's slices in rising order, four loads in flight. */
-PTX_FN float sum_segment(const float *from, int64_t step, int n) {
-    float sum = from[0];
-    for (int z = 1; z < n; z += 4) {
-        from += step;
-        float v[4];
+PTX_FN float sum_segments(const float *from, int64_t step) {
+    const int at[1] = {};
+    float sum[1];
+    sum_segments(sum, from, at, step);
+    return sum[0];
+}
+
+/* A segment's slices in rising order, four loads of each output in flight besides the first. */
+template <int N>
+PTX_FN void sum_segment(float (&sum)[N], const float *from, const int (&at)[N], int64_t step, int n) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) v[i] = z + i < n ? from[i * step] : 0.0f;
+    for (int j = 0; j < N; j++) sum[j] = from[at[j]];
+#pragma unroll 1
+    for (int z = 1; z < n; z += 4) {
+        float v[4][N];
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            if (z + i < n) sum += v[i];
+            from += step;
+#pragma unroll
+            for (int j = 0; j < N; j++) v[i][j] = z + i < n ? from[at[j]] : 0.0f;
         }
-        from += 3 * step;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                if (z + i < n) sum[j] += v[i][j];
+            }
+        }
     }
-    return sum;
 }
 
-/* The sum of a product's slices, which lie `step` floats apart: a segment's in rising order, then the
- * segments as a tree. ALONE: each segment has one slice, and they are near enough to be read one by one. */
-template <bool ALONE = false>
+/* The sums of a product's slices, which lie `step` floats apart: a segment's in rising order, then the
+ * segments as a tree. */
+template <int N>
+PTX_FN void sum_slices(float (&all)[N], const float *from, const int (&at)[N], int64_t step,
+                       const weir_linear_tiling &p) {
+    if (p.n_part == 1) return sum_segment(all, from, at, step, p.split);
+    if (all_segments(p.part, p.n_part) && p.split == WEIR_SEGMENTS) return sum_segments(all, from, at, step);
+    kept_sums kept[N] = {};
+#pragma unroll
+    for (int j = 0; j < N; j++) all[j] = 0.0f;
+    for (int s = 0; s < p.n_part; s++) {
+        float sum[N];
+        sum_segment(sum, from, at, step, p.part[s].slices);
+        from += p.part[s].slices * step;
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            if (s > 0) kept[j].keep(all[j]);
+            all[j] = kept[j].merge(sum[j], p.part[s].merges);
+        }
+    }
+}
+
 PTX_FN float sum_slices(const float *from, int64_t step, const weir_linear_tiling &p) {
-    if (!ALONE && all_segments(p.part, p.n_part) && p.split == WEIR_SEGMENTS) return sum_segments(from, step);
+    const int at[1] = {};
+    float all[1];
+    sum_slices(all, from, at, step, p);
+    return all[0];
+}
+
+/* The same of segments of one slice each, near enough to be read one by one. */
+PTX_FN float sum_pieces(const float *from, int64_t step, const weir_linear_tiling &p) {
     kept_sums kept = {};
     float all = 0.0f;
-    for (int s = 0; s < p.n_part; s++) {
-        const int n = ALONE ? 1 : p.part[s].slices;
-        const float sum = ALONE ? *from : sum_segment(from, step, n);
-        from += n * step;
+    for (int s = 0; s < p.n_part; s++, from += step) {
         if (s > 0) kept.keep(all);
-        all = kept.merge(sum, p.part[s].merges);
+        all = kept.merge(*from, p.part[s].merges);
     }
     return all;
 }

@@ -40,9 +40,15 @@ template <int P> struct piece_sums {
     }
     PTX_FN float at(int row, int column) const {
         const float *from = part + (column / WEIR_TILE * OCTET + row) * WEIR_TILE + column % WEIR_TILE;
-        return sum_slices<true>(from, STEP, *tree);
+        return sum_pieces(from, STEP, *tree);
     }
-    PTX_FN float squares(int row) const { return sum_squares(part + WARPS * STEP + row, tree->n_part); }
+    PTX_FN float factor(const job &a, int row) const {
+        return a.norm ? row_factor(a, sum_squares(part + WARPS * STEP + row, tree->n_part)) : 1.0f;
+    }
+    PTX_FN float two(const job &a, int row, int column, float (&v)[2]) const {
+        v[0] = at(row, column), v[1] = at(row, column + WEIR_TILE);
+        return factor(a, row);
+    }
 };
 
 template <int S, bool OFFSET, int P>
@@ -101,7 +107,7 @@ __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, const qu
             const int row = i / columns, column = i % columns;
             const int64_t n = static_cast<int64_t>(blockIdx.x) * columns + column;
             if (n >= a.n) continue;
-            const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
+            const float factor = sums.factor(a, row);
             const float up = a.gated ? factor * sums.at(row, column + WEIR_TILE) : 0.0f;
             finish(a, factor * sums.at(row, column), up, row0 + row, n);
         }
