@@ -94,7 +94,7 @@ def product_instructions(k, rows):
     """Of a warp, on the scheduler with most to do, counted by instructions.py for T5 small (1 row), large and
     XL (6): all of a short product, whose tiles are there at once; of a long one, whose loop its bytes hide,
     what is besides the loop, of one unit, and the merge."""
-    return 500 + 60 * rows if k >= 2048 else 308 + 43 * rows
+    return 450 + 42 * rows if k >= 2048 else 308 + 40 * rows
 
 
 def work(g, instructions, warps=2):

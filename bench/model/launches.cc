@@ -1,5 +1,5 @@
-/* What fragment_rows launches for the products of T5 and of Gemma 2, with the kernel's arguments byte by byte:
- * for bench/model/instructions.py. Host code of linear.cu, compiled as the CPU runner compiles it; a launch is
+/* What fragment_rows launches for products of T5 and Gemma 2, with the kernel's arguments byte by byte: for
+ * bench/model/instructions.py. Host code of linear.cu, compiled as the CPU runner compiles it; a launch is
  * printed in place of being made:
  *
  *   name rows P,S,NT,D,ONCE grid.x grid.y grid.z split INTS bytes of job, cut and cache in hex

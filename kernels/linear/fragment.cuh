@@ -13,6 +13,7 @@ struct cut {
     int32_t n_tile; /* row tiles */
     int32_t n_panel;
     int32_t stage, stride; /* inputs of a row in shared memory at once; elements between rows */
+    int32_t each;          /* sum_slices */
     float *partial;        /* (n_tile, split, n_unit) records of ROWS x (64 + 1) */
     uint32_t *counter;     /* (n_tile, n_unit) */
 };
@@ -121,14 +122,19 @@ template <int P, int S, int D> struct ring {
             advance(D);
             return;
         }
-#pragma unroll 1
-        for (int slot = 0; slot < D; slot++) {
-            if (left > 0) {
-                ptx::cp_async16(slots + slot * TILE_BYTES, from);
-                advance(1);
+        unsigned char *slot = slots;
+        int vacant = D;
+        while (vacant > 0 && left > 0) { /* unit after unit */
+            const int n = left < vacant ? left : vacant;
+#pragma unroll 4
+            for (int i = 0; i < n; i++, slot += TILE_BYTES) {
+                ptx::cp_async16(slot, from + i * STEP);
+                ptx::cp_async_commit();
             }
-            ptx::cp_async_commit();
+            advance(n);
+            vacant -= n;
         }
+        for (; vacant > 0; vacant--) ptx::cp_async_commit();
     }
 };
 

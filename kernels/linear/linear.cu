@@ -133,31 +133,38 @@ template <int P, int S, int RT> struct block_sums {
 
 /* The factors of a warp's rows, once they are known: those of its first unit are those of all. */
 template <int RT> struct row_factors {
-    float of[RT / WARPS];
+    float first, second; /* rows after the eighth */
     bool known;
+
+    PTX_FN float at(int row) const { return RT > WARPS && row >= WARPS ? second : first; }
+    PTX_FN float set(int row, float f) {
+        if (RT > WARPS && row >= WARPS)
+            second = f;
+        else
+            first = f;
+        return f;
+    }
 };
 
-/* A unit's sums over slices. `first`: the record of the first slice, squares: of the block's first unit, which
- * has the rows' squares. */
+/* A unit's sums over slices, from the records of the first one; squares: of the block's first unit. */
 template <int P, int RT> struct slice_sums {
     const float *record, *squares;
     int64_t step;
-    const weir_linear_tiling &p;
+    const cut &c;
     row_factors<RT> &factors;
 
     PTX_FN float two(const job &a, int row, int column, float (&v)[2]) {
         const float *from = record + row * (P * WEIR_TILE) + column;
-        float &factor = factors.of[row < WARPS ? 0 : RT / WARPS - 1];
         if (factors.known) {
             const int at[2] = {0, WEIR_TILE};
-            sum_slices(v, from, at, step, p);
-            return factor;
+            sum_slices(v, from, at, step, c.p, c.each);
+            return factors.at(row);
         }
         const int at[3] = {0, WEIR_TILE, static_cast<int>(squares + row - from)};
         float all[3];
-        sum_slices(all, from, at, step, p);
+        sum_slices(all, from, at, step, c.p, c.each);
         v[0] = all[0], v[1] = all[1];
-        return factor = row_factor(a, all[2]);
+        return factors.set(row, row_factor(a, all[2]));
     }
 };
 
@@ -247,7 +254,7 @@ PTX_FN void merge_slices(const job &a, const cut &c, const place &at, const bloc
     }
     __syncthreads();
     if (!*last) return;
-    slice_sums<P, RT> all = {to.record(0, unit), to.squares(0), to.step(), c.p, factors};
+    slice_sums<P, RT> all = {to.record(0, unit), to.squares(0), to.step(), c, factors};
     finish_large(a, all, unit, row0, rows, keep, early);
     factors.known = true;
 }
@@ -311,10 +318,7 @@ __global__ void __launch_bounds__(THREADS, RESIDENT)
     }
     const keeps keep = {kept, kept_rows};
     const block_sums<P, S, RT> mine = {sums, part, c.p.part, c.p.n_part};
-    row_factors<RT> factors;
-    factors.known = !a.norm;
-#pragma unroll
-    for (float &f : factors.of) f = 1.0f;
+    row_factors<RT> factors = {1.0f, 1.0f, !a.norm};
     for (int unit = at.unit;;) {
         const stored_early<P, RT> early(a, unit, row0, rows);
         float acc[NT][4] = {};
@@ -382,6 +386,16 @@ int64_t deepest(const weir_linear_tiling &p) {
     if (p.share > 1) return (widest(p) + p.share - 1) / p.share;
     for (int i = 0; i < p.n_part; i++) most = p.part[i].tiles > most ? p.part[i].tiles : most;
     return most;
+}
+
+/* Slices of every segment, if none is empty and all have as many; or 0. */
+int32_t slices_of_each(const weir_linear_tiling &p) {
+    const int32_t each = p.part[0].slices;
+    if (p.n_part != WEIR_SEGMENTS || p.part[WEIR_SEGMENTS - 1].merges != 3) return 0;
+    for (int i = 1; i < WEIR_SEGMENTS; i++) {
+        if (p.part[i].slices != each) return 0;
+    }
+    return each;
 }
 
 /* Blocks that are on the device at once. */
@@ -492,7 +506,7 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     if (step < 1) return WEIR_ENOMEM;
     const bool spans = a->minmax && p.panels != 4; /* units are not spans: computed after the product */
     cut c = {};
-    c.p = p, c.n_panel = static_cast<int32_t>(a->w->n_panel);
+    c.p = p, c.n_panel = static_cast<int32_t>(a->w->n_panel), c.each = slices_of_each(p);
     c.partial = cu->base.scratch;
     c.counter = cu->counters + WEIR_COUNT_TEAM;
     c.n_tile = static_cast<int32_t>(n_tile < step ? n_tile : step);

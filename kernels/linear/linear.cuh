@@ -139,17 +139,17 @@ PTX_FN float stored(const job &a, int64_t row, int64_t n) {
 /* From the products of gate (or the only matrix) and up to *y; the value stored. was: what *y held. Which
  * kernel computes a row depends on how many rows there are, so no compiler may contract a product and a sum
  * in one and not in another. */
-PTX_FN float finish_at(const job &a, float gate, const float *up, float *y, float was) {
+PTX_FN float finish_at(const job &a, float gate, bool gated, float up, float *y, float was) {
     float d = activate(a.epilogue, __fmul_rn(a.scale, gate));
     if (a.softcap > 0.0f) d = a.softcap * tanhf(d / a.softcap);
-    if (up) d *= *up;
+    if (gated) d *= up;
     if (a.epilogue == WEIR_EPI_ADD) d = __fadd_rn(d, was);
     if (a.epilogue == WEIR_EPI_MUL) d *= was;
     *y = d;
     return d;
 }
 PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n, float was) {
-    return finish_at(a, gate, a.gated ? &up : nullptr, a.y + row * a.ldy + n, was);
+    return finish_at(a, gate, a.gated, up, a.y + row * a.ldy + n, was);
 }
 PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) {
     return finish(a, gate, up, row, n, stored(a, row, n));
@@ -225,7 +225,7 @@ PTX_FN void finish_large(const job &a, Sums &&sums, int64_t unit, int64_t row0, 
         float *y = a.y + (row0 + row) * a.ldy + n0;
         v[0] = factor * v[0], v[1] = factor * v[1];
         if (a.gated) {
-            if (n0 < static_cast<int>(a.n)) finish_at(a, v[0], &v[1], y, 0.0f);
+            if (n0 < static_cast<int>(a.n)) finish_at(a, v[0], true, v[1], y, 0.0f);
             continue;
         }
         weir_minmax e = minmax_of(0.0f, false, 0);
@@ -233,7 +233,7 @@ PTX_FN void finish_large(const job &a, Sums &&sums, int64_t unit, int64_t row0, 
         for (int h = 0; h < 2; h++) {
             const int n = n0 + WEIR_TILE * h;
             if (n >= static_cast<int>(a.n)) continue;
-            const float d = finish_at(a, v[h], nullptr, y + WEIR_TILE * h, was.at(a, row0, row, h, n));
+            const float d = finish_at(a, v[h], false, 0.0f, y + WEIR_TILE * h, was.at(a, row0, row, h, n));
             keep(row, n, d);
             if (a.minmax) e = merge(e, minmax_of(d, n < a.minmax_n, n));
         }

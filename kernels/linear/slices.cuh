@@ -36,14 +36,30 @@ PTX_FN bool all_segments(const weir_linear_part *part, int n_part) {
 /* Sums of N outputs at once, so that their loads are in flight together: output j is at[j] floats from the
  * first one. */
 
-/* All eight segments, `step` floats apart, as a tree. */
+/* One slice of each segment, `hop` floats apart. */
 template <int N>
-PTX_FN void sum_segments(float (&sum)[N], const float *from, const int (&at)[N], int64_t step) {
-    float v[WEIR_SEGMENTS][N];
+PTX_FN void load_segments(float (&v)[WEIR_SEGMENTS][N], const float *from, const int (&at)[N], int64_t hop) {
 #pragma unroll
-    for (int i = 0; i < WEIR_SEGMENTS; i++, from += step) {
+    for (int i = 0; i < WEIR_SEGMENTS; i++, from += hop) {
 #pragma unroll
         for (int j = 0; j < N; j++) v[i][j] = from[at[j]];
+    }
+}
+
+/* All eight segments as a tree, of `each` slices in rising order. */
+template <int N>
+PTX_FN void sum_segments(float (&sum)[N], const float *from, const int (&at)[N], int64_t step, int each) {
+    float v[WEIR_SEGMENTS][N];
+    load_segments(v, from, at, each * step);
+#pragma unroll 1
+    for (int z = 1; z < each; z++) {
+        float next[WEIR_SEGMENTS][N];
+        load_segments(next, from += step, at, each * step);
+#pragma unroll
+        for (int i = 0; i < WEIR_SEGMENTS; i++) {
+#pragma unroll
+            for (int j = 0; j < N; j++) v[i][j] += next[i][j];
+        }
     }
 #pragma unroll
     for (int j = 0; j < N; j++)
@@ -53,7 +69,7 @@ PTX_FN void sum_segments(float (&sum)[N], const float *from, const int (&at)[N],
 PTX_FN float sum_segments(const float *from, int64_t step) {
     const int at[1] = {};
     float sum[1];
-    sum_segments(sum, from, at, step);
+    sum_segments(sum, from, at, step, 1);
     return sum[0];
 }
 
@@ -82,12 +98,12 @@ PTX_FN void sum_segment(float (&sum)[N], const float *from, const int (&at)[N], 
 }
 
 /* The sums of a product's slices, which lie `step` floats apart: a segment's in rising order, then the
- * segments as a tree. */
+ * segments as a tree. each: slices of every segment, if none is empty and all have as many; or 0. */
 template <int N>
 PTX_FN void sum_slices(float (&all)[N], const float *from, const int (&at)[N], int64_t step,
-                       const weir_linear_tiling &p) {
-    if (p.n_part == 1) return sum_segment(all, from, at, step, p.split);
-    if (all_segments(p.part, p.n_part) && p.split == WEIR_SEGMENTS) return sum_segments(all, from, at, step);
+                       const weir_linear_tiling &p, int each) {
+    if (each) return sum_segments(all, from, at, step, each);
+    if (p.n_part == 1) return sum_segment(all, from, at, step, p.part[0].slices);
     kept_sums kept[N] = {};
 #pragma unroll
     for (int j = 0; j < N; j++) all[j] = 0.0f;
@@ -106,7 +122,7 @@ PTX_FN void sum_slices(float (&all)[N], const float *from, const int (&at)[N], i
 PTX_FN float sum_slices(const float *from, int64_t step, const weir_linear_tiling &p) {
     const int at[1] = {};
     float all[1];
-    sum_slices(all, from, at, step, p);
+    sum_slices(all, from, at, step, p, p.split == WEIR_SEGMENTS && all_segments(p.part, p.n_part));
     return all[0];
 }
 
