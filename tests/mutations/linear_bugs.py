@@ -38,7 +38,7 @@ BUGS = [
         "    const float factor = sums.factor(a, row);\n    const float up = P", "    const float factor = 1.0f;\n    const float up = P"),
     bug("linear/linear.cu", "epilogue", "outputs of slices forget the norm", "factors = {1.0f, 1.0f, !a.norm};", "factors = {1.0f, 1.0f, true};"),
     bug("linear/linear.cu", "index", "rows after the eighth have the factors of the first ones",
-        "RT > WARPS && row >= WARPS ? second : first;", "first;"),
+        "RT > WARPS && row >= WARPS ? second : first;", "RT > WARPS && row < 0 ? second : first;"),
     bug("linear/linear.cu", "index", "a lane's second output of slices is the first again", "const int at[2] = {0, WEIR_TILE};", "const int at[2] = {0, 0};"),
     bug("linear/linear.cu", "index", "squares of slices are those of the first row", "static_cast<int>(squares + row - from)}", "static_cast<int>(squares - from)}"),
     bug("linear/linear.cuh", "reduction", "the lowest id of a span, whatever its logit", "e.hi == all.hi ? e.id : INT32_MAX", "e.id"),
