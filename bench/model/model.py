@@ -8,6 +8,7 @@ import argparse
 import sys
 from dataclasses import replace
 
+import groups
 import quant
 import sessions
 import structures
@@ -186,6 +187,10 @@ def print_sessions():
     table(quant.ORDER_HEADER, quant.orders(GPUS, span))
     print("All products of a prompt's chunk of 256 positions, without the head, ms:\n")
     table(["GPU", "model", "on CUDA cores", "on tensor cores"], quant.prompts(GPUS))
+    print("### Mixtures of experts: products of all layers' experts, ms\n")
+    print("Of a prompt's chunk or a batch, by tiles of 16 rows (bf16) or 8 (Q4_K), which read or decode an\n"
+          "expert's weights again for each, and by tiles as tall as twice the mean.\n")
+    table(groups.HEADER, groups.rows(GPUS))
 
 
 def choose(argv):
