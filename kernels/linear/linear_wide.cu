@@ -51,11 +51,11 @@ template <int NT> constexpr int smem_of(int chains) {
 struct cut {
     weir_linear_tiling p;
     int32_t n_tile; /* row tiles */
-    int32_t groups; /* blocks of an output: 1, n_part or split, each with what it has of the slices */
+    int32_t n_block; /* blocks of an output: 1, n_part or split, each with what it has of the slices */
     int64_t n_panel;
     const uint16_t *x; /* (n_row, 16 tiles) */
     const float *squares;
-    float *record; /* (groups, n_row, 16 n_panel), if groups > 1 */
+    float *record; /* (n_block, n_row, 16 n_panel), if n_block > 1 */
 };
 
 /* Tiles of up to two chains: base, base + 1, then the same `share` further. */
@@ -77,12 +77,12 @@ struct range {
     int begin, end;
 };
 
-PTX_FN range slices_of(const cut &c, int group) {
-    if (c.groups > 1 && c.groups == c.p.split) return {group, group + 1};
+PTX_FN range slices_of(const cut &c, int part) {
+    if (c.n_block > 1 && c.n_block == c.p.split) return {part, part + 1};
     range r = {0, 0};
     for (int i = 0; i < c.p.n_part; i++) {
-        if (c.groups == 1 || i == group) r.end += c.p.part[i].slices;
-        if (c.groups > 1 && i < group) r.begin += c.p.part[i].slices, r.end = r.begin;
+        if (c.n_block == 1 || i == part) r.end += c.p.part[i].slices;
+        if (c.n_block > 1 && i < part) r.begin += c.p.part[i].slices, r.end = r.begin;
     }
     return r;
 }
@@ -255,11 +255,11 @@ template <int NT> PTX_FN void put_sums(float *out, const float *set, int wm, int
 }
 
 template <int NT>
-PTX_FN void put_record(const cut &c, const float *out, int group, int64_t n_row, int64_t row0, int rows,
+PTX_FN void put_record(const cut &c, const float *out, int part, int64_t n_row, int64_t row0, int rows,
                        int64_t panel0) {
     using F = form<NT>;
     const int64_t columns = c.n_panel * WEIR_TILE, column0 = panel0 * WEIR_TILE;
-    float *record = c.record + (group * n_row + row0) * columns + column0;
+    float *record = c.record + (part * n_row + row0) * columns + column0;
     for (int i = threadIdx.x; i < rows * F::OUTPUTS; i += THREADS) {
         const int row = i / F::OUTPUTS, column = i % F::OUTPUTS;
         if (column0 + column < columns) record[row * columns + column] = out[row * F::LINE + column];
@@ -272,11 +272,11 @@ __global__ void __launch_bounds__(THREADS, form<NT>::RESIDENT) wide_kernel(const
     K_DYN_SHARED(unsigned char, smem);
     float *set = reinterpret_cast<float *>(smem + F::DEPTH * F::STAGE);
     const int warp = threadIdx.x / 32, wm = warp % F::WM, wn = warp / F::WM;
-    const int tile = blockIdx.x % c.n_tile, group = blockIdx.x / c.n_tile % c.groups;
-    const int64_t panel0 = static_cast<int64_t>(blockIdx.x / c.n_tile / c.groups) * F::PANELS;
+    const int tile = blockIdx.x % c.n_tile, part = blockIdx.x / c.n_tile % c.n_block;
+    const int64_t panel0 = static_cast<int64_t>(blockIdx.x / c.n_tile / c.n_block) * F::PANELS;
     const int64_t row0 = static_cast<int64_t>(tile) * F::ROWS;
     const int rows = static_cast<int>(a.n_row - row0 < F::ROWS ? a.n_row - row0 : F::ROWS);
-    const range slices = slices_of(c, group);
+    const range slices = slices_of(c, part);
 
     feed<NT, C> next, early;
     next.open(a, c, slices, panel0, row0, smem);
@@ -323,8 +323,8 @@ __global__ void __launch_bounds__(THREADS, form<NT>::RESIDENT) wide_kernel(const
     float *out = reinterpret_cast<float *>(smem);
     put_sums<NT>(out, set, wm, wn);
     __syncthreads();
-    if (c.groups > 1) {
-        put_record<NT>(c, out, group, a.n_row, row0, rows, panel0);
+    if (c.n_block > 1) {
+        put_record<NT>(c, out, part, a.n_row, row0, rows, panel0);
         return;
     }
 #pragma unroll 1
@@ -384,9 +384,9 @@ struct room {
     int64_t rows; /* for so many */
 };
 
-room room_of(const weir_cuda *cu, const weir_weight *w, const weir_linear_tiling &p, int64_t groups,
+room room_of(const weir_cuda *cu, const weir_weight *w, const weir_linear_tiling &p, int64_t n_block,
              int64_t n_row) {
-    const int64_t x = p.tiles * WEIR_TILE / 2, records = groups > 1 ? groups * w->n_panel * WEIR_TILE : 0;
+    const int64_t x = p.tiles * WEIR_TILE / 2, records = n_block > 1 ? n_block * w->n_panel * WEIR_TILE : 0;
     const int64_t all = static_cast<int64_t>(cu->base.scratch_floats) - 2 * 64;
     room r = {cu->base.scratch, nullptr, nullptr, all / (x + records + 1)};
     if (r.rows > MOST_ROWS) r.rows = MOST_ROWS;
@@ -402,7 +402,7 @@ weir_status launch(weir_cuda *cu, const weir_linear *a, const job &j, const cut 
     static std::atomic<uint64_t> asked;
     WEIR_CUDA_TRY(&cu->base, allow_smem(wide_kernel<NT, C>, &asked, cu), "linear: shared memory");
     const int64_t units = (c.n_panel + form<NT>::PANELS - 1) / form<NT>::PANELS;
-    const dim3 grid(static_cast<unsigned>(units * c.n_tile * c.groups));
+    const dim3 grid(static_cast<unsigned>(units * c.n_tile * c.n_block));
     K_LAUNCH_PDL((wide_kernel<NT, C>), grid, dim3(THREADS), static_cast<size_t>(f.smem), cu->stream)(j, c);
     return launched(cu, "many rows", a);
 }
@@ -419,15 +419,15 @@ weir_status one_pass(weir_cuda *cu, const weir_linear *a, job j, cut c, const ch
     WEIR_TRY(prepare_bf16(cu, a, j, j.n_row, const_cast<uint16_t *>(c.x), ld, j.norm ? slice : ld,
                           const_cast<float *>(c.squares)));
     WEIR_TRY(launch_form(cu, a, j, c, f));
-    if (c.groups == 1) return WEIR_OK;
-    if (c.groups < c.p.split) { /* a segment's slices are one record */
+    if (c.n_block == 1) return WEIR_OK;
+    if (c.n_block < c.p.split) { /* a segment's slices are one record */
         for (int i = 0; i < c.p.n_part; i++) c.p.part[i].slices = 1;
     }
     return merge_records(cu, a, j, {c.p, c.n_panel, c.squares, c.record});
 }
 
 /* Blocks of an output. Fewest records first; slices of their own only if that leaves slots empty. */
-int32_t groups_of(const weir_linear_tiling &p, const choice &f, int64_t n_row, int64_t n_panel) {
+int32_t blocks_of(const weir_linear_tiling &p, const choice &f, int64_t n_row, int64_t n_panel) {
     if (f.chains == 1) return 1;
     const int64_t units = (n_panel * WEIR_TILE + f.outputs - 1) / f.outputs;
     const int64_t blocks = (n_row + f.rows - 1) / f.rows * units * p.n_part;
@@ -448,11 +448,11 @@ weir_status wide_rows(weir_cuda *cu, const weir_linear *a) {
     if (f.slots < 1 || !pays(cu, p, a->n_row)) return WEIR_ENOTSUP;
     cut c = {};
     c.p = p, c.n_panel = a->w->n_panel;
-    c.groups = groups_of(p, f, a->n_row, c.n_panel);
-    room r = room_of(cu, a->w, p, c.groups, a->n_row);
-    if (r.rows < a->n_row && r.rows < f.rows && c.groups > p.n_part) {
-        c.groups = p.n_part;
-        r = room_of(cu, a->w, p, c.groups, a->n_row);
+    c.n_block = blocks_of(p, f, a->n_row, c.n_panel);
+    room r = room_of(cu, a->w, p, c.n_block, a->n_row);
+    if (r.rows < a->n_row && r.rows < f.rows && c.n_block > p.n_part) {
+        c.n_block = p.n_part;
+        r = room_of(cu, a->w, p, c.n_block, a->n_row);
     }
     if (r.rows < a->n_row) r.rows = r.rows / f.rows * f.rows;
     if (r.rows < 1) return WEIR_ENOTSUP;
@@ -462,11 +462,11 @@ weir_status wide_rows(weir_cuda *cu, const weir_linear *a) {
         j.x += at * a->ldx;
         j.y += at * a->ldy;
         j.n_row = a->n_row - at < r.rows ? a->n_row - at : r.rows;
-        if (c.groups > 1) j.minmax = nullptr; /* of the finished outputs, below */
+        if (c.n_block > 1) j.minmax = nullptr; /* of the finished outputs, below */
         if (j.minmax) j.minmax += at * weir__minmax_count(a->minmax_n);
         WEIR_TRY(one_pass(cu, a, j, c, f));
     }
-    return a->minmax && c.groups > 1 ? minmaxes(cu, a) : WEIR_OK;
+    return a->minmax && c.n_block > 1 ? minmaxes(cu, a) : WEIR_OK;
 }
 
 } // namespace linear

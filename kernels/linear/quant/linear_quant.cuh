@@ -42,12 +42,12 @@ struct quant_cut {
     int64_t row_bytes, n_panel;
     int32_t dtype, block_log2, block_bytes; /* a block has 2^block_log2 inputs */
     int32_t n_tile;                         /* row tiles */
-    int32_t groups;                         /* blocks of an output: 1, or one for each piece */
+    int32_t n_block;                        /* blocks of an output: 1, or one for each piece */
     int32_t n_step;                         /* groups of inputs in all pieces */
     weir_linear_tiling tree;                /* the pieces as slices, one a part */
     unsigned char *x;                       /* (octets, n_step, ROWS) */
     float *squares;                         /* (n_row) */
-    float *record;                          /* (pieces, n_row, 16 n_panel), if groups > 1 */
+    float *record;                          /* (pieces, n_row, 16 n_panel), if n_block > 1 */
 };
 
 /* The pieces of a weight's inputs. Several eighths are a chain, and segments a tree (segments.h): either way

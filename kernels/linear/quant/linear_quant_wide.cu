@@ -81,14 +81,14 @@ __global__ void __launch_bounds__(THREADS, wide_form<S, OFFSET, NT>::RESIDENT)
     using W = wide_form<S, OFFSET, NT>;
     K_DYN_SHARED(unsigned char, smem);
     const int warp = threadIdx.x / 32;
-    const int tile = blockIdx.x % c.n_tile, group = blockIdx.x / c.n_tile % c.groups;
-    const int64_t panel0 = static_cast<int64_t>(blockIdx.x / c.n_tile / c.groups) * WARPS,
+    const int tile = blockIdx.x % c.n_tile, part = blockIdx.x / c.n_tile % c.n_block;
+    const int64_t panel0 = static_cast<int64_t>(blockIdx.x / c.n_tile / c.n_block) * WARPS,
                   mine = panel0 + warp;
     const int64_t row0 = static_cast<int64_t>(tile) * W::ROWS;
     const int rows = static_cast<int>(a.n_row - row0 < W::ROWS ? a.n_row - row0 : W::ROWS);
     const int octets = (rows + OCTET - 1) / OCTET;
     const bool live = mine < c.n_panel;
-    const int first = c.groups > 1 ? group : 0, last = c.groups > 1 ? group + 1 : a.segments.n;
+    const int first = c.n_block > 1 ? part : 0, last = c.n_block > 1 ? part + 1 : a.segments.n;
     const int64_t stop = a.segments.end[last - 1];
     unsigned char *panel = smem + 2 * W::STAGE + warp * F::PANEL;
 #pragma unroll 1
@@ -124,10 +124,10 @@ __global__ void __launch_bounds__(THREADS, wide_form<S, OFFSET, NT>::RESIDENT)
             __syncwarp(); /* all lanes have read the panel */
             slot ^= 1;
         }
-        if (c.groups > 1) {
+        if (c.n_block > 1) {
             if (!live) return;
             const int64_t columns = c.n_panel * WEIR_TILE;
-            float *record = c.record + (group * a.n_row + row0) * columns + mine * WEIR_TILE;
+            float *record = c.record + (part * a.n_row + row0) * columns + mine * WEIR_TILE;
             each_sum(acc, [&](int row, int output, float sum) {
                 if (row < rows) record[row * columns + output] = sum;
             });
@@ -178,7 +178,7 @@ weir_status launch(weir_cuda *cu, const weir_linear *a, const job &j, const quan
     static std::atomic<uint64_t> asked;
     WEIR_CUDA_TRY(&cu->base, allow_smem(quant_wide_kernel<S, OFFSET, NT>, &asked, cu),
                   "linear: shared memory");
-    const int64_t blocks = (c.n_panel + WARPS - 1) / WARPS * c.n_tile * c.groups;
+    const int64_t blocks = (c.n_panel + WARPS - 1) / WARPS * c.n_tile * c.n_block;
     K_LAUNCH_PDL((quant_wide_kernel<S, OFFSET, NT>), dim3(static_cast<unsigned>(blocks)), dim3(THREADS),
                  (static_cast<size_t>(wide_form<S, OFFSET, NT>::SMEM)), cu->stream)
     (j, c);
@@ -195,13 +195,13 @@ weir_status one_pass(weir_cuda *cu, const weir_linear *a, const job &j, quant_cu
     if (f.nt == 4) WEIR_TRY((launch<S, OFFSET, 4>(cu, a, j, c)));
     if (f.nt == 8) WEIR_TRY((launch<S, OFFSET, 8>(cu, a, j, c)));
     if (f.nt == 16) WEIR_TRY((launch<S, OFFSET, 16>(cu, a, j, c)));
-    return c.groups > 1 ? merge_records(cu, a, j, {c.tree, c.n_panel, c.squares, c.record}) : WEIR_OK;
+    return c.n_block > 1 ? merge_records(cu, a, j, {c.tree, c.n_panel, c.squares, c.record}) : WEIR_OK;
 }
 
 /* Puts rows, squares and records into scratch: for how many rows, whole octets of them unless it is all. */
 template <int S, bool OFFSET> int64_t room(weir_cuda *cu, quant_cut *c, int64_t n_row) {
     const int64_t x = c->n_step * (quant_form<S, OFFSET>::ROWS / static_cast<int>(sizeof(float)));
-    const int64_t records = c->groups > 1 ? c->groups * c->n_panel * WEIR_TILE * OCTET : 0;
+    const int64_t records = c->n_block > 1 ? c->n_block * c->n_panel * WEIR_TILE * OCTET : 0;
     int64_t octets = (static_cast<int64_t>(cu->base.scratch_floats) - 2 * 64) / (OCTET + x + records);
     if (octets > MOST_OCTETS) octets = MOST_OCTETS;
     if (octets > (n_row + OCTET - 1) / OCTET) octets = (n_row + OCTET - 1) / OCTET;
@@ -233,10 +233,10 @@ struct many_rows {
         if (f.slots < 1 || pieces.n < 1) return WEIR_ENOTSUP;
         quant_cut c = cut_of(a->w, pieces);
         const int64_t blocks = (c.n_panel + WARPS - 1) / WARPS * ((a->n_row + f.rows - 1) / f.rows);
-        c.groups = in_turn(pieces) && 3 * blocks >= 2 * f.slots ? 1 : pieces.n;
+        c.n_block = in_turn(pieces) && 3 * blocks >= 2 * f.slots ? 1 : pieces.n;
         int64_t rows = room<S, OFFSET>(cu, &c, a->n_row);
-        if (rows < a->n_row && rows < f.rows && c.groups > 1 && in_turn(pieces)) {
-            c.groups = 1;
+        if (rows < a->n_row && rows < f.rows && c.n_block > 1 && in_turn(pieces)) {
+            c.n_block = 1;
             rows = room<S, OFFSET>(cu, &c, a->n_row);
         }
         if (rows < 1) return WEIR_ENOTSUP;
@@ -246,11 +246,11 @@ struct many_rows {
             j.x += at * a->ldx;
             j.y += at * a->ldy;
             j.n_row = a->n_row - at < rows ? a->n_row - at : rows;
-            if (c.groups > 1) j.minmax = nullptr; /* of the finished outputs, below */
+            if (c.n_block > 1) j.minmax = nullptr; /* of the finished outputs, below */
             if (j.minmax) j.minmax += at * weir__minmax_count(a->minmax_n);
             WEIR_TRY((one_pass<S, OFFSET>(cu, a, j, c, f)));
         }
-        return a->minmax && c.groups > 1 ? minmaxes(cu, a) : WEIR_OK;
+        return a->minmax && c.n_block > 1 ? minmaxes(cu, a) : WEIR_OK;
     }
 };
 
