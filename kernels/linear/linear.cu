@@ -528,7 +528,7 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
 
 /* All products but those of few rows of fragments. ENOTSUP is theirs. */
 weir_status other_rows(weir_cuda *cu, const weir_linear *a) {
-    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return a->groups ? WEIR_ENOTSUP : linear::wide_rows(cu, a);
+    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return linear::wide_rows(cu, a);
     if (a->w->layout != WEIR_LAYOUT_ROWS) return WEIR_EINVAL;
     if (!weir_dtype_is_float(a->w->dtype)) return linear::quant_rows(cu, a);
     if (a->rows || a->groups) return linear::plain_rows(cu, a);

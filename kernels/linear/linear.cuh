@@ -36,7 +36,7 @@ struct job {
     int64_t tile0; /* row tile of the launch's first block */
     /* of groups (linear.h); begin NULL: one matrix */
     const int32_t *begin;
-    int32_t n_group;
+    int32_t n_group, before; /* before: rows that begin counts, but the job leaves out */
     int64_t group_bytes;
 };
 
@@ -56,6 +56,16 @@ inline job job_of(const weir_linear *a) {
     return j;
 }
 
+/* The job's rows from `at` on, `rows` at most. */
+inline job rows_of(job j, int64_t at, int64_t rows) {
+    j.x += at * j.ldx;
+    j.y += at * j.ldy;
+    j.n_row = j.n_row - at < rows ? j.n_row - at : rows;
+    j.before += static_cast<int32_t>(at);
+    if (j.minmax) j.minmax += at * weir__minmax_count(j.minmax_n);
+    return j;
+}
+
 /* ---- tiles of rows ---- */
 
 /* Rows of one matrix, at most. */
@@ -63,11 +73,24 @@ inline int64_t most_rows(const weir_linear *a) {
     return a->groups && a->groups->most < a->n_row ? a->groups->most : a->n_row;
 }
 
-/* Tiles of `rows` rows, at most: those of a group begin with it. */
-inline int64_t most_tiles(const weir_linear *a, int64_t rows) {
-    if (!a->groups) return (a->n_row + rows - 1) / rows;
-    const int64_t full = most_rows(a) > rows ? a->n_row / rows : 0, n = full + a->groups->n;
-    return n < a->n_row ? n : a->n_row;
+/* Tiles of `rows` rows that n_row of them make, at most: those of a group begin with it. */
+inline int64_t most_tiles(const weir_linear *a, int64_t rows, int64_t n_row) {
+    if (!a->groups) return (n_row + rows - 1) / rows;
+    const int64_t full = most_rows(a) > rows ? n_row / rows : 0, n = full + a->groups->n;
+    return n < n_row ? n : n_row;
+}
+inline int64_t most_tiles(const weir_linear *a, int64_t rows) { return most_tiles(a, rows, a->n_row); }
+
+/* Rows of one matrix as the host expects them, which does not know the groups' begins: their mean. */
+inline int64_t mean_rows(const weir_linear *a) {
+    if (!a->groups) return a->n_row;
+    return a->n_row / (a->groups->n_all > a->groups->n ? a->groups->n_all : a->groups->n);
+}
+
+/* Rows that a tile should have room for, where a tile has many: few groups have twice the mean. */
+inline int64_t tall_rows(const weir_linear *a) {
+    const int64_t rows = a->groups ? 2 * mean_rows(a) : a->n_row, most = most_rows(a);
+    return rows < most ? rows : most;
 }
 
 struct row_tile {
@@ -76,13 +99,24 @@ struct row_tile {
     const unsigned char *w;
 };
 
+/* A group's first row, of the job's. */
+PTX_FN int begin_of(const job &a, int group) {
+    const int at = a.begin[group] - a.before, n_row = static_cast<int>(a.n_row);
+    return at < 0 ? 0 : at < n_row ? at : n_row;
+}
+
+/* Whether a row is one of a matrix. */
+PTX_FN bool is_grouped(const job &a, int64_t row) {
+    return !a.begin || (row >= begin_of(a, 0) && row < begin_of(a, a.n_group));
+}
+
 /* Tile `at` of a product of groups. Every warp looks: a lane counts the tiles of some groups in a row, and
  * the one whose groups have the tile finds it. */
 template <int ROWS> PTX_FN row_tile group_tile(const job &a, int64_t at) {
     const int lane = threadIdx.x % 32, each = (a.n_group + 31) / 32, first = lane * each;
     const int last = first + each < a.n_group ? first + each : a.n_group;
     int own = 0;
-    for (int g = first; g < last; g++) own += (a.begin[g + 1] - a.begin[g] + ROWS - 1) / ROWS;
+    for (int g = first; g < last; g++) own += (begin_of(a, g + 1) - begin_of(a, g) + ROWS - 1) / ROWS;
     int upto = own;
 #pragma unroll
     for (int d = 1; d < 32; d *= 2) {
@@ -96,8 +130,9 @@ template <int ROWS> PTX_FN row_tile group_tile(const job &a, int64_t at) {
     if (lane == owner) {
         int left = static_cast<int>(at) - (upto - own);
         for (group = first;; group++) {
-            const int n = a.begin[group + 1] - a.begin[group], tiles = (n + ROWS - 1) / ROWS;
-            row0 = a.begin[group] + left * ROWS, rows = n - left * ROWS;
+            const int begin = begin_of(a, group), n = begin_of(a, group + 1) - begin;
+            const int tiles = (n + ROWS - 1) / ROWS;
+            row0 = begin + left * ROWS, rows = n - left * ROWS;
             if (left < tiles) break;
             left -= tiles;
         }

@@ -25,8 +25,9 @@ WF_FN bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_ADD || e
  * [begin[g], begin[g + 1]) of x and y are those of matrix g. */
 typedef struct weir_groups {
     const int32_t *begin; /* (n + 1) rising, from 0 at least to at most n_row; backend memory */
-    int32_t n;
-    int64_t most; /* rows of one, at most */
+    int32_t n, n_all;     /* n_all: matrices that the n_row rows are spread over, those that other ranks have
+                       * counted; below n: n. A device goes by it, results do not */
+    int64_t most;         /* rows of one, at most */
 } weir_groups;
 
 /* y[r][n] = epilogue(scale * sum_k xn[r][k] * w[n][k]),   xn = norm ? rmsnorm(x[r], norm, eps) : x[r] gated:

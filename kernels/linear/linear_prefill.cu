@@ -24,6 +24,7 @@ __global__ void __launch_bounds__(THREADS)
             put4(out + i, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
         return;
     }
+    if (!is_grouped(a, row)) return;
     float sum = 0.0f;
     for (int64_t first = 0; first < a.k; first += slice) {
         const int width = static_cast<int>(ld - first < slice ? ld - first : slice);
@@ -105,11 +106,7 @@ weir_status prefill(weir_cuda *cu, const weir_linear *a) {
     const parts p = parts_of(cu->base.scratch, chunk, w->k, ld);
     if (p.floats > cu->base.scratch_floats) return WEIR_ENOMEM;
     for (int64_t r = 0; r < a->n_row; r += chunk) {
-        job j = job_of(a);
-        j.x += r * a->ldx;
-        j.y += r * a->ldy;
-        j.n_row = a->n_row - r < chunk ? a->n_row - r : chunk;
-        WEIR_TRY(one_chunk(cu, a, j, p, ld));
+        WEIR_TRY(one_chunk(cu, a, rows_of(job_of(a), r, chunk), p, ld));
     }
     return WEIR_OK;
 }

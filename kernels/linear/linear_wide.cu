@@ -1,5 +1,6 @@
 /* Products of many rows with FRAGMENT weights (bf16): batches of sessions, and prompts of decoder-only
- * models. A block keeps ROWS x 64 or 128 outputs, so that a weight is read once for up to 128 rows.
+ * models, and groups (linear.h) that have many rows on average. A block keeps ROWS x 64 or 128 outputs, so
+ * that a weight is read once for up to 128 rows.
  *
  *   block   8 warps, PANELS panels x a tile of ROWS rows; all slices of the inputs, one segment's, or one
  *   warp    MW panels x NW times 8 rows
@@ -15,6 +16,9 @@
  * A row has the bits of fragment_kernel: the same chains of mma, each from zero, added in the same order; the
  * inputs are rounded, and their squares summed, by the same function. Which of both kernels runs, how many
  * rows a tile has, and how many blocks share an output depend on the number of rows and on the device.
+ *
+ * Of groups a row tile belongs to one matrix, which a block knows only after grid_wait; the host has launched
+ * as many tiles as there may be.
  *
  * Rejected: wgmma with TMA. Its sums over 16 inputs are documented neither to be added in the order of
  * mma.sync nor alike for all its widths, so a row could have other bits in a batch than alone. */
@@ -50,7 +54,7 @@ template <int NT> constexpr int smem_of(int chains) {
 /* How a launch is divided; the same for all its blocks. */
 struct cut {
     weir_linear_tiling p;
-    int32_t n_tile; /* row tiles */
+    int32_t n_tile;  /* row tiles */
     int32_t n_block; /* blocks of an output: 1, n_part or split, each with what it has of the slices */
     int64_t n_panel;
     const uint16_t *x; /* (n_row, 16 tiles) */
@@ -98,19 +102,18 @@ template <int NT, int C> struct feed {
     int z, end, chain, at;            /* the next stage; its first tile, of the pass */
     pass now;
 
-    PTX_FN void open(const job &a, const cut &c, const range &slices, int64_t panel0, int64_t row0,
+    PTX_FN void open(const cut &c, const row_tile &of, const range &slices, int64_t panel0,
                      unsigned char *smem) {
         const int t = threadIdx.x, panel = t / (32 * STEP), row = t / 8, piece = t % 8;
         p = &c.p;
         w_tile = t / 32 % STEP, x_tile = piece / 2;
         panel_step = 2 * c.p.tiles * TILE_BYTES, row_step = 32 * c.p.tiles * X_BYTES;
-        weights =
-            static_cast<const unsigned char *>(a.w) + (panel0 + panel) * c.p.tiles * TILE_BYTES + t % 32 * 16;
-        inputs = reinterpret_cast<const unsigned char *>(c.x) + (row0 + row) * c.p.tiles * X_BYTES +
+        weights = of.w + (panel0 + panel) * c.p.tiles * TILE_BYTES + t % 32 * 16;
+        inputs = reinterpret_cast<const unsigned char *>(c.x) + (of.row0 + row) * c.p.tiles * X_BYTES +
                  piece % 2 * 16;
-        const int64_t more_panels = c.n_panel - panel0 - panel, more_rows = a.n_row - row0 - row;
+        const int64_t more_panels = c.n_panel - panel0 - panel;
         panels = more_panels < F::PANELS ? static_cast<int>(more_panels) : F::PANELS;
-        rows = more_rows < F::ROWS ? static_cast<int>(more_rows) : F::ROWS;
+        rows = of.rows - row;
         to_weights = smem + t * 16;
         /* four rows' pieces of one tile lie in different banks */
         to_inputs = smem + F::W_STAGE + row * (STEP * X_BYTES) + (piece ^ row % 4 * 2) * 16;
@@ -272,22 +275,30 @@ __global__ void __launch_bounds__(THREADS, form<NT>::RESIDENT) wide_kernel(const
     K_DYN_SHARED(unsigned char, smem);
     float *set = reinterpret_cast<float *>(smem + F::DEPTH * F::STAGE);
     const int warp = threadIdx.x / 32, wm = warp % F::WM, wn = warp / F::WM;
-    const int tile = blockIdx.x % c.n_tile, part = blockIdx.x / c.n_tile % c.n_block;
+    const int part = blockIdx.x / c.n_tile % c.n_block;
     const int64_t panel0 = static_cast<int64_t>(blockIdx.x / c.n_tile / c.n_block) * F::PANELS;
-    const int64_t row0 = static_cast<int64_t>(tile) * F::ROWS;
-    const int rows = static_cast<int>(a.n_row - row0 < F::ROWS ? a.n_row - row0 : F::ROWS);
     const range slices = slices_of(c, part);
+    if (a.begin) { /* which weights are read is not known before */
+        ptx::grid_launch_dependents();
+        ptx::grid_wait();
+    }
+    const row_tile tile = tile_of<F::ROWS>(a, blockIdx.x % c.n_tile);
+    if (tile.rows == 0) return;
+    const int64_t row0 = tile.row0;
+    const int rows = tile.rows;
 
     feed<NT, C> next, early;
-    next.open(a, c, slices, panel0, row0, smem);
+    next.open(c, tile, slices, panel0, smem);
     early = next;
 #pragma unroll
     for (int slot = 0; slot < F::DEPTH - 1; slot++) {
         early.fetch_weights(slot);
         early.next();
     }
-    ptx::grid_launch_dependents();
-    ptx::grid_wait();
+    if (!a.begin) {
+        ptx::grid_launch_dependents();
+        ptx::grid_wait();
+    }
 #pragma unroll
     for (int slot = 0; slot < F::DEPTH - 1; slot++) {
         next.fetch_inputs(slot);
@@ -372,10 +383,13 @@ choice choose(const weir_cuda *cu, int chains, int64_t n_row) {
 }
 
 /* Whether it pays: fragment_kernel's units, once for each 16 rows, do not run at once but in several rounds.
- * Below that it is as fast with 32 rows as with 16, and one launch instead of two. */
-bool pays(const weir_cuda *cu, const weir_linear_tiling &p, int64_t n_row) {
-    const int64_t tiles = (n_row + WEIR_LINEAR_ROWS - 1) / WEIR_LINEAR_ROWS;
-    return tiles > 1 && p.n_part > 0 && tiles * p.n_unit * p.split > ROUNDS * cu->sm_count;
+ * Below that it is as fast with 32 rows as with 16, and one launch instead of two. Groups of 16 rows on
+ * average have many with more. */
+bool pays(const weir_cuda *cu, const weir_linear_tiling &p, const weir_linear *a) {
+    const int64_t mean = mean_rows(a), each = (mean + WEIR_LINEAR_ROWS - 1) / WEIR_LINEAR_ROWS;
+    const int64_t tiles = a->groups ? a->groups->n * each : each;
+    if (a->groups ? mean < WEIR_LINEAR_ROWS : tiles < 2) return false;
+    return p.n_part > 0 && tiles * p.n_unit * p.split > ROUNDS * cu->sm_count;
 }
 
 /* Scratch, in parts aligned to 256 bytes: squares, inputs, records. */
@@ -415,7 +429,7 @@ weir_status launch_form(weir_cuda *cu, const weir_linear *a, const job &j, const
 
 weir_status one_pass(weir_cuda *cu, const weir_linear *a, job j, cut c, const choice &f) {
     const int64_t slice = c.p.part[0].slice * WEIR_TILE, ld = c.p.tiles * WEIR_TILE;
-    c.n_tile = static_cast<int32_t>((j.n_row + f.rows - 1) / f.rows);
+    c.n_tile = static_cast<int32_t>(most_tiles(a, f.rows, j.n_row));
     WEIR_TRY(prepare_bf16(cu, a, j, j.n_row, const_cast<uint16_t *>(c.x), ld, j.norm ? slice : ld,
                           const_cast<float *>(c.squares)));
     WEIR_TRY(launch_form(cu, a, j, c, f));
@@ -426,11 +440,12 @@ weir_status one_pass(weir_cuda *cu, const weir_linear *a, job j, cut c, const ch
     return merge_records(cu, a, j, {c.p, c.n_panel, c.squares, c.record});
 }
 
-/* Blocks of an output. Fewest records first; slices of their own only if that leaves slots empty. */
-int32_t blocks_of(const weir_linear_tiling &p, const choice &f, int64_t n_row, int64_t n_panel) {
-    if (f.chains == 1) return 1;
-    const int64_t units = (n_panel * WEIR_TILE + f.outputs - 1) / f.outputs;
-    const int64_t blocks = (n_row + f.rows - 1) / f.rows * units * p.n_part;
+/* Blocks of an output. Fewest records first; slices of their own only if that leaves slots empty. Groups make
+ * enough blocks, and a merge would have to leave rows of no group alone. */
+int32_t blocks_of(const weir_linear_tiling &p, const choice &f, const weir_linear *a) {
+    if (f.chains == 1 || a->groups) return 1;
+    const int64_t units = (a->w->n_panel * WEIR_TILE + f.outputs - 1) / f.outputs;
+    const int64_t blocks = (a->n_row + f.rows - 1) / f.rows * units * p.n_part;
     return 3 * blocks >= 2 * f.slots ? p.n_part : p.split;
 }
 
@@ -444,11 +459,11 @@ weir_status merge_records(weir_cuda *cu, const weir_linear *a, const job &j, con
 
 weir_status wide_rows(weir_cuda *cu, const weir_linear *a) {
     const weir_linear_tiling p = weir__linear_tiling_of(a->w);
-    const choice f = choose(cu, p.share == 1 ? 1 : 2, a->n_row);
-    if (f.slots < 1 || !pays(cu, p, a->n_row)) return WEIR_ENOTSUP;
+    const choice f = choose(cu, p.share == 1 ? 1 : 2, tall_rows(a));
+    if (f.slots < 1 || !pays(cu, p, a)) return WEIR_ENOTSUP;
     cut c = {};
     c.p = p, c.n_panel = a->w->n_panel;
-    c.n_block = blocks_of(p, f, a->n_row, c.n_panel);
+    c.n_block = blocks_of(p, f, a);
     room r = room_of(cu, a->w, p, c.n_block, a->n_row);
     if (r.rows < a->n_row && r.rows < f.rows && c.n_block > p.n_part) {
         c.n_block = p.n_part;
@@ -457,15 +472,10 @@ weir_status wide_rows(weir_cuda *cu, const weir_linear *a) {
     if (r.rows < a->n_row) r.rows = r.rows / f.rows * f.rows;
     if (r.rows < 1) return WEIR_ENOTSUP;
     c.x = reinterpret_cast<const uint16_t *>(r.x), c.squares = r.squares, c.record = r.record;
-    for (int64_t at = 0; at < a->n_row; at += r.rows) {
-        job j = job_of(a);
-        j.x += at * a->ldx;
-        j.y += at * a->ldy;
-        j.n_row = a->n_row - at < r.rows ? a->n_row - at : r.rows;
-        if (c.n_block > 1) j.minmax = nullptr; /* of the finished outputs, below */
-        if (j.minmax) j.minmax += at * weir__minmax_count(a->minmax_n);
-        WEIR_TRY(one_pass(cu, a, j, c, f));
-    }
+    job all = job_of(a);
+    if (c.n_block > 1) all.minmax = nullptr; /* of the finished outputs, below */
+    for (int64_t at = 0; at < a->n_row; at += r.rows)
+        WEIR_TRY(one_pass(cu, a, rows_of(all, at, r.rows), c, f));
     return a->minmax && c.n_block > 1 ? minmaxes(cu, a) : WEIR_OK;
 }
 

@@ -150,8 +150,10 @@ static weir_status collect(weir_model *m, int64_t n) {
 static weir_status each(weir_model *m, const experts *e, const model_rows *r) {
     const model_arena *a = &m->a;
     const int64_t dim = m->shape.dim, n = r->n * m->shape.n_used;
-    const weir_groups groups = {
-        .begin = a->expert_begin + m->shape.own.expert, .n = m->shape.own.n_expert, .most = r->n};
+    const weir_groups groups = {.begin = a->expert_begin + m->shape.own.expert,
+                                .n = m->shape.own.n_expert,
+                                .n_all = m->shape.n_expert,
+                                .most = r->n};
     weir_gather rows = {.dst = a->entry,
                         .ld_dst = dim,
                         .src = r->x,

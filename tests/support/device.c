@@ -41,3 +41,29 @@ void *device_put(weir_backend *be, const void *src, size_t bytes) {
 void device_get(weir_backend *be, void *dst, const void *src, size_t bytes) {
     cr_assert_eq(weir__backend_download(be, dst, src, bytes), WEIR_OK, "%s", be->err.text);
 }
+
+static float *filler(size_t floats) {
+    float *f = malloc((floats + 1) * sizeof *f);
+    cr_assert(f);
+    for (size_t i = 0; i < floats; i++) f[i] = 7.0f;
+    return f;
+}
+
+device_scratch device_scratch_limit(weir_backend *be, size_t floats) {
+    const device_scratch s = {be, be->scratch_floats};
+    cr_assert_leq(floats, s.all);
+    float *f = filler(s.all);
+    cr_assert_eq(weir__backend_upload(be, be->scratch, f, s.all * sizeof *f), WEIR_OK);
+    free(f);
+    be->scratch_floats = floats;
+    return s;
+}
+
+void device_scratch_end(device_scratch s) {
+    const size_t used = s.be->scratch_floats, rest = s.all - used;
+    float *want = filler(rest), *got = filler(rest);
+    s.be->scratch_floats = s.all;
+    device_get(s.be, got, s.be->scratch + used, rest * sizeof *got);
+    cr_assert(memcmp(got, want, rest * sizeof *got) == 0, "scratch is written past its %zu floats", used);
+    free(want), free(got);
+}

@@ -21,4 +21,13 @@ void *device_room(weir_backend *be, size_t bytes);                 /* undefined 
 void *device_put(weir_backend *be, const void *src, size_t bytes); /* a copy of src */
 void device_get(weir_backend *be, void *dst, const void *src, size_t bytes); /* waits for what is queued */
 
+/* Leaves ops `floats` of the scratch that there is, which they may not pass: end looks, and gives the rest
+ * back. */
+typedef struct device_scratch {
+    weir_backend *be;
+    size_t all;
+} device_scratch;
+device_scratch device_scratch_limit(weir_backend *be, size_t floats);
+void device_scratch_end(device_scratch s);
+
 #endif

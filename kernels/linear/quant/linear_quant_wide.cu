@@ -241,15 +241,9 @@ struct many_rows {
         }
         if (rows < 1) return WEIR_ENOTSUP;
         if (rows < a->n_row && rows > f.rows) rows = rows / f.rows * f.rows;
-        for (int64_t at = 0; at < a->n_row; at += rows) {
-            job j = all;
-            j.x += at * a->ldx;
-            j.y += at * a->ldy;
-            j.n_row = a->n_row - at < rows ? a->n_row - at : rows;
-            if (c.n_block > 1) j.minmax = nullptr; /* of the finished outputs, below */
-            if (j.minmax) j.minmax += at * weir__minmax_count(a->minmax_n);
-            WEIR_TRY((one_pass<S, OFFSET>(cu, a, j, c, f)));
-        }
+        if (c.n_block > 1) all.minmax = nullptr; /* of the finished outputs, below */
+        for (int64_t at = 0; at < a->n_row; at += rows)
+            WEIR_TRY((one_pass<S, OFFSET>(cu, a, rows_of(all, at, rows), c, f)));
         return a->minmax && c.n_block > 1 ? minmaxes(cu, a) : WEIR_OK;
     }
 };

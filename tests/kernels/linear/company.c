@@ -69,16 +69,7 @@ void company_check_counts(company *c, int nth) {
 }
 
 void company_check_scratch(company *c, size_t floats) {
-    weir_backend *be = c->m.be;
-    const size_t all = be->scratch_floats;
-    cr_assert_leq(floats, all);
-    float *filler = malloc((all + 1) * sizeof *filler), *rest = malloc((all + 1) * sizeof *rest);
-    for (size_t j = 0; j < all; j++) filler[j] = 7.0f;
-    cr_assert_eq(weir__backend_upload(be, be->scratch, filler, all * sizeof *filler), WEIR_OK);
-    be->scratch_floats = floats;
+    const device_scratch s = device_scratch_limit(c->m.be, floats);
     company_check(c, 0, c->d.p.n_row);
-    be->scratch_floats = all;
-    device_get(be, rest, be->scratch + floats, (all - floats) * sizeof *rest);
-    assert_same(rest, filler, all - floats, "scratch past its end");
-    free(filler), free(rest);
+    device_scratch_end(s);
 }

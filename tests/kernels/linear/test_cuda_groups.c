@@ -1,6 +1,9 @@
+/* Products of groups on a device: tiles of few rows, and of many. */
 #include <criterion/criterion.h>
 
 #include "tests/kernels/linear/group_cases.h"
+#include "tests/kernels/linear/group_fixture.h"
+#include "tests/support/build.h"
 #include "tests/support/device.h"
 
 static void on_device(void (*run)(weir_backend *)) {
@@ -11,3 +14,51 @@ static void on_device(void (*run)(weir_backend *)) {
 
 Test(cuda_groups, rows_have_the_bits_of_their_matrix_alone) { on_device(group_case_bits); }
 Test(cuda_groups, refuses_what_its_contract_refuses) { on_device(group_case_refusals); }
+
+/* Groups of the sizes at which tiles begin and end; all rows in one; some empty ones. With n_all matrices to
+ * spread over, the host expects so few rows of each that tiles have 128, 64 or 32. */
+static const struct {
+    deal rows;
+    int32_t n_all[3];
+} many[] = {
+    {{9, {0, 1, 7, 8, 9, 63, 64, 65, 129}, 3}, {9, 12, 21}},
+    {{5, {0, 0, 129, 0, 0}, 1}, {5, 8, 8}},
+    {{4, {0, 40, 0, 70}}, {4, 7, 7}},
+};
+
+static const product wide_shapes[] = {
+    {.n = 40, .k = 136, .norm = true, .gated = true, .epilogue = WEIR_EPI_SILU, .rows = true},
+    {.n = 330, .k = 50, .epilogue = WEIR_EPI_MUL}, /* enough blocks for a large card */
+    {.n = 70, .k = 2050, .norm = true},            /* slices of the inputs */
+};
+
+Test(cuda_groups, many_rows_have_the_bits_of_few) {
+    weir_backend *be = device_open();
+    uint64_t rng = 43;
+    for (int i = 0; i < 3; i++) {
+        if (!in_sample(i, 3)) continue;
+        product p = wide_shapes[i];
+        p.dtype = WEIR_DTYPE_BF16, p.scale = 0.75f;
+        grouped g = grouped_new(be, p, &many[i].rows, &rng);
+        for (int j = 0; j < 3; j++) grouped_check(&g, many[i].n_all[j]);
+        grouped_free(&g);
+    }
+    weir__backend_close(be);
+}
+
+/* Room for some tiles, whose end cuts a group in two; for less than a tile; for no row. */
+Test(cuda_groups, scratch_changes_no_bit) {
+    weir_backend *be = device_open();
+    uint64_t rng = 45;
+    product p = wide_shapes[0];
+    p.dtype = WEIR_DTYPE_BF16, p.scale = 1.0f;
+    grouped g = grouped_new(be, p, &many[0].rows, &rng);
+    const size_t row = (size_t)(p.k + 15) / 16 * 8 + 1, floats[] = {130 * row, 64 * row, 31 * row, row / 2};
+    for (int i = 0; i < 4; i++) {
+        const device_scratch s = device_scratch_limit(be, floats[i] + 2 * 64);
+        grouped_check(&g, many[0].n_all[i % 3]);
+        device_scratch_end(s);
+    }
+    grouped_free(&g);
+    weir__backend_close(be);
+}

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "kernels/weight/pack.h"
-#include "tests/kernels/linear/linear_fixture.h"
+#include "tests/kernels/linear/group_fixture.h"
 #include "tests/runner/control.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
@@ -156,4 +156,32 @@ Test(linear_stages, quantised_rows_have_the_same_bits_whatever_fits) {
         free(first), free(y);
         data_free(&d);
     }
+}
+
+/* Two launches: rows to scratch, and tiles of many. One: tiles of few. */
+static void check_launches(weir_dtype dtype, int32_t few, int shared) {
+    runner_shared_memory(shared);
+    weir_backend *be = device_open();
+    uint64_t rng = 77;
+    const deal rows = {4, {0, 40, 0, 70}, 1};
+    const product p = {.n = 70, .k = 256, .dtype = dtype, .rows = true, .scale = 1.0f};
+    grouped g = grouped_new(be, p, &rows, &rng);
+    for (int32_t n_all = 0; n_all <= few + 1; n_all++) {
+        const size_t all = be->scratch_floats;
+        if (n_all == few - 1) be->scratch_floats = 160; /* no room for a row */
+        runner_api_reset();
+        grouped_check(&g, n_all);
+        cr_assert_eq(runner_api_count("cudaLaunchKernelExC"), shared == 0 && n_all < few - 1 ? 2 : 1,
+                     "%s, %d bytes, %d matrices", weir_dtype_name(dtype), shared, (int)n_all);
+        be->scratch_floats = all;
+    }
+    grouped_free(&g);
+    weir__backend_close(be);
+    runner_shared_memory(0);
+}
+
+/* Where the 113 rows are fewer than 16 on average; or what a tile of many needs is not there. */
+Test(linear_stages, groups_of_few_rows_and_small_devices_take_tiles_of_few) {
+    const int shared[] = {0, SMALL};
+    for (int i = 0; i < 2; i++) check_launches(WEIR_DTYPE_BF16, 8, shared[i]);
 }
