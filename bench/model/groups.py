@@ -1,9 +1,10 @@
-"""Products of a mixture's experts (groups of rows, kernels/linear/README.md) for prompts and batches: few rows
-a tile, and many. All predicted.
+"""Products of a mixture's experts (groups of rows, kernels/linear/README.md) for prompts and batches, by
+tiles of few rows and of many. All predicted.
 
-Each row goes to `used` of the experts, all alike, so an expert's rows are binomial; the times are expectations
-over them, without what one expert with far more rows than the others adds. A tile of few rows has 16 (bf16)
-or 8 (Q4_K). The height of a tile of many follows from the mean, as in kernels/linear/linear.cuh.
+Each row goes to `used` of the experts, all alike, so an expert's rows are binomial. The times are
+expectations over them, without what one expert with far more rows than the others adds. A tile of few rows
+has 16 (bf16) or 8 (Q4_K). The height of a tile of many follows from the mean, as in
+kernels/linear/linear.cuh.
 """
 from dataclasses import dataclass
 from math import comb
@@ -39,9 +40,9 @@ def counts(m, rows):
     return [(c, comb(rows, c) * p**c * (1 - p)**(rows - c)) for c in range(1, rows + 1)]
 
 
-def height(mean):
+def height(mean, heights):
     """Rows of a tile: twice the mean is what most groups have at most."""
-    return 32 if 2 * mean <= 32 else 64 if 2 * mean <= 64 else 128
+    return next((h for h in heights if 2 * mean <= h), 128)
 
 
 def expected(m, rows, f):
@@ -61,7 +62,7 @@ def few_bf16(g, m, n, k, rows, gated):
 
 def many_bf16(g, m, n, k, rows, gated):
     weights, outputs = 2 * n * k * (2 if gated else 1), n * (2 if gated else 1)
-    tall = height(rows * m.used / m.experts)
+    tall = height(rows * m.used / m.experts, (32, 64))
     wide = 128 if tall == 128 else 64
     hbm = weights * expected(m, rows, lambda c: 1)
     l2 = expected(m, rows, lambda c: tiles(c, tall) * weights + 2 * c * k * outputs / wide)
@@ -85,7 +86,9 @@ def few_quant(g, m, n, k, rows, gated):
 
 def many_quant(g, m, n, k, rows, gated):
     weights = n * k * (2 if gated else 1)
-    stored, tall = weights * quant.BITS / 8, height(rows * m.used / m.experts)
+    stored = weights * quant.BITS / 8
+    mean = rows * m.used / m.experts
+    tall = 32 if 2 * mean <= 64 else 128
 
     def slots(c):
         return weights / quant.UNIT * (tiles(c, tall) * quant.DECODE + tiles(c, OCTET) * quant.TERM)

@@ -96,6 +96,7 @@ inline int64_t tall_rows(const weir_linear *a) {
 struct row_tile {
     int64_t row0;
     int rows; /* 0: there is no such tile */
+    int group;
     const unsigned char *w;
 };
 
@@ -124,7 +125,7 @@ template <int ROWS> PTX_FN row_tile group_tile(const job &a, int64_t at) {
         if (lane >= d) upto += before;
     }
     const unsigned past = __ballot_sync(ALL, at < upto);
-    if (past == 0) return {0, 0, nullptr};
+    if (past == 0) return {0, 0, 0, nullptr};
     const int owner = __popc(~past & (past - 1)); /* the lowest */
     int group = 0, row0 = 0, rows = 0;
     if (lane == owner) {
@@ -139,14 +140,19 @@ template <int ROWS> PTX_FN row_tile group_tile(const job &a, int64_t at) {
     }
     group = __shfl_sync(ALL, group, owner);
     row0 = __shfl_sync(ALL, row0, owner), rows = __shfl_sync(ALL, rows, owner);
-    return {row0, rows < ROWS ? rows : ROWS, static_cast<const unsigned char *>(a.w) + group * a.group_bytes};
+    return {row0, rows < ROWS ? rows : ROWS, group,
+            static_cast<const unsigned char *>(a.w) + group * a.group_bytes};
 }
 
-/* The rows of a launch's i-th tile, and their matrix. Of groups it reads what earlier kernels wrote. */
-template <int ROWS> PTX_FN row_tile tile_of(const job &a, int64_t i) {
-    if (a.begin) return group_tile<ROWS>(a, a.tile0 + i);
+/* The rows of a launch's i-th tile, of one matrix. */
+template <int ROWS> PTX_FN row_tile matrix_tile(const job &a, int64_t i) {
     const int row0 = static_cast<int>(a.tile0 + i) * ROWS, left = static_cast<int>(a.n_row) - row0;
-    return {row0, left < ROWS ? left : ROWS, static_cast<const unsigned char *>(a.w)};
+    return {row0, left < ROWS ? left : ROWS, 0, static_cast<const unsigned char *>(a.w)};
+}
+
+/* The same of one matrix or of groups: then it reads what earlier kernels wrote. */
+template <int ROWS> PTX_FN row_tile tile_of(const job &a, int64_t i) {
+    return a.begin ? group_tile<ROWS>(a, a.tile0 + i) : matrix_tile<ROWS>(a, i);
 }
 
 /* Floats of a part of scratch, so that the next one is aligned to 256 bytes. */

@@ -130,7 +130,7 @@ BUGS = [
     bug("linear/quant/linear_quant.cuh", "index", "the second half of a unit has the first's scale", "s[p] = scales[(u * S + p) * 8];", "s[p] = scales[u * S * 8];"),
     bug("linear/quant/linear_quant.cuh", "order", "squares are summed by lanes where a row is alone", "__shfl_sync(ALL, of_unit, 4 * i);", "i == row ? of_unit : 0.0f;"),
     bug("linear/quant/linear_quant.cuh", "layout", "rows g + 8 take the place of inputs 16 on", "{w.x, w.z, w.y, w.w}", "{w.x, w.y, w.z, w.w}"),
-    bug("linear/quant/linear_quant.cuh", "layout", "up follows gate's panels", "(a.gated && panel % 2 ? a.n : 0)", "(a.gated && panel % 2 ? 0 : 0)"),
+    bug("linear/quant/linear_quant.cuh", "layout", "up follows gate's panels", "2 * group + panel % 2", "2 * group + 0 * panel"),
     bug("linear/quant/linear_quant.cuh", "index", "the second block of a group has the first's scale", "i / f.units * f.bytes", "0 * f.bytes"),
     bug("linear/quant/linear_quant.cuh", "index", "the second block of a group has the first's codes", "u / f.units * f.bytes", "0 * f.bytes"),
     bug("linear/quant/linear_quant.cuh", "math", "a NaN counts as zero", "number ? 0.0f : __uint_as_float(0x7fffffffu)", "0.0f"),
@@ -145,7 +145,7 @@ BUGS = [
     bug("linear/quant/linear_quant_wide.cu", "barrier", "sums overwrite a stage that is read", "    __syncthreads(); /* the last stage has been read */\n", ""),
     bug("linear/quant/linear_quant_wide.cu", "index", "a block of one piece starts with the first one's rows", "if (i < first) step += steps_of(a.segments, i);", ""),
     bug("linear/quant/linear_quant_wide.cu", "dead row", "records of rows past the last", "if (row < rows) record", "record"),
-    bug("linear/quant/linear_quant_wide.cu", "order", "segments are added in turn", "c.n_block = in_turn(pieces) && 3", "c.n_block = 3"),
+    bug("linear/quant/linear_quant_wide.cu", "order", "segments are added in turn", "c.n_block = in_turn(pieces) && fill", "c.n_block = fill"),
     bug("linear/quant/linear_quant_wide.cu", "host", "minmaxes of shared outputs are not computed", "return a->minmax && c.n_block > 1 ? minmaxes(cu, a) : WEIR_OK;", "return WEIR_OK;"),
     bug("linear/quant/linear_quant_wide.cu", "off by one", "records of one octet too many", "(OCTET + x + records);", "(OCTET + x + records) + 1;"),
 ]

@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, const qu
     const int64_t begin = live ? piece_begin(a.segments, warp) : 0, end = live ? a.segments.end[warp] : 0;
 #pragma unroll 1
     for (int i = 0; i < (a.begin ? 0 : P * AHEAD); i++) /* of groups, whose weights are not known yet */
-        prefetch(a, c, a.w, panel0 + i % P, begin + i / P * GROUP, end);
+        prefetch(a, c, 0, panel0 + i % P, begin + i / P * GROUP, end);
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const row_tile tile = tile_of<OCTET>(a, blockIdx.y);
@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, const qu
         quantise<S, OFFSET>(octet, a, x, log2, at, units, &square);
 #pragma unroll 1
         for (int p = 0; p < P; p++) {
-            decode<S, OFFSET>(panel, a, c, tile.w, panel0 + p, at, units);
-            prefetch(a, c, tile.w, panel0 + p, at + AHEAD * GROUP, end);
+            decode<S, OFFSET>(panel, a, c, tile.group, panel0 + p, at, units);
+            prefetch(a, c, tile.group, panel0 + p, at + AHEAD * GROUP, end);
             __syncwarp();
             /* panel p's sums are in acc[0]: registers have no index, and P copies of the decoder would be
              * many */
@@ -154,7 +154,7 @@ struct few_rows {
 
 weir_status quant_rows(weir_cuda *cu, const weir_linear *a) {
     if (a->w->dtype == WEIR_DTYPE_FP8) return quant_float_rows(cu, a);
-    if (a->n_row > OCTET && !a->groups) {
+    if (a->groups ? mean_rows(a) >= OCTET : a->n_row > OCTET) {
         const weir_status wide = quant_wide_rows(cu, a);
         if (wide != WEIR_ENOTSUP) return wide;
     }

@@ -158,21 +158,22 @@ PTX_FN void quantise(unsigned char *to, const job &a, const float *x, int log2, 
 
 /* ---- weights ---- */
 
-/* Row i of a panel; of a gated pair panels are gate, up, gate, up. Where there is none, another. */
-PTX_FN const uint8_t *weight_row(const job &a, const quant_cut &c, const void *w, int64_t panel, int i) {
+/* Row i of a panel of a group's matrix; of a gated pair panels are gate, up, gate, up. Where there is none,
+ * another. A group's number takes fewer registers than where its matrix begins. */
+PTX_FN const uint8_t *weight_row(const job &a, const quant_cut &c, int group, int64_t panel, int i) {
     if (panel >= c.n_panel) panel = c.n_panel - 1;
     const int64_t n = (a.gated ? panel / 2 : panel) * WEIR_TILE + i;
-    const int64_t row = (a.gated && panel % 2 ? a.n : 0) + (n < a.n ? n : a.n - 1);
-    return static_cast<const uint8_t *>(w) + row * c.row_bytes;
+    const int64_t matrix = a.gated ? 2 * group + panel % 2 : group;
+    const int64_t row = matrix * a.n + (n < a.n ? n : a.n - 1);
+    return static_cast<const uint8_t *>(a.w) + row * c.row_bytes;
 }
 
 /* Asks for a panel's group of inputs, some groups ahead: what the registers of a warp have under way is far
  * less than memory needs. */
-PTX_FN void prefetch(const job &a, const quant_cut &c, const void *w, int64_t panel, int64_t at,
-                     int64_t end) {
+PTX_FN void prefetch(const job &a, const quant_cut &c, int group, int64_t panel, int64_t at, int64_t end) {
     if (at >= end) return;
     const int lane = ptx::opaque(threadIdx.x) % 32;
-    const uint8_t *row = weight_row(a, c, w, panel, lane / 2);
+    const uint8_t *row = weight_row(a, c, group, panel, lane / 2);
     if (at + GROUP < end) end = at + GROUP;
     const int64_t to = (end >> c.block_log2) * c.block_bytes;
 #pragma unroll 1
@@ -219,10 +220,10 @@ PTX_FN void decode_as(unsigned char *to, const uint8_t *const (&row)[2], int64_t
 }
 
 template <int S, bool OFFSET>
-PTX_FN void decode(unsigned char *to, const job &a, const quant_cut &c, const void *w, int64_t panel,
-                   int64_t at, int units) {
+PTX_FN void decode(unsigned char *to, const job &a, const quant_cut &c, int group, int64_t panel, int64_t at,
+                   int units) {
     const int lane = ptx::opaque(threadIdx.x) % 32, g = lane / 4;
-    const uint8_t *const row[2] = {weight_row(a, c, w, panel, g), weight_row(a, c, w, panel, g + 8)};
+    const uint8_t *const row[2] = {weight_row(a, c, group, panel, g), weight_row(a, c, group, panel, g + 8)};
     switch (c.dtype) {
 #define DECODE(DTYPE)                                                                                  \
     case DTYPE:                                                                                        \

@@ -1,5 +1,5 @@
-/* Products of many rows with quantised weights: batches of sessions, and prompts. A weight is decoded once
- * for up to 128 rows.
+/* Products of many rows with quantised weights: batches of sessions, prompts, and groups (linear.h) that have
+ * many rows on average. A weight is decoded once for up to 128 rows.
  *
  *   prepare  rows as bytes in scratch, in the order of operands: an octet a block, a piece of the inputs a
  *            warp
@@ -13,7 +13,8 @@
  *
  * A row has the bits of quant_kernel (linear_quant.cu): the same bytes, terms, chains and order of pieces.
  * Which of both runs, how many rows a tile has and whether blocks share outputs depend on the rows and on the
- * device. Segments are added as a tree, which would take three more sets of sums: they always are records. */
+ * device. Segments are added as a tree, which would take three more sets of sums: they always are records. Of
+ * groups a tile of rows belongs to one matrix, which a block knows only after grid_wait. */
 #include "kernels/linear/quant/linear_quant.cuh"
 
 namespace linear {
@@ -27,8 +28,15 @@ template <int S, bool OFFSET, int NT> struct wide_form {
     using F = quant_form<S, OFFSET>;
     static constexpr int ROWS = NT * OCTET, STAGE = NT * F::ROWS, SMEM = 2 * STAGE + WARPS * F::PANEL;
     static constexpr int RESIDENT = NT == 16 ? 1 : 2; /* blocks per SM */
+    static constexpr bool GROUPS = NT != 8; /* a tile of 64 rows has no register left for a group's number */
     static_assert(ROWS * LINE * static_cast<int>(sizeof(float)) <= SMEM, "sums take the operands' place");
 };
+
+/* Where a tile's first octet is in scratch. A group's octets begin with it, so there is one more for each. */
+PTX_FN int64_t octet_of(const job &a, const row_tile &tile) {
+    const int begin = a.begin ? begin_of(a, tile.group) : 0;
+    return begin / OCTET + tile.group + (tile.row0 - begin) / OCTET;
+}
 
 template <int S, bool OFFSET>
 __global__ void __launch_bounds__(THREADS) prepare_kernel(const job a, const quant_cut c) {
@@ -37,11 +45,12 @@ __global__ void __launch_bounds__(THREADS) prepare_kernel(const job a, const qua
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int64_t row = static_cast<int64_t>(blockIdx.x) * OCTET + lane / 4;
-    const float *x = row < a.n_row ? a.x + row * a.ldx : nullptr;
+    const row_tile octet = tile_of<OCTET>(a, blockIdx.x);
+    if (octet.rows == 0) return;
+    const float *x = lane / 4 < octet.rows ? a.x + (octet.row0 + lane / 4) * a.ldx : nullptr;
     float square = 0.0f;
     if (warp < a.segments.n) {
-        int64_t step = static_cast<int64_t>(blockIdx.x) * c.n_step;
+        int64_t step = octet_of(a, octet) * c.n_step;
         for (int i = 0; i < warp; i++) step += steps_of(a.segments, i);
         const int64_t end = a.segments.end[warp];
         for (int64_t at = piece_begin(a.segments, warp); at < end; at += GROUP, step++)
@@ -50,8 +59,8 @@ __global__ void __launch_bounds__(THREADS) prepare_kernel(const job a, const qua
     if (!a.norm) return;
     if (lane % 4 == 0) part[warp][lane / 4] = square;
     __syncthreads();
-    if (warp == 0 && lane < OCTET && row - lane / 4 + lane < a.n_row)
-        c.squares[row - lane / 4 + lane] = sum_squares(&part[0][lane], a.segments.n);
+    if (warp == 0 && lane < octet.rows)
+        c.squares[octet.row0 + lane] = sum_squares(&part[0][lane], a.segments.n);
 }
 
 /* A step of a tile's rows; from: its first octet's first step. */
@@ -81,23 +90,29 @@ __global__ void __launch_bounds__(THREADS, wide_form<S, OFFSET, NT>::RESIDENT)
     using W = wide_form<S, OFFSET, NT>;
     K_DYN_SHARED(unsigned char, smem);
     const int warp = threadIdx.x / 32;
-    const int tile = blockIdx.x % c.n_tile, part = blockIdx.x / c.n_tile % c.n_block;
-    const int64_t panel0 = static_cast<int64_t>(blockIdx.x / c.n_tile / c.n_block) * WARPS,
-                  mine = panel0 + warp;
-    const int64_t row0 = static_cast<int64_t>(tile) * W::ROWS;
-    const int rows = static_cast<int>(a.n_row - row0 < W::ROWS ? a.n_row - row0 : W::ROWS);
-    const int octets = (rows + OCTET - 1) / OCTET;
+    const int part = blockIdx.x / c.n_tile % c.n_block;
+    const int panel0 = blockIdx.x / c.n_tile / c.n_block * WARPS, mine = panel0 + warp;
     const bool live = mine < c.n_panel;
     const int first = c.n_block > 1 ? part : 0, last = c.n_block > 1 ? part + 1 : a.segments.n;
-    const int64_t stop = a.segments.end[last - 1];
+    const int stop = static_cast<int>(a.segments.end[last - 1]);
     unsigned char *panel = smem + 2 * W::STAGE + warp * F::PANEL;
+    if (W::GROUPS && a.begin) { /* which weights are read is not known before */
+        ptx::grid_launch_dependents();
+        ptx::grid_wait();
+    }
+    const int nth = blockIdx.x % c.n_tile;
+    const row_tile tile = W::GROUPS ? tile_of<W::ROWS>(a, nth) : matrix_tile<W::ROWS>(a, nth);
+    if (tile.rows == 0) return;
 #pragma unroll 1
     for (int s = 0; live && s < AHEAD; s++)
-        prefetch(a, c, a.w, mine, piece_begin(a.segments, first) + s * GROUP, stop);
-    ptx::grid_launch_dependents();
-    ptx::grid_wait();
+        prefetch(a, c, tile.group, mine, piece_begin(a.segments, first) + s * GROUP, stop);
+    if (!W::GROUPS || !a.begin) {
+        ptx::grid_launch_dependents();
+        ptx::grid_wait();
+    }
 
-    const unsigned char *from = c.x + row0 / OCTET * c.n_step * F::ROWS;
+    const int row0 = static_cast<int>(tile.row0), rows = tile.rows, octets = (rows + OCTET - 1) / OCTET;
+    const unsigned char *from = c.x + (W::GROUPS ? octet_of(a, tile) : row0 / OCTET) * c.n_step * F::ROWS;
     int step = 0, slot = 0, n_step = 0;
     for (int i = 0; i < last; i++) {
         if (i < first) step += steps_of(a.segments, i);
@@ -109,12 +124,12 @@ __global__ void __launch_bounds__(THREADS, wide_form<S, OFFSET, NT>::RESIDENT)
     float total[NT][4] = {};
     for (int piece = first; piece < last; piece++) {
         float acc[NT][4] = {};
-        const int64_t end = a.segments.end[piece];
-        for (int64_t at = piece_begin(a.segments, piece); at < end; at += GROUP) {
+        const int end = static_cast<int>(a.segments.end[piece]);
+        for (int at = static_cast<int>(piece_begin(a.segments, piece)); at < end; at += GROUP) {
             const int units = units_left(at, end);
             if (live) {
-                decode<S, OFFSET>(panel, a, c, a.w, mine, at, units);
-                prefetch(a, c, a.w, mine, at + AHEAD * GROUP, stop);
+                decode<S, OFFSET>(panel, a, c, tile.group, mine, at, units);
+                prefetch(a, c, tile.group, mine, at + AHEAD * GROUP, stop);
             }
             ptx::cp_async_wait<0>();
             __syncthreads(); /* the stage is there, and the one before has been read */
@@ -166,10 +181,11 @@ template <int S, bool OFFSET, int NT> choice choice_of(const weir_cuda *cu) {
     return {NT, W::ROWS, resident * cu->sm_count};
 }
 
-template <int S, bool OFFSET> choice choose(const weir_cuda *cu, int64_t n_row) {
+template <int S, bool OFFSET> choice choose(const weir_cuda *cu, const weir_linear *a) {
+    const int64_t rows = tall_rows(a);
     choice f = choice_of<S, OFFSET, 4>(cu);
-    if (n_row > 32 && choice_of<S, OFFSET, 8>(cu).slots > 0) f = choice_of<S, OFFSET, 8>(cu);
-    if (n_row > 64 && choice_of<S, OFFSET, 16>(cu).slots > 0) f = choice_of<S, OFFSET, 16>(cu);
+    if (rows > 32 && !a->groups && choice_of<S, OFFSET, 8>(cu).slots > 0) f = choice_of<S, OFFSET, 8>(cu);
+    if (rows > 64 && choice_of<S, OFFSET, 16>(cu).slots > 0) f = choice_of<S, OFFSET, 16>(cu);
     return f;
 }
 
@@ -187,10 +203,9 @@ weir_status launch(weir_cuda *cu, const weir_linear *a, const job &j, const quan
 
 template <int S, bool OFFSET>
 weir_status one_pass(weir_cuda *cu, const weir_linear *a, const job &j, quant_cut c, const choice &f) {
-    c.n_tile = static_cast<int32_t>((j.n_row + f.rows - 1) / f.rows);
-    K_LAUNCH_PDL((prepare_kernel<S, OFFSET>), dim3(static_cast<unsigned>((j.n_row + OCTET - 1) / OCTET)),
-                 dim3(THREADS), 0, cu->stream)
-    (j, c);
+    c.n_tile = static_cast<int32_t>(most_tiles(a, f.rows, j.n_row));
+    const dim3 octets(static_cast<unsigned>(most_tiles(a, OCTET, j.n_row)));
+    K_LAUNCH_PDL((prepare_kernel<S, OFFSET>), octets, dim3(THREADS), 0, cu->stream)(j, c);
     WEIR_TRY(launched(cu, "rows as bytes", a));
     if (f.nt == 4) WEIR_TRY((launch<S, OFFSET, 4>(cu, a, j, c)));
     if (f.nt == 8) WEIR_TRY((launch<S, OFFSET, 8>(cu, a, j, c)));
@@ -199,18 +214,20 @@ weir_status one_pass(weir_cuda *cu, const weir_linear *a, const job &j, quant_cu
 }
 
 /* Puts rows, squares and records into scratch: for how many rows, whole octets of them unless it is all. */
-template <int S, bool OFFSET> int64_t room(weir_cuda *cu, quant_cut *c, int64_t n_row) {
+template <int S, bool OFFSET> int64_t room(weir_cuda *cu, quant_cut *c, const weir_linear *a) {
+    const int64_t more = a->groups ? a->groups->n : 0; /* octets: octet_of */
+    const int64_t wanted = more + (a->n_row + (a->groups ? 0 : OCTET - 1)) / OCTET;
     const int64_t x = c->n_step * (quant_form<S, OFFSET>::ROWS / static_cast<int>(sizeof(float)));
     const int64_t records = c->n_block > 1 ? c->n_block * c->n_panel * WEIR_TILE * OCTET : 0;
     int64_t octets = (static_cast<int64_t>(cu->base.scratch_floats) - 2 * 64) / (OCTET + x + records);
-    if (octets > MOST_OCTETS) octets = MOST_OCTETS;
-    if (octets > (n_row + OCTET - 1) / OCTET) octets = (n_row + OCTET - 1) / OCTET;
-    if (octets < 1) return 0;
+    if (octets > MOST_OCTETS + more) octets = MOST_OCTETS + more;
+    if (octets > wanted) octets = wanted;
+    if (octets <= more) return 0;
     c->squares = cu->base.scratch;
     float *at = c->squares + whole_lines(octets * OCTET);
     c->x = reinterpret_cast<unsigned char *>(at);
     c->record = at + whole_lines(octets * x);
-    return octets * OCTET < n_row ? octets * OCTET : n_row;
+    return octets < wanted ? (octets - more) * OCTET : a->n_row;
 }
 
 /* Whether an output's pieces are added one after the other. */
@@ -226,18 +243,19 @@ struct many_rows {
     const weir_linear *a;
 
     template <int S, bool OFFSET> weir_status run() const {
-        const choice f = choose<S, OFFSET>(cu, a->n_row);
+        const choice f = choose<S, OFFSET>(cu, a);
         job all = job_of(a);
         all.segments = pieces_of(a->w);
         const weir_segments &pieces = all.segments;
         if (f.slots < 1 || pieces.n < 1) return WEIR_ENOTSUP;
         quant_cut c = cut_of(a->w, pieces);
         const int64_t blocks = (c.n_panel + WARPS - 1) / WARPS * ((a->n_row + f.rows - 1) / f.rows);
-        c.n_block = in_turn(pieces) && 3 * blocks >= 2 * f.slots ? 1 : pieces.n;
-        int64_t rows = room<S, OFFSET>(cu, &c, a->n_row);
+        const bool fill = a->groups || 3 * blocks >= 2 * f.slots;
+        c.n_block = in_turn(pieces) && fill ? 1 : pieces.n;
+        int64_t rows = room<S, OFFSET>(cu, &c, a);
         if (rows < a->n_row && rows < f.rows && c.n_block > 1 && in_turn(pieces)) {
             c.n_block = 1;
-            rows = room<S, OFFSET>(cu, &c, a->n_row);
+            rows = room<S, OFFSET>(cu, &c, a);
         }
         if (rows < 1) return WEIR_ENOTSUP;
         if (rows < a->n_row && rows > f.rows) rows = rows / f.rows * f.rows;

@@ -46,6 +46,30 @@ Test(cuda_groups, many_rows_have_the_bits_of_few) {
     weir__backend_close(be);
 }
 
+/* A format of each form of blocks, by tiles of 128, 32 and 8 rows. */
+Test(cuda_groups, many_rows_by_blocks_have_the_bits_of_few) {
+    static const weir_dtype of[] = {WEIR_DTYPE_Q4_K, WEIR_DTYPE_Q8_0, WEIR_DTYPE_Q6_K, WEIR_DTYPE_Q2_K};
+    weir_backend *be = device_open();
+    uint64_t rng = 47;
+    for (int i = 0; i < 4; i++) {
+        if (!in_sample(i, 4)) continue;
+        const product p = {.n = 37,
+                           .k = 512,
+                           .dtype = of[i],
+                           .norm = i % 2 == 0,
+                           .gated = i % 2 == 0,
+                           .rows = i < 2,
+                           .epilogue = i == 1 ? WEIR_EPI_MUL : WEIR_EPI_STORE,
+                           .scale = 0.75f};
+        grouped g = grouped_new(be, p, &many[i % 3].rows, &rng);
+        grouped_check(&g, 0);
+        grouped_check(&g, (int32_t)g.n_row / 16);
+        if (i == 0) grouped_check(&g, (int32_t)g.n_row / 7);
+        grouped_free(&g);
+    }
+    weir__backend_close(be);
+}
+
 /* Room for some tiles, whose end cuts a group in two; for less than a tile; for no row. */
 Test(cuda_groups, scratch_changes_no_bit) {
     weir_backend *be = device_open();
@@ -57,6 +81,15 @@ Test(cuda_groups, scratch_changes_no_bit) {
     for (int i = 0; i < 4; i++) {
         const device_scratch s = device_scratch_limit(be, floats[i] + 2 * 64);
         grouped_check(&g, many[0].n_all[i % 3]);
+        device_scratch_end(s);
+    }
+    grouped_free(&g);
+    p = (product){.n = 20, .k = 256, .dtype = WEIR_DTYPE_Q4_K, .norm = true, .scale = 1.0f};
+    g = grouped_new(be, p, &many[0].rows, &rng);
+    const size_t octet = 640 + 8, octets[] = {51, 9 + 16, 9 + 1, 9, 0};
+    for (int i = 0; i < 5; i++) {
+        const device_scratch s = device_scratch_limit(be, octets[i] * octet + 2 * 64);
+        grouped_check(&g, i % 2 ? 21 : 0);
         device_scratch_end(s);
     }
     grouped_free(&g);

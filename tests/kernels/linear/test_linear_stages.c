@@ -180,8 +180,10 @@ static void check_launches(weir_dtype dtype, int32_t few, int shared) {
     runner_shared_memory(0);
 }
 
-/* Where the 113 rows are fewer than 16 on average; or what a tile of many needs is not there. */
+/* Where the 113 rows are fewer than 16 on average, or 8 of a quantised weight's; or what a tile of many needs
+ * is not there. */
 Test(linear_stages, groups_of_few_rows_and_small_devices_take_tiles_of_few) {
-    const int shared[] = {0, SMALL};
-    for (int i = 0; i < 2; i++) check_launches(WEIR_DTYPE_BF16, 8, shared[i]);
+    check_launches(WEIR_DTYPE_BF16, 8, 0);
+    check_launches(WEIR_DTYPE_BF16, 8, SMALL);
+    check_launches(WEIR_DTYPE_Q4_K, 15, 0);
 }
