@@ -72,7 +72,8 @@ def many_bf16(g, m, n, k, rows, gated):
 
 
 def few_quant(g, m, n, k, rows, gated):
-    weights, share = n * k * (2 if gated else 1), quant.panels_of(n, gated)
+    weights = n * k * (2 if gated else 1)
+    share = quant.panels_of(n, gated, min(m.experts, rows * m.used))
     stored = weights * quant.BITS / 8
     round_ = quant.ROUND / share
 

@@ -32,9 +32,9 @@ def cuda_cores(g, n, k, rows, gated):
     return us
 
 
-def panels_of(n, gated):
+def panels_of(n, gated, matrices=1):
     """Panels that a block of few rows has: as many as leave three blocks for four multiprocessors."""
-    all_panels = n * (2 if gated else 1) / 16
+    all_panels = matrices * n * (2 if gated else 1) / 16
     return next((p for p in (4, 2, 1) if all_panels / p >= 0.75 * 132), 1)
 
 

@@ -133,7 +133,8 @@ weir_status launch(weir_cuda *cu, const weir_linear *a, job j, const quant_cut &
     return a->minmax && !j.minmax ? minmaxes(cu, a) : WEIR_OK;
 }
 
-/* As many panels a block as leave three blocks for four multiprocessors. */
+/* As many panels a block as leave three blocks for four multiprocessors. Of groups each one with rows has
+ * blocks. */
 struct few_rows {
     weir_cuda *cu;
     const weir_linear *a;
@@ -142,8 +143,9 @@ struct few_rows {
         job j = job_of(a);
         j.segments = pieces_of(a->w);
         const quant_cut c = cut_of(a->w, j.segments);
+        const int64_t matrices = !a->groups ? 1 : a->groups->n < a->n_row ? a->groups->n : a->n_row;
         const auto fills = [&](int panels) {
-            return 4 * c.n_panel >= 3 * panels * static_cast<int64_t>(cu->sm_count);
+            return 4 * c.n_panel * matrices >= 3 * panels * static_cast<int64_t>(cu->sm_count);
         };
         if (fills(4)) return launch<S, OFFSET, 4>(cu, a, j, c);
         return fills(2) || j.gated ? launch<S, OFFSET, 2>(cu, a, j, c) : launch<S, OFFSET, 1>(cu, a, j, c);
