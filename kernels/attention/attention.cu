@@ -109,7 +109,7 @@ __device__ attention_range find_queries(const split_args &a, int head_kv, S &sh)
     if (there) mine.keys = attention_range_of(a.rows, mine.row);
     if (threadIdx.x < MT) sh.who[m] = mine;
     attention_range all = mine.keys;
-    for (int off = MT / 2; off > 0; off /= 2) all = attention_union(all, attention_shfl_xor(all, off));
+    for (int off = MT / 2; off > 0; off /= 2) all = attention_union(all, ptx::shfl_xor(all, off));
     if (threadIdx.x == 0) sh.all = all;
     return all;
 }
@@ -214,19 +214,10 @@ __device__ void dot_keys(const S &sh, const T *keys, int head_dim, int d0, float
 template <int MT> __device__ void store_scores(float (&acc)[MT * 8], float *score) {
     constexpr int HALF = MT * 4, QUARTER = MT * 2;
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-    const bool upper = lane & 16, odd = lane & 8;
     float half[HALF], quarter[QUARTER];
-#pragma unroll
-    for (int i = 0; i < HALF; i++) {
-        const float give = upper ? acc[i] : acc[i + HALF], keep = upper ? acc[i + HALF] : acc[i];
-        half[i] = keep + __shfl_xor_sync(0xffffffffu, give, 16);
-    }
-#pragma unroll
-    for (int i = 0; i < QUARTER; i++) {
-        const float give = odd ? half[i] : half[i + QUARTER], keep = odd ? half[i + QUARTER] : half[i];
-        quarter[i] = keep + __shfl_xor_sync(0xffffffffu, give, 8);
-    }
-    const int from = (upper ? HALF : 0) + (odd ? QUARTER : 0);
+    ptx::add_halves<16>(acc, half);
+    ptx::add_halves<8>(half, quarter);
+    const int from = (lane & 16 ? HALF : 0) + (lane & 8 ? QUARTER : 0);
     float *at = score + static_cast<size_t>(warp / 2) * MT * SPLIT + warp % 2 * WEIR_PAGE + lane % 8 * 8;
 #pragma unroll
     for (int i = 0; i < QUARTER; i++) at[(from + i) / 8 * SPLIT + (from + i) % 8] = quarter[i];

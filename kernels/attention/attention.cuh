@@ -63,11 +63,6 @@ PTX_FN attention_range attention_union(const attention_range &a, const attention
             a.end > b.end ? a.end : b.end};
 }
 
-PTX_FN attention_range attention_shfl_xor(const attention_range &a, int off) {
-    return {__shfl_xor_sync(0xffffffffu, a.slot, off), __shfl_xor_sync(0xffffffffu, a.pos, off),
-            __shfl_xor_sync(0xffffffffu, a.first, off), __shfl_xor_sync(0xffffffffu, a.end, off)};
-}
-
 /* Tensor cores: bf16 pools, head_dim a multiple of 16 up to 128. */
 bool attention_prefill_serves(const weir_attention *a);
 weir_status attention_prefill(weir_backend *be, const weir_attention *a);

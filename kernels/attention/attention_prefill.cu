@@ -56,9 +56,9 @@ PTX_FN tile_rows find_rows(const attention_rows &a, int64_t row0) {
         t.base = r.pos - i - lane;
     }
     for (int off = 16; off > 0; off /= 2) {
-        t.all = attention_union(t.all, attention_shfl_xor(t.all, off));
-        const int32_t base = __shfl_xor_sync(0xffffffffu, t.base, off);
-        t.base = base > t.base ? base : t.base;
+        const auto other = ptx::shfl_xor(t, off);
+        t.all = attention_union(t.all, other.all);
+        t.base = other.base > t.base ? other.base : t.base;
     }
     return t;
 }

@@ -21,6 +21,55 @@ namespace ptx {
 PTX_FN uint32_t shared_address(const void *p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 #endif
 
+/* ---- warps ---- */
+
+/* Shuffles of a T of 32-bit words over a whole warp: one word after another on a device, one meeting of the
+ * lanes in the runner, where meetings are what a kernel's time goes into. */
+template <typename T, int N> struct many { T v[N]; };
+#ifdef __CUDACC__
+template <typename T, typename F> PTX_FN T by_words(const T &v, const F &shuffle) {
+    static_assert(sizeof(T) % 4 == 0, "whole words");
+    uint32_t word[sizeof(T) / 4];
+    memcpy(word, &v, sizeof v);
+#pragma unroll
+    for (uint32_t &w : word) w = shuffle(w);
+    T r;
+    memcpy(&r, word, sizeof r);
+    return r;
+}
+template <typename T> PTX_FN T shfl_xor(const T &v, int bits) {
+    return by_words(v, [bits](uint32_t w) { return __shfl_xor_sync(0xffffffffu, w, bits); });
+}
+template <typename T> PTX_FN T shfl_down(const T &v, int by) {
+    return by_words(v, [by](uint32_t w) { return __shfl_down_sync(0xffffffffu, w, by); });
+}
+template <typename T> PTX_FN T shfl(const T &v, int lane) {
+    return by_words(v, [lane](uint32_t w) { return __shfl_sync(0xffffffffu, w, lane); });
+}
+#else
+template <typename T> PTX_FN T shfl_xor(const T &v, int bits PTX_AT) {
+    return __shfl_xor_sync(0xffffffffu, v, bits, 32, at);
+}
+template <typename T> PTX_FN T shfl_down(const T &v, int by PTX_AT) {
+    return __shfl_down_sync(0xffffffffu, v, static_cast<unsigned>(by), 32, at);
+}
+template <typename T> PTX_FN T shfl(const T &v, int lane PTX_AT) {
+    return __shfl_sync(0xffffffffu, v, lane, 32, at);
+}
+#endif
+
+/* A step of N sums over a warp: a lane keeps the half of v that is its own, the upper one if it has the bit D,
+ * and adds the same of the lane D apart. */
+template <int D, int N> PTX_FN void add_halves(const float (&v)[N], float (&half)[N / 2]) {
+    const bool upper = threadIdx.x & D;
+    many<float, N / 2> given;
+#pragma unroll
+    for (int i = 0; i < N / 2; i++) given.v[i] = upper ? v[i] : v[i + N / 2];
+    given = shfl_xor(given, D);
+#pragma unroll
+    for (int i = 0; i < N / 2; i++) half[i] = (upper ? v[i + N / 2] : v[i]) + given.v[i];
+}
+
 /* ---- numbers ---- */
 
 /* Rounds to nearest even; a NaN stays a NaN. Plain integer arithmetic, the same bits everywhere. */

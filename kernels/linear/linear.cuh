@@ -304,13 +304,8 @@ template <int N, int D> PTX_FN float warp_sums_from(float (&v)[N]) {
         for (int d = D; d > 0; d /= 2) sum += __shfl_xor_sync(ALL, sum, d);
         return sum;
     } else {
-        const bool upper = threadIdx.x & D;
         float half[N / 2];
-#pragma unroll
-        for (int i = 0; i < N / 2; i++) {
-            const float given = upper ? v[i] : v[i + N / 2], kept = upper ? v[i + N / 2] : v[i];
-            half[i] = kept + __shfl_xor_sync(ALL, given, D);
-        }
+        ptx::add_halves<D>(v, half);
         return warp_sums_from<N / 2, D / 2>(half);
     }
 }

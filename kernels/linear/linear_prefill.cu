@@ -10,21 +10,25 @@
 namespace linear {
 namespace {
 
-/* prepare_bf16 of linear.cuh, or for T. */
+enum { PADDING = 32 }; /* rows of zeros that a block writes */
+
+/* prepare_bf16 of linear.cuh, or for T. Rows from n_row to n_out are zeros. */
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    prepare_kernel(const job a, T *xs, int64_t ld, int64_t slice, float *squares) {
+    prepare_kernel(const job a, T *xs, int64_t n_out, int64_t ld, int64_t slice, float *squares) {
     K_SHARED(part, float[1][WARPS]);
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t row = blockIdx.x;
-    T *out = xs + row * ld;
     if (row >= a.n_row) {
-        for (int64_t i = 4 * threadIdx.x; i < ld; i += 4 * THREADS)
-            put4(out + i, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+        const int64_t first = a.n_row + (row - a.n_row) * PADDING;
+        const int64_t end = first + PADDING < n_out ? first + PADDING : n_out;
+        for (int64_t i = first * ld + 4 * threadIdx.x; i < end * ld; i += 4 * THREADS)
+            put4(xs + i, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
         return;
     }
     if (!is_grouped(a, row)) return;
+    T *out = xs + row * ld;
     float sum = 0.0f;
     for (int64_t first = 0; first < a.k; first += slice) {
         const int width = static_cast<int>(ld - first < slice ? ld - first : slice);
@@ -53,8 +57,9 @@ __global__ void __launch_bounds__(THREADS)
 template <class T>
 weir_status prepare(weir_cuda *cu, const weir_linear *a, const job &j, int64_t rows, T *xs, int64_t ld,
                     int64_t slice, float *squares) {
-    K_LAUNCH_PDL(prepare_kernel<T>, dim3(static_cast<unsigned>(rows)), dim3(THREADS), 0, cu->stream)
-    (j, xs, ld, slice, squares);
+    const int64_t blocks = j.n_row + (rows - j.n_row + PADDING - 1) / PADDING;
+    K_LAUNCH_PDL(prepare_kernel<T>, dim3(static_cast<unsigned>(blocks)), dim3(THREADS), 0, cu->stream)
+    (j, xs, rows, ld, slice, squares);
     return launched(cu, "inputs", a);
 }
 

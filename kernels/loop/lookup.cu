@@ -15,12 +15,7 @@ static __device__ __forceinline__ weir_match weir__scan(const weir_scan_env *env
     const int32_t thread = static_cast<int32_t>(threadIdx.x);
     weir_match m = weir__match_scan(history, n, from, longest, thread, LOOKUP_THREADS);
 #pragma unroll
-    for (int d = 16; d > 0; d /= 2) {
-        weir_match other;
-        other.at = __shfl_xor_sync(0xffffffffu, m.at, d);
-        other.length = __shfl_xor_sync(0xffffffffu, m.length, d);
-        m = weir__match_best(m, other);
-    }
+    for (int d = 16; d > 0; d /= 2) m = weir__match_best(m, ptx::shfl_xor(m, d));
     if (thread % 32 == 0) env->best[thread / 32] = m;
     __syncthreads();
     m = env->best[0];

@@ -28,12 +28,7 @@ PTX_FN candidate better(const candidate &a, const candidate &b) {
 
 PTX_FN candidate warp_best(candidate c) {
 #pragma unroll
-    for (int d = 16; d > 0; d /= 2) {
-        candidate o;
-        o.key = __shfl_xor_sync(ALL, c.key, d);
-        o.id = __shfl_xor_sync(ALL, c.id, d);
-        c = better(c, o);
-    }
+    for (int d = 16; d > 0; d /= 2) c = better(c, ptx::shfl_xor(c, d));
     return c;
 }
 

@@ -44,7 +44,7 @@ SPLITS = [
         "static_cast<size_t>(blockIdx.z);"),
     bug("attention/attention.cu", "host", "splits have room for what is behind a row alone", "a->window > 0 ? a->window + a->ahead : 0;",
         "a->window;"),
-    bug("attention/attention.cu", "reduction", "scores add other positions' lanes", "__shfl_xor_sync(0xffffffffu, give, 16)", "__shfl_xor_sync(0xffffffffu, give, 4)"),
+    bug("attention/attention.cu", "reduction", "scores add other positions' lanes", "ptx::add_halves<16>(acc, half)", "ptx::add_halves<4>(acc, half)"),
     bug("attention/attention.cu", "mask", "a key past the row's last", "const bool own = t >= who.keys.first && t < who.keys.end;\n        const float *part",
         "const bool own = t >= who.keys.first && t <= who.keys.end;\n        const float *part"),
     bug("attention/attention.cu", "mask", "weights of positions that are not the query's",

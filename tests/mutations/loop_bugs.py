@@ -16,7 +16,7 @@ LOOP = [
         "m;\n    m = env->best[0];"),
     bug("loop/lookup.cu", "barrier", "a draft is scanned for before it is there", "= token;\n    __syncthreads();\n", "= token;\n"),
     bug("loop/lookup.cu", "race", "a seat is written before all have read it", "    __syncthreads(); /* all have read the seat */\n", ""),
-    bug("loop/lookup.cu", "reduction", "half a warp's matches count", "for (int d = 16; d > 0; d /= 2) {", "for (int d = 8; d > 0; d /= 2) {"),
+    bug("loop/lookup.cu", "reduction", "half a warp's matches count", "for (int d = 16; d > 0; d /= 2) m =", "for (int d = 8; d > 0; d /= 2) m ="),
     bug("loop/lookup.cu", "reduction", "the last warp's match is left out", "k < LOOKUP_WARPS; k++", "k < LOOKUP_WARPS - 1; k++"),
     bug("loop/close.cu", "race", "a late block reads what the first one writes",
         "rank == 0 ? sizeof h->seat : static_cast<size_t>(SEAT_FIXED));", "sizeof h->seat);"),

@@ -158,10 +158,28 @@ void sync_warp(unsigned mask, site at) {
 /* The value of a lane that does not take part. */
 static const uint64_t NOBODYS = 0xBDBDBDBDBDBDBDBDull;
 
+template <class W> static void move_words(void *to, const void *from, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        W x = static_cast<W>(NOBODYS);
+        if (from) __builtin_memcpy(&x, static_cast<const char *>(from) + i * sizeof x, sizeof x);
+        __builtin_memcpy(static_cast<char *>(to) + i * sizeof x, &x, sizeof x);
+    }
+}
+
+/* `out` is not `in`: lanes read each other's. */
 static void shuffle_lanes(warp *w, unsigned mask) {
     for (unsigned m = mask; m; m &= m - 1) {
-        const int to = __builtin_ctz(m), from = w->of[to].source;
-        w->out[to] = mask >> from & 1 ? w->in[from] : NOBODYS;
+        const lane *to = &w->of[__builtin_ctz(m)], *from = &w->of[to->source];
+        const void *in = mask >> to->source & 1 ? from->in : nullptr;
+        if (in && (from->n != to->n || from->word != to->word))
+            fail(to->at, "lanes shuffle %zu and %zu bytes", from->n * from->word, to->n * to->word);
+        if (to->word == 4) {
+            move_words<uint32_t>(to->out, in, to->n);
+        } else if (to->word == 8) {
+            move_words<uint64_t>(to->out, in, to->n);
+        } else {
+            move_words<uint16_t>(to->out, in, to->n);
+        }
     }
 }
 
@@ -175,16 +193,17 @@ static int source_lane(warp_op op, int l, int arg, int width) {
     }
 }
 
-void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t bytes, int arg, int width,
+void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t word, size_t n, int arg, int width,
              site at) {
-    warp *w = my_warp();
-    const int l = my_lane();
+    lane *me = &my_warp()->of[my_lane()];
     if (width < 1 || width > 32 || (width & (width - 1)) != 0) fail(at, "shuffle of width %d", width);
     if (op != SHFL && (arg < 0 || arg > 31)) fail(at, "shuffle by %d lanes", arg);
-    w->in[l] = word_from(in, bytes);
-    w->of[l].source = source_lane(op, l, arg, width);
+    me->in = in;
+    me->out = out;
+    me->word = word;
+    me->n = n;
+    me->source = source_lane(op, my_lane(), arg, width);
     meet(op, mask, shuffle_lanes, at);
-    word_to(out, w->out[l], bytes);
 }
 
 static void ballot_lanes(warp *w, unsigned mask) {

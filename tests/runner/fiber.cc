@@ -111,7 +111,7 @@ void fiber_make(fiber *f) {
 void fiber_start(fiber *f, void (*entry)()) {
     f->over = false;
     f->fake = nullptr;
-    stack_prepare(f, entry);
+    f->entry = entry;
 }
 
 void fiber_host_is(fiber *host) { running_host = host; }
@@ -140,6 +140,10 @@ void fiber_switch(fiber *from, fiber *to) {
     if (from == to) return;
     came_from = from;
     entering = to;
+    if (to->entry) {
+        stack_prepare(to, to->entry);
+        to->entry = nullptr;
+    }
 #ifdef RUNNER_TSAN
     __tsan_switch_to_fiber(to->tsan, 1); /* 1: no synchronisation */
 #endif

@@ -12,10 +12,11 @@ struct fiber {
     void *sp = nullptr;    /* saved stack pointer, or the ucontext */
     char *stack = nullptr; /* lowest usable byte; NULL: the host's own stack */
     size_t size = 0;
-    size_t color = 0;     /* unused bytes at the top: or all stacks would want the same lines of the cache */
-    void *fake = nullptr; /* ASan's */
-    void *tsan = nullptr; /* TSan's */
-    bool over = false;    /* has run to its end: ASan may forget its fake frames */
+    size_t color = 0; /* unused bytes at the top: or all stacks would want the same lines of the cache */
+    void (*entry)() = nullptr; /* where its next turn begins; its stack is not touched before that */
+    void *fake = nullptr;      /* ASan's */
+    void *tsan = nullptr;      /* TSan's */
+    bool over = false;         /* has run to its end: ASan may forget its fake frames */
 };
 
 void fiber_make(fiber *f);                   /* never freed: reused by every block */

@@ -29,7 +29,10 @@ struct thread : view {
 
 struct lane {
     unsigned mask;
-    int source; /* of a shuffle */
+    int source;     /* of a shuffle, which moves n words of 2, 4 or 8 bytes */
+    const void *in; /* of the thread, which waits */
+    void *out;
+    size_t word, n;
     warp_op op;
     site at;
 };
@@ -155,27 +158,6 @@ long device_blocks();
 void catch_faults();
 
 /* ---- plain helpers that no sanitizer intercepts ---- */
-/* 2, 4 or 8 bytes to and from a word, which is then stored and read in one piece. */
-inline uint64_t word_from(const void *p, size_t n) {
-    uint64_t v = 0;
-    if (n == 4) {
-        __builtin_memcpy(&v, p, 4);
-    } else if (n == 8) {
-        __builtin_memcpy(&v, p, 8);
-    } else {
-        __builtin_memcpy(&v, p, 2);
-    }
-    return v;
-}
-inline void word_to(void *p, uint64_t v, size_t n) {
-    if (n == 4) {
-        __builtin_memcpy(p, &v, 4);
-    } else if (n == 8) {
-        __builtin_memcpy(p, &v, 8);
-    } else {
-        __builtin_memcpy(p, &v, 2);
-    }
-}
 inline void fill_bytes(void *to, int value, size_t n) {
     volatile unsigned char *d = static_cast<volatile unsigned char *>(to);
     while (n--) *d++ = static_cast<unsigned char>(value);

@@ -65,18 +65,19 @@ enum warp_op {
     LDMATRIX_TRANS,
     MMA
 };
-void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t bytes, int arg, int width, site at);
+/* n words of 2, 4 or 8 bytes; out is not in. */
+void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t word, size_t n, int arg, int width,
+             site at);
 unsigned vote(warp_op op, unsigned mask, uint64_t value, site at);
 void ldmatrix_x4(uint32_t (&r)[4], uint4 row, bool trans, site at);
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at);
 void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at);
 
 template <class T> T shuffle_of(warp_op op, unsigned mask, T v, int arg, int width, site at) {
-    static_assert(std::is_trivially_copyable<T>::value &&
-                      (sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 2),
-                  "shuffle");
+    constexpr size_t SIZE = sizeof(T), WORD = SIZE == 2 || SIZE == 8 ? SIZE : 4;
+    static_assert(std::is_trivially_copyable<T>::value && SIZE % WORD == 0, "shuffle");
     T r;
-    shuffle(op, mask, &v, &r, sizeof v, arg, width, at);
+    shuffle(op, mask, &v, &r, WORD, SIZE / WORD, arg, width, at);
     return r;
 }
 

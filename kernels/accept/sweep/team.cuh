@@ -168,11 +168,13 @@ TEAM_FN float *team_buffer(const weir_env *t) {
 
 /* Lane 0: the tree over the first n (1 … 32) lanes. */
 template <int N> TEAM_FN void team_warp_tree(float (&x)[N], int32_t n) {
-    for (int32_t step = 1; step < 32 && step < n; step *= 2)
-        for (int i = 0; i < N; i++) {
-            const float right = __shfl_down_sync(0xffffffffu, x[i], static_cast<unsigned>(step));
-            if (team_lane() + step < n) x[i] = x[i] + right;
-        }
+    for (int32_t step = 1; step < 32 && step < n; step *= 2) {
+        ptx::many<float, N> right;
+        for (int i = 0; i < N; i++) right.v[i] = x[i];
+        right = ptx::shfl_down(right, step);
+        for (int i = 0; i < N; i++)
+            if (team_lane() + step < n) x[i] = x[i] + right.v[i];
+    }
 }
 
 /* 256 chunks from `base` on: a subtree, since it is aligned. */
@@ -222,7 +224,10 @@ template <int N> TEAM_FN void team_merge(const weir_env *t, float (&out)[N]) {
     __syncthreads();
     for (int i = 0; i < N; i++) out[i] = team_lane() < n_group ? t->shared->group[team_lane()][i] : 0.0f;
     team_warp_tree(out, n_group);
-    for (int i = 0; i < N; i++) out[i] = __shfl_sync(0xffffffffu, out[i], 0);
+    ptx::many<float, N> all;
+    for (int i = 0; i < N; i++) all.v[i] = out[i];
+    all = ptx::shfl(all, 0);
+    for (int i = 0; i < N; i++) out[i] = all.v[i];
 }
 
 /* ---- minima -------------------------------------------------------------------------------------------- */
@@ -230,9 +235,7 @@ template <int N> TEAM_FN void team_merge(const weir_env *t, float (&out)[N]) {
 /* The smallest of a warp's values, for all its lanes. */
 TEAM_FN uint64_t team_warp_least(uint64_t key) {
     for (int half = 16; half > 0; half /= 2) {
-        const uint32_t hi = __shfl_xor_sync(0xffffffffu, static_cast<uint32_t>(key >> 32), half);
-        const uint32_t lo = __shfl_xor_sync(0xffffffffu, static_cast<uint32_t>(key), half);
-        const uint64_t other = static_cast<uint64_t>(hi) << 32 | lo;
+        const uint64_t other = ptx::shfl_xor(key, half);
         key = other < key ? other : key;
     }
     return key;
