@@ -58,8 +58,8 @@ template <typename T> PTX_FN T shfl(const T &v, int lane PTX_AT) {
 }
 #endif
 
-/* A step of N sums over a warp: a lane keeps the half of v that is its own, the upper one if it has the bit D,
- * and adds the same of the lane D apart. */
+/* A step of N sums over a warp: a lane keeps the half of v that is its own, the upper one if it has the bit
+ * D, and adds the same of the lane D apart. */
 template <int D, int N> PTX_FN void add_halves(const float (&v)[N], float (&half)[N / 2]) {
     const bool upper = threadIdx.x & D;
     many<float, N / 2> given;

@@ -336,8 +336,8 @@ void at_system_scope(const void *p, site at) {
     if (a && a->device != at_work.device) a->shared = true;
 }
 
-/* Nobody's values. Of allocations of tens of MiB (the library's workspace) both ends: touching all of it would
- * be a quarter of the time of a test that opens engines. */
+/* Nobody's values. Of allocations of tens of MiB (the library's workspace) both ends: touching all of it
+ * would be a quarter of the time of a test that opens engines. */
 static void spoil(void *p, size_t bytes) {
     enum { MOST = 8 * MIB, END = 2 * MIB };
     if (bytes <= MOST) {
