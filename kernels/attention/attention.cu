@@ -120,11 +120,7 @@ PTX_FN int find_fresh(const split_args &a, int32_t slot) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     int fresh = INT_MAX;
     if (lane < a.early && a.rows.slot[lane] == slot) fresh = a.rows.pos[lane];
-    for (int off = 16; off > 0; off /= 2) {
-        const int other = __shfl_xor_sync(0xffffffffu, fresh, off);
-        fresh = other < fresh ? other : fresh;
-    }
-    return fresh;
+    return __reduce_min_sync(0xffffffffu, fresh);
 }
 
 /* K of page 2 split + half; NULL if no query needs it: its entry in the table may be invalid. */

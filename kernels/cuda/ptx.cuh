@@ -26,6 +26,12 @@ PTX_FN uint32_t shared_address(const void *p) { return static_cast<uint32_t>(__c
 /* Shuffles of a T of 32-bit words over a whole warp: one word after another on a device, one meeting of the
  * lanes in the runner, where meetings are what a kernel's time goes into. */
 template <typename T, int N> struct many { T v[N]; };
+template <typename T, int N> PTX_FN many<T, N> many_of(const T (&v)[N]) {
+    many<T, N> r;
+#pragma unroll
+    for (int i = 0; i < N; i++) r.v[i] = v[i];
+    return r;
+}
 #ifdef __CUDACC__
 template <typename T, typename F> PTX_FN T by_words(const T &v, const F &shuffle) {
     static_assert(sizeof(T) % 4 == 0, "whole words");
@@ -142,8 +148,8 @@ PTX_FN void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 }
 
 /* d += a b, m16n8k32, signed bytes in, exact sums in 32 bits. Lane 4 g + t: a holds rows g, g + 8 and
- * columns 4t … 4t + 3, 16 + 4t … as (g, 4t) (g + 8, 4t) (g, 16 + 4t) (g + 8, 16 + 4t); b rows 4t …, 16 + 4t
- * … of column g; d as mma_bf16. */
+ * columns 4t … 4t + 3, 16 + 4t … as (g, 4t) (g + 8, 4t) (g, 16 + 4t) (g + 8, 16 + 4t); b rows 4t …,
+ * 16 + 4t … of column g; d as mma_bf16. */
 PTX_FN void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2] PTX_AT) {
 #ifdef __CUDACC__
     asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "

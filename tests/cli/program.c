@@ -26,6 +26,19 @@ extern char **environ;
 const char *__asan_default_options(void);
 __attribute__((no_sanitize("address"))) const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+static char own_path[80]; /* "": there is none */
+
+const char *own_file(const char *name, const char *ending) {
+    snprintf(own_path, sizeof own_path, "/tmp/weir-%s-%d.%s", name, (int)getpid(), ending);
+    return own_path;
+}
+
+void own_file_remove(void) {
+    if (own_path[0]) unlink(own_path);
+}
+
 /* ---- words and environment ----------------------------------------------------------------------------- */
 
 static char *expand(const char *word, size_t n) {

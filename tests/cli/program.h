@@ -35,6 +35,11 @@ typedef struct outcome {
 
 extern const char program_weir[], program_man_page[]; /* absolute paths */
 
+/* "/tmp/weir-NAME-PID.ENDING", for a file of this test's process; the path is valid until the next call. The
+ * other, a suite's .fini, removes the last one. */
+const char *own_file(const char *name, const char *ending);
+void own_file_remove(void);
+
 outcome run_spec_do(const run_spec *spec);
 outcome run(const char *line); /* no input */
 outcome run_with(const char *line, const char *input);

@@ -12,25 +12,19 @@ enum { N_VOCAB = 5988 }; /* of the demo pair, without padding rows */
 
 static double number(json_t *v, const char *path) { return json_number_value(at(v, path)); }
 
-static char kept[64]; /* of a recording of this test's process; "": it has none */
-
-static void remove_recording(void) {
-    if (kept[0]) unlink(kept);
-}
-
-TestSuite(record, .fini = remove_recording);
-TestSuite(replay, .fini = remove_recording);
+TestSuite(record, .fini = own_file_remove);
+TestSuite(replay, .fini = own_file_remove);
 
 /* A recording of two short answers. */
 static const char *recording_of(const char *flags) {
     static char line[256];
-    snprintf(kept, sizeof kept, "/tmp/weir-replay-%d.jsonl", (int)getpid());
+    const char *path = own_file("replay", "jsonl");
     snprintf(line, sizeof line, "record -m @V -md @D -q -t 1 -s 3 %s", flags);
     run_spec spec = {
-        .line = line, .input = "It snowed a lot.\nI want to learn Japanese.\n", .out_path = kept};
+        .line = line, .input = "It snowed a lot.\nI want to learn Japanese.\n", .out_path = path};
     outcome o = run_spec_do(&spec);
     cr_assert(o.rc == 0, "%s", o.err);
-    return kept;
+    return path;
 }
 
 static json_t *replayed(const char *path, const char *settings) {

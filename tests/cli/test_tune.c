@@ -11,8 +11,7 @@
 
 /* A program in the place of Python that prints PYTHONPATH and its words, one a line, and ends with 7. */
 static const char *echo_path(void) {
-    static char path[64];
-    snprintf(path, sizeof path, "/tmp/weir-tune-%d.sh", (int)getpid());
+    const char *path = own_file("tune", "sh");
     FILE *f = fopen(path, "w");
     cr_assert(f != NULL);
     fputs("#!/bin/sh\necho \"path $PYTHONPATH\"\nfor word in \"$@\"; do echo \"$word\"; done\nexit 7\n", f);

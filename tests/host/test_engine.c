@@ -123,7 +123,7 @@ Test(engine, every_failing_allocation_is_survived) {
     cr_assert(alloc_live() == 0, "%ld allocations are still held", alloc_live());
     alloc_uninstall();
     cr_assert(total > 50);
-    for (long k = 1; k <= total; k += build_is_sanitized() ? 1 + k / 32 : 1) { /* a minute of them all */
+    for (long k = 1; k <= total; k += build_is_sanitized() ? 1 + k / 32 : 1) { /* all: a minute */
         alloc_install(k);
         const weir_status st = open_and_run();
         cr_assert(st == WEIR_ENOMEM || st == WEIR_EIO || st == WEIR_EFORMAT, "allocation %ld: status %d", k,

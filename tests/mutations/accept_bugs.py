@@ -20,7 +20,7 @@ TEAM = [
         "static_cast<int32_t>(threadIdx.x) / 32 + TEAM_WARPS * t->rank",
         equivalent="every chunk is still one warp's, and chunks are merged by their index"),
     bug("accept/sweep/team.cuh", "index", "the tree adds the lane after the next",
-        "ptx::shfl_down(right, step)", "ptx::shfl_down(right, step + 1)"),
+        "ptx::shfl_down(ptx::many_of(x), step)", "ptx::shfl_down(ptx::many_of(x), step + 1)"),
     bug("cuda/ptx.cuh", "mask", "a shuffle leaves lane 31 out",
         "__shfl_down_sync(0xffffffffu, v,", "__shfl_down_sync(0x7fffffffu, v,"),
     bug("accept/sweep/team.cuh", "barrier", "warps' sums are read before they are there",

@@ -169,9 +169,7 @@ TEAM_FN float *team_buffer(const weir_env *t) {
 /* Lane 0: the tree over the first n (1 … 32) lanes. */
 template <int N> TEAM_FN void team_warp_tree(float (&x)[N], int32_t n) {
     for (int32_t step = 1; step < 32 && step < n; step *= 2) {
-        ptx::many<float, N> right;
-        for (int i = 0; i < N; i++) right.v[i] = x[i];
-        right = ptx::shfl_down(right, step);
+        const auto right = ptx::shfl_down(ptx::many_of(x), step);
         for (int i = 0; i < N; i++)
             if (team_lane() + step < n) x[i] = x[i] + right.v[i];
     }
@@ -224,9 +222,7 @@ template <int N> TEAM_FN void team_merge(const weir_env *t, float (&out)[N]) {
     __syncthreads();
     for (int i = 0; i < N; i++) out[i] = team_lane() < n_group ? t->shared->group[team_lane()][i] : 0.0f;
     team_warp_tree(out, n_group);
-    ptx::many<float, N> all;
-    for (int i = 0; i < N; i++) all.v[i] = out[i];
-    all = ptx::shfl(all, 0);
+    const auto all = ptx::shfl(ptx::many_of(out), 0);
     for (int i = 0; i < N; i++) out[i] = all.v[i];
 }
 

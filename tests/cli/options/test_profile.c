@@ -2,25 +2,18 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tests/cli/program.h"
 
-static char kept[64]; /* of this test's process; "": it has none */
-
-static void remove_profile(void) {
-    if (kept[0]) unlink(kept);
-}
-
-TestSuite(profile, .fini = remove_profile);
+TestSuite(profile, .fini = own_file_remove);
 
 static const char *profile_of(const char *text) {
-    snprintf(kept, sizeof kept, "/tmp/weir-profile-%d.json", (int)getpid());
-    FILE *f = fopen(kept, "w");
+    const char *path = own_file("profile", "json");
+    FILE *f = fopen(path, "w");
     cr_assert(f != NULL);
     fputs(text, f);
     fclose(f);
-    return kept;
+    return path;
 }
 
 /* What ran, as the line of the setting says it. */

@@ -323,8 +323,7 @@ Test(cuda_stats, bad_arguments_are_refused) {
     /* too little scratch is refused, not overrun */
     uint64_t seed = 304;
     rows *r = rows_new(&seed, 40, 2);
-    const size_t floats = be->scratch_floats;
-    be->scratch_floats = 4000;
+    const device_scratch little = device_scratch_limit(be, 4000);
     s = (weir_row_stats_args){.logits = device_put(be, r->logits, 2 * (size_t)r->ld * sizeof(float)),
                               .ld = r->ld,
                               .n_row = 2,
@@ -333,7 +332,7 @@ Test(cuda_stats, bad_arguments_are_refused) {
                               .law_of = device_put(be, r->law_of, sizeof r->law_of),
                               .out = device_room(be, sizeof r->stats)};
     cr_expect_eq(be->op.row_stats(be, &s), WEIR_ENOMEM);
-    be->scratch_floats = floats;
+    device_scratch_end(little);
     cr_expect_eq(be->op.row_stats(be, &s), WEIR_OK);
     weir_row_stats out[2];
     device_get(be, out, s.out, sizeof out);

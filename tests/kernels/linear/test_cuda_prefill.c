@@ -126,14 +126,14 @@ Test(cuda_prefill, too_little_scratch_is_an_error) {
     data d = data_new(&p, &rng);
     device_product m = prompt_new(be, &d, WEIR_USE_PREFILL);
     float *y = guarded_new((size_t)(3 * d.ldy));
-    const size_t floats = be->scratch_floats;
-    be->scratch_floats = 1000;
-    const weir_status s = device_product_run(&m, 0, 3, y);
-    be->scratch_floats = weir__linear_cuda_scratch_floats(p.n, p.k, be->chunk);
+    device_scratch s = device_scratch_limit(be, 1000);
+    const weir_status st = device_product_run(&m, 0, 3, y);
+    device_scratch_end(s);
+    s = device_scratch_limit(be, weir__linear_cuda_scratch_floats(p.n, p.k, be->chunk));
     cr_assert_eq(device_product_run(&m, 0, 3, y), WEIR_OK, "what the header says is too little");
-    be->scratch_floats = floats;
+    device_scratch_end(s);
     /* without the library nothing of it is needed */
-    cr_assert(s == WEIR_ENOMEM || (s == WEIR_OK && strstr(be->about, "weir's own")), "%d", (int)s);
+    cr_assert(st == WEIR_ENOMEM || (st == WEIR_OK && strstr(be->about, "weir's own")), "%d", (int)st);
     guarded_free(y);
     device_product_free(&m);
     data_free(&d);

@@ -167,13 +167,13 @@ static void check_launches(weir_dtype dtype, int32_t few, int shared) {
     const product p = {.n = 70, .k = 256, .dtype = dtype, .rows = true, .scale = 1.0f};
     grouped g = grouped_new(be, p, &rows, &rng);
     for (int32_t n_all = 0; n_all <= few + 1; n_all++) {
-        const size_t all = be->scratch_floats;
-        if (n_all == few - 1) be->scratch_floats = 160; /* no room for a row */
+        const size_t room = n_all == few - 1 ? 160 : be->scratch_floats; /* 160: not for a row */
+        const device_scratch s = device_scratch_limit(be, room);
         runner_api_reset();
         grouped_check(&g, n_all);
         cr_assert_eq(runner_api_count("cudaLaunchKernelExC"), shared == 0 && n_all < few - 1 ? 2 : 1,
                      "%s, %d bytes, %d matrices", weir_dtype_name(dtype), shared, (int)n_all);
-        be->scratch_floats = all;
+        device_scratch_end(s);
     }
     grouped_free(&g);
     weir__backend_close(be);
